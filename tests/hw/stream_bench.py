@@ -1,13 +1,12 @@
-"""Drives the streams of one block in Amaranth's simulator: payload lists in, payload lists out, random stalls on both sides."""
+"""Drives the streams of one block in Amaranth's simulator: payload lists in and out, random stalls on both sides."""
 
 from __future__ import annotations
 
 import random
-import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from amaranth.hdl import Elaboratable, Module, Signal, UnusedElaboratable, Value
+from amaranth.hdl import Elaboratable, Module, Signal, Value
 from amaranth.sim import Simulator
 
 
@@ -58,8 +57,8 @@ def run_stream(
 
     Raises
     ------
-    AssertionError : on a timeout, on surplus output, and where an output breaks the stream contract (`valid` withdrawn, or
-        payload changed, before the transfer).
+    AssertionError : on a timeout, on surplus output, and where an output breaks the stream contract (`valid` withdrawn,
+        or payload changed, before the transfer).
     """
     rng = random.Random(seed)
     collected: dict[str, list[int]] = {name: [] for name in outputs}
@@ -122,9 +121,7 @@ def run_stream(
     top.submodules.dut = dut
     heartbeat = Signal()  # gives a purely combinational block its clock domain
     top.d.sync += heartbeat.eq(~heartbeat)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UnusedElaboratable)
-        simulator = Simulator(top)
+    simulator = Simulator(top)
     simulator.add_clock(1e-8)
     simulator.add_testbench(bench)
     simulator.run()
