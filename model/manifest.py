@@ -26,10 +26,11 @@ from safetensors import SafetensorError
 from model.checks import check_nodes, fork_of
 from model.node import ManifestError, Node, accumulator_range, signed_width
 
-__all__ = ["ManifestError", "Network", "Node", "accumulator_range", "fork", "load", "save", "signed_width"]
+__all__ = ["ManifestError", "Network", "Node", "accumulator_range", "find", "fork", "load", "save", "signed_width"]
 
 SCHEMA = 1
 JSON_FILE = "network.json"
+ZOO = Path(__file__).parent / "zoo"  # the trained networks
 TENSOR_FILE = "network.safetensors"
 REQUIRED = ("schema", "name", "data", "classes", "tensors", "nodes", "accuracy", "training")
 OPTIONAL = ("sha256",)  # of the tensor file: finds a flipped bit in a weight
@@ -153,8 +154,19 @@ def load(path: Path | str) -> Network:
     unused = sorted(tensors.keys() - used)
     if unused:
         raise ManifestError(f"{path}: tensor {unused[0]!r} of {content['tensors']} belongs to no node")
-    keys = ("name", "data", "classes")
-    return Network.build(*(content[k] for k in keys), nodes, content["accuracy"], content["training"], str(path))
+    name, data, classes, accuracy, training = (content[k] for k in ("name", "data", "classes", "accuracy", "training"))
+    return Network.build(name, data, classes, nodes, accuracy, training, source=str(path))
+
+
+def find(net: str | Path) -> Path:
+    """The manifest that NET names: a path to one or to its folder, else a folder of the zoo. ManifestError if neither."""
+    given, kept = Path(net), ZOO / net
+    if given.is_file() or (given / JSON_FILE).is_file():
+        return given
+    if (kept / JSON_FILE).is_file():
+        return kept
+    known = sorted(path.parent.name for path in ZOO.glob(f"*/{JSON_FILE}"))
+    raise ManifestError(f"{net}: neither a manifest nor a network of model/zoo ({', '.join(known) or 'it is empty'})")
 
 
 def _read_json(path: Path) -> dict[str, Any]:

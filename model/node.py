@@ -153,8 +153,8 @@ def check_fields(node: Node, where: str) -> None:
     for key, dtype in op.tensors.items():
         tensor = node.tensors[key]
         if not isinstance(tensor, np.ndarray) or tensor.dtype != np.dtype(dtype):
-            given = tensor.dtype if isinstance(tensor, np.ndarray) else type(tensor).__name__
-            raise ManifestError(f"{where}, tensor {key!r}: dtype must be {dtype}, not {given}")
+            found = tensor.dtype if isinstance(tensor, np.ndarray) else type(tensor).__name__
+            raise ManifestError(f"{where}, tensor {key!r}: dtype must be {dtype}, not {found}")
 
 
 def check_shape(node: Node, key: str, shape: tuple[int, ...], where: str) -> None:

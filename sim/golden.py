@@ -23,7 +23,7 @@ Values: codes are uint8, acc, stream and logits int32. Products are summed in fl
 below 2^24, else in float64 (below 2^53): exact either way.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -36,7 +36,7 @@ EXACT_FLOAT32 = 2**24
 EXACT_FLOAT64 = 2**53
 INT32 = (-(2**31), 2**31 - 1)
 FEW_THRESHOLDS = 3  # up to here comparing with each is faster than searching
-BATCH = 16  # images at a time: their columns stay near the cache
+BATCH = 8  # images at a time: their columns stay near the cache
 
 
 class RangeError(AssertionError):
@@ -99,7 +99,7 @@ def requant(node: Node, acc: np.ndarray, skip: np.ndarray | None = None) -> np.n
     b = b + 2 ** (shift - 1)
     small, large = (int(np.abs(limit).max(initial=0)) for limit in (m, b))
     reach = int(max(acc.max(), -int(acc.min()))) * small + large
-    whole = np.int32 if reach < 2**30 else np.int64  # the same integers, sooner
+    whole: Any = np.int32 if reach < 2**30 else np.int64  # the same integers, sooner
     y = acc.astype(whole) * m.astype(whole)[:, None, None]
     y += b.astype(whole)[:, None, None]
     y >>= shift
@@ -229,6 +229,6 @@ def run_batches(
     return logits
 
 
-def labels(logits: Sequence | np.ndarray) -> np.ndarray:
+def labels(logits: np.ndarray) -> np.ndarray:
     """Rule R11: the index of the largest logit of each row, the lowest among equals; int64 [N]."""
-    return np.argmax(np.asarray(logits), axis=1)
+    return np.argmax(logits, axis=1)
