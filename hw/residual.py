@@ -1,0 +1,172 @@
+"""Requantization: accumulators times a multiplier plus a bias, shifted, added to the skip path and saturated."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from amaranth.hdl import Module, Mux, Shape, ShapeLike, Signal, Value, signed
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.stream import value_layout
+from hw.table import Table, checked_storage, lane_values, range_shape, shape_limits
+
+
+class Requant(wiring.Component):
+    """y = (acc*M[c] + B[c] + 2^(F-1)) >> F ; r = saturate_R(y) or saturate_R(skip + y) ; with relu max(r, 0).
+
+    Four stages: operands and M[c]; product (one hardware multiplier a lane) and B[c] + 2^(F-1); y; r. The product, the
+    sum and y are as wide as the lane's own M and B and the range of `acc_shape` demand.
+
+    One clock enable moves the first three stages together: it costs one gate, where a count of the beats in flight
+    would need a FIFO as deep as the pipeline. The skip beat is joined at the last stage, so it needs no registers of
+    its own.
+
+    Latency 4 cycles from i (1 from i_skip), one beat a cycle.
+
+    Parameters
+    ----------
+    multiplier, bias : integers [C]. A constant offset of the raw accumulator (the correction of `MatVec`) is folded
+        into the bias by the caller: B - M*correction.
+    shift : F, 1 to 31.
+    stream_bits : R, 2 to 16.
+    relu : whether negative results become 0.
+    acc_shape : shape of the accumulators, signed or unsigned.
+    lanes : channels a beat, a divisor of C.
+    skip : whether there is a second input to add.
+    storage : of the tables, see `hw.table.Table`.
+
+    Members
+    -------
+    i : In, stream of `lanes` values of `acc_shape`.
+    i_skip : In, only if `skip`: stream of `lanes` values signed(R).
+    o : Out, stream of `lanes` values signed(R).
+
+    Raises
+    ------
+    ValueError : for a parameter outside of these ranges.
+    """
+
+    latency = 4
+
+    def __init__(
+        self,
+        multiplier: Any,
+        bias: Any,
+        shift: int,
+        stream_bits: int,
+        relu: bool,
+        acc_shape: ShapeLike,
+        lanes: int,
+        skip: bool,
+        storage: str = "auto",
+    ):
+        self.multiplier = np.array(multiplier, dtype=np.int64)
+        self.bias = np.array(bias, dtype=np.int64)
+        if self.multiplier.ndim != 1 or not self.multiplier.size:
+            raise ValueError(f"The multiplier must have the shape [channels], not {list(self.multiplier.shape)}")
+        if self.bias.shape != self.multiplier.shape:
+            raise ValueError(
+                f"Bias must have the multiplier's shape {list(self.multiplier.shape)}, not {list(self.bias.shape)}"
+            )
+        if not 1 <= shift <= 31:
+            raise ValueError(f"Shift must be 1 to 31, not {shift}")
+        if not 2 <= stream_bits <= 16:
+            raise ValueError(f"Stream bits must be 2 to 16, not {stream_bits}")
+        self.channels = int(self.multiplier.size)
+        if lanes < 1 or self.channels % lanes:
+            raise ValueError(f"Lanes must divide the {self.channels} channels, not be {lanes}")
+        self.shift = shift
+        self.stream_bits = stream_bits
+        self.relu = bool(relu)
+        self.acc_shape = Shape.cast(acc_shape)
+        self.lanes = lanes
+        self.skip = bool(skip)
+        self.storage = checked_storage(storage)
+        values = stream.Signature(value_layout(signed(stream_bits), lanes))
+        members = {"i": In(stream.Signature(value_layout(self.acc_shape, lanes))), "o": Out(values)}
+        if self.skip:
+            members["i_skip"] = In(values)
+        super().__init__(members)
+
+    def lane_shapes(self, lane: int) -> tuple[Shape, Shape]:
+        """Shapes of the product and of y of one lane: worst case over its channels and all values of `acc_shape`."""
+        multiplier, bias = self._constants(lane)
+        acc_limits = shape_limits(self.acc_shape)
+        products = [[m * acc for acc in acc_limits] for m in multiplier]
+        sums = [b + product for b, row in zip(bias, products, strict=True) for product in row]
+        flat = [product for row in products for product in row]
+        return range_shape(min(flat), max(flat)), range_shape(min(sums) >> self.shift, max(sums) >> self.shift)
+
+    def _constants(self, lane: int) -> tuple[list[int], list[int]]:
+        """Multipliers, and biases with the rounding constant 2^(F-1) added, of one lane."""
+        half = 1 << (self.shift - 1)
+        return (
+            lane_values(self.multiplier, self.lanes, lane),
+            [bias + half for bias in lane_values(self.bias, self.lanes, lane)],
+        )
+
+    def _saturate(self, value: Value) -> Value:
+        """A signed value limited to signed(R), or to its non-negative half with relu."""
+        low, high = shape_limits(signed(self.stream_bits))
+        kept = value[: self.stream_bits].as_signed()
+        negative = value[-1]
+        if len(value) > self.stream_bits:
+            above = value[self.stream_bits - 1 : -1]
+            kept = Mux(~negative & above.any(), high, kept)
+            kept = kept if self.relu else Mux(negative & ~above.all(), low, kept)
+        return Mux(negative, 0, kept) if self.relu else kept
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        groups = self.channels // self.lanes
+        enable = Signal()  # of the three stages up to y
+        free = Signal()  # the output register is empty or being emptied
+        joined = Signal()  # y and what it is added to are both there
+        valid = Signal(3)
+        group = Signal(range(groups))
+        group_bias = Signal(range(groups))
+        m.d.comb += [
+            free.eq(~self.o.valid | self.o.ready),
+            joined.eq(valid[2] & self.i_skip.valid if self.skip else valid[2]),
+            enable.eq(~valid[2] | (joined & free)),
+            self.i.ready.eq(enable),
+        ]
+        if self.skip:
+            m.d.comb += self.i_skip.ready.eq(valid[2] & free)
+        with m.If(enable):
+            m.d.sync += [valid.eq(valid << 1 | self.i.valid), group_bias.eq(group)]
+            with m.If(self.i.valid):
+                m.d.sync += group.eq(group + 1)
+                with m.If(group == groups - 1):
+                    m.d.sync += group.eq(0)
+        with m.If(free):
+            m.d.sync += self.o.valid.eq(joined)
+
+        for lane in range(self.lanes):
+            multipliers, biases = self._constants(lane)
+            m.submodules[f"multiplier_{lane}"] = multiplier = Table(multipliers, self.storage)
+            m.submodules[f"bias_{lane}"] = bias = Table(biases, self.storage)
+            product_shape, y_shape = self.lane_shapes(lane)
+            acc = Signal(self.acc_shape, name=f"acc_{lane}")
+            product = Signal(product_shape, name=f"product_{lane}")
+            y = Signal(y_shape, name=f"y_{lane}")
+            m.d.comb += [
+                multiplier.address.eq(group),
+                multiplier.en.eq(enable),
+                bias.address.eq(group_bias),
+                bias.en.eq(enable),
+            ]
+            with m.If(enable):
+                m.d.sync += [
+                    acc.eq(self.i.payload[lane]),
+                    product.eq(acc * multiplier.o),
+                    y.eq((product + bias.o) >> self.shift),
+                ]
+            total_shape = Shape(max(y_shape.width + (not y_shape.signed), self.stream_bits) + self.skip, signed=True)
+            total = Signal(total_shape, name=f"total_{lane}")
+            m.d.comb += total.eq(self.i_skip.payload[lane] + y if self.skip else y)
+            with m.If(free):
+                m.d.sync += self.o.payload[lane].eq(self._saturate(total))
+        return m

@@ -1,0 +1,117 @@
+"""Thresholds: turns accumulators or stream values into activation codes by a pipelined binary search."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from amaranth.hdl import Cat, Module, Shape, ShapeLike, Signal, unsigned
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.stream import value_layout
+from hw.table import Table, checked_storage, shape_limits
+
+
+class Threshold(wiring.Component):
+    """code = #{ j : x >= T[c, j] }, for every channel c.
+
+    T does not fall along j, so the code is found from its most significant bit down: stage k knows the upper k bits p
+    of the code, and the next bit is x >= T[c, j] with j = p followed by 1 and then zeros, less one. Every stage has one
+    comparator and one table a lane; a table whose entries are equal over all channels of the lane loses the channel
+    group's address bits, and is a constant if one entry is left. Thresholds beyond what `shape` holds are legal: they
+    always or never pass.
+
+    One clock enable (output free or taken) moves all stages together. It costs one gate; registers that move stage by
+    stage would gain only the bubbles inside, and counting beats in flight would need a FIFO as deep as the pipeline.
+
+    Latency A + 1 cycles, one beat a cycle.
+
+    Parameters
+    ----------
+    thresholds : integers [C, 2^A-1], 1 <= A <= 8, not falling along axis 1.
+    shape : shape of the values, signed or unsigned.
+    lanes : channels a beat, a divisor of C.
+    storage : of the tables, see `hw.table.Table`.
+
+    Members
+    -------
+    i : In, stream of `lanes` values of `shape`.
+    o : Out, stream of `lanes` unsigned codes of A bits.
+
+    Raises
+    ------
+    ValueError : for a parameter outside of these ranges.
+    """
+
+    def __init__(self, thresholds: Any, shape: ShapeLike, lanes: int, storage: str = "auto"):
+        self.thresholds = np.array(thresholds, dtype=np.int64)
+        if self.thresholds.ndim != 2 or not self.thresholds.shape[0]:
+            raise ValueError(f"Thresholds must have the shape [channels, 2^bits-1], not {list(self.thresholds.shape)}")
+        self.channels, steps = (int(size) for size in self.thresholds.shape)
+        self.bits = steps.bit_length()
+        if steps != (1 << self.bits) - 1 or not 1 <= self.bits <= 8:
+            raise ValueError(f"Thresholds must be 2^bits-1 a channel with 1 to 8 bits, not {steps}")
+        if (np.diff(self.thresholds, axis=1) < 0).any():
+            raise ValueError("Thresholds must not fall along axis 1")
+        if lanes < 1 or self.channels % lanes:
+            raise ValueError(f"Lanes must divide the {self.channels} channels, not be {lanes}")
+        self.shape = Shape.cast(shape)
+        self.lanes = lanes
+        self.storage = checked_storage(storage)
+        self.latency = self.bits + 1
+        super().__init__(
+            {
+                "i": In(stream.Signature(value_layout(self.shape, lanes))),
+                "o": Out(stream.Signature(value_layout(unsigned(self.bits), lanes))),
+            }
+        )
+
+    def _entries(self, lane: int, level: int) -> np.ndarray:
+        """Table of one lane and stage [groups, 2^level], clamped to what decides; one row if all are equal."""
+        low, high = shape_limits(self.shape)
+        step = 1 << (self.bits - level)
+        entries = self.thresholds[lane :: self.lanes, step // 2 - 1 :: step].clip(low, high + 1)
+        return entries[:1] if (entries == entries[0]).all() else entries
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        groups = self.channels // self.lanes
+        enable = Signal()
+        m.d.comb += [enable.eq(~self.o.valid | self.o.ready), self.i.ready.eq(enable)]
+
+        group = Signal(range(groups))
+        valid: Signal = self.i.valid
+        with m.If(self.i.valid & enable):
+            m.d.sync += group.eq(group + 1)
+            with m.If(group == groups - 1):
+                m.d.sync += group.eq(0)
+
+        values = [self.i.payload[lane] for lane in range(self.lanes)]
+        codes = [Cat() for _ in range(self.lanes)]
+        for level in range(self.bits):
+            ahead = Signal(name=f"valid_{level}")
+            next_group = Signal(range(groups), name=f"group_{level}")
+            with m.If(enable):
+                m.d.sync += [ahead.eq(valid), next_group.eq(group)]
+            for lane in range(self.lanes):
+                value = Signal(self.shape, name=f"value_{level}_{lane}")
+                prefix = Signal(level, name=f"prefix_{level}_{lane}")
+                entries = self._entries(lane, level)
+                table = Table(entries.ravel(), self.storage)
+                m.submodules[f"table_{level}_{lane}"] = table
+                m.d.comb += [
+                    table.en.eq(enable),
+                    table.address.eq(Cat(codes[lane], group) if len(entries) > 1 else codes[lane]),
+                ]
+                with m.If(enable):
+                    m.d.sync += [value.eq(values[lane]), prefix.eq(codes[lane])]
+                passed = Signal(name=f"passed_{level}_{lane}")
+                m.d.comb += passed.eq(value >= table.o)
+                values[lane] = value
+                codes[lane] = Cat(passed, prefix)
+            valid, group = ahead, next_group
+        with m.If(enable):
+            m.d.sync += self.o.valid.eq(valid)
+            m.d.sync += [self.o.payload[lane].eq(codes[lane]) for lane in range(self.lanes)]
+        return m
