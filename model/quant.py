@@ -43,20 +43,21 @@ class ClippedLevels(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x: Tensor, offset: Tensor, step: Tensor, levels: int) -> Tensor:
         slope = levels / step
-        scaled = torch.addcmul((0.5 - offset * slope).to(x.dtype).view(-1, 1, 1), x, slope.to(x.dtype))
+        scaled = (x.permute(0, 2, 3, 1) * slope.to(x.dtype)).add_((0.5 - offset * slope).to(x.dtype))
         ctx.save_for_backward(scaled, step)
         ctx.levels = levels
-        return scaled.clamp(0.5, levels + 0.5).floor_().mul_(1 / levels)
+        rounded = scaled.clamp(0.5, levels + 0.5).floor_().mul_(1 / levels)
+        return rounded.permute(0, 3, 1, 2)
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         scaled, step = ctx.saved_tensors
-        passed = torch.ops.aten.hardtanh_backward(grad, scaled, 0.5, ctx.levels + 0.5)
-        rows = passed.permute(0, 2, 3, 1).reshape(-1, passed.shape[1])  # [N H W, C], a view when channels last
-        total = (rows.new_ones(1, len(rows)) @ rows).float().squeeze(0)  # [C]
-        flat = scaled.permute(0, 2, 3, 1).reshape(-1)
-        weighted = torch.dot(rows.reshape(-1), flat).float() - 0.5 * total.sum()
-        return passed * (1 / step).to(grad.dtype), -total / step, -weighted / (ctx.levels * step), None
+        passed = torch.ops.aten.hardtanh_backward(grad.permute(0, 2, 3, 1), scaled, 0.5, ctx.levels + 0.5)
+        ones = passed.new_ones(1, passed.numel() // passed.shape[-1])  # matrix products sum rows faster than sum()
+        total = (ones @ passed.reshape(-1, passed.shape[-1])).float().squeeze(0)  # [C]
+        weighted = (ones @ (passed * scaled).view(-1, passed.shape[-1])).float().sum() - 0.5 * total.sum()
+        gradient = (passed * (1 / step).to(grad.dtype)).permute(0, 3, 1, 2)
+        return gradient, -total / step, -weighted / (ctx.levels * step), None
 
 
 class SignWithScale(torch.autograd.Function):
@@ -97,16 +98,18 @@ class WeightQuantizer(nn.Module):
 
     `scale` says over what E|w| is taken for one bit: the "layer" (DoReFa) or each output "channel"
     (XNOR-Net). With `standardize` every filter is first brought to mean 0 and deviation 1 (IR-Net),
-    which balances its signs.
+    which balances its signs. Eq. 9 maps weights to [-1, 1]; `keep_range` multiplies by max |tanh w|, so that
+    a layer that no BatchNorm follows can go on from float weights.
     """
 
-    def __init__(self, bits: int, scale: str = "layer", standardize: bool = False):
+    def __init__(self, bits: int, scale: str = "layer", standardize: bool = False, keep_range: bool = False):
         super().__init__()
         if scale not in WEIGHT_SCALES:
             raise ValueError(f"Weight scale must be one of {', '.join(WEIGHT_SCALES)}, not {scale!r}")
         self.bits = check_bits(bits, "Weights")
         self.scale = scale
         self.standardize = standardize
+        self.keep_range = keep_range
 
     def _prepare(self, w: Tensor) -> Tensor:
         if not self.standardize:
@@ -123,6 +126,9 @@ class WeightQuantizer(nn.Module):
         bounded = torch.tanh(w)
         return bounded / (2 * bounded.detach().abs().max().clamp_min(1e-12)) + 0.5
 
+    def _range(self, w: Tensor) -> Tensor:
+        return torch.tanh(w.detach()).abs().max().clamp_min(1e-12) if self.keep_range else torch.ones(())
+
     def to_int(self, w: Tensor) -> tuple[Tensor, Tensor]:
         """Codes q (int64, shape of w, in [0, 2^W - 1]) and scale (float, > 0, broadcasts against w).
 
@@ -135,7 +141,7 @@ class WeightQuantizer(nn.Module):
             return (w >= 0).long(), self._binary_scale(w)
         levels = 2**self.bits - 1
         codes = torch.floor(self._unit(w) * levels + 0.5).long()
-        return codes, torch.full([1] * w.dim(), 1.0 / levels)
+        return codes, (self._range(w) / levels).expand([1] * w.dim())
 
     def forward(self, w: Tensor) -> Tensor:
         if self.bits == FLOAT_BITS:
@@ -143,7 +149,8 @@ class WeightQuantizer(nn.Module):
         w = self._prepare(w)
         if self.bits == 1:
             return SignWithScale.apply(w, self._binary_scale(w.detach()))
-        return 2 * RoundToLevels.apply(self._unit(w), 2**self.bits - 1) - 1
+        unit = 2 * RoundToLevels.apply(self._unit(w), 2**self.bits - 1) - 1
+        return unit * self._range(w) if self.keep_range else unit
 
 
 class ActivationQuantizer(nn.Module):
@@ -198,7 +205,9 @@ class ActivationQuantizer(nn.Module):
         unit = (torch.arange(1, levels + 1, dtype=torch.float64) - 0.5) / levels
         if self.activation == "mish":
             unit = inverse_mish(unit)
-        step = self.step.detach().double().clamp_min(1e-3).cpu() if self.learned else torch.ones((), dtype=torch.float64)
+        step = (
+            self.step.detach().double().clamp_min(1e-3).cpu() if self.learned else torch.ones((), dtype=torch.float64)
+        )
         return self.offset.detach().double().cpu().unsqueeze(1) + step * unit
 
 

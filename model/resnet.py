@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.quant import FLOAT_BITS, ActivationQuantizer, GradientQuantizer, WeightQuantizer, check_bits
+from model.quant import FLOAT_BITS, ActivationQuantizer, GradientQuantizer, RoundToLevels, WeightQuantizer, check_bits
 
 SHORTCUTS = ("A", "B", "avgpool")
 
@@ -68,7 +68,8 @@ class ResNetConfig:
     def layer_bits(self, name: str) -> tuple[int, int]:
         """(W, A) of the layer `name`; in a float network the first and last layers are float too."""
         if name in self.bits:
-            return tuple(self.bits[name])
+            w, a = self.bits[name]
+            return w, a
         if name in ("stem", "linear"):
             w, a = self.first_bits if name == "stem" else self.last_bits
             return (FLOAT_BITS if self.weight_bits == FLOAT_BITS else w, a)
@@ -95,6 +96,11 @@ class QuantConv2d(nn.Conv2d):
 class ConvUnit(nn.Module):
     """quantize -> conv -> BatchNorm: stream or BN output [N, Ci, H, W] to [N, Co, H/stride, W/stride]."""
 
+    name: str
+    quantizer: ActivationQuantizer
+    conv: QuantConv2d
+    bn: nn.BatchNorm2d
+
     def __init__(self, name: str, c_in: int, c_out: int, kernel: int, stride: int, config: ResNetConfig):
         super().__init__()
         w_bits, a_bits = config.layer_bits(name)
@@ -109,6 +115,12 @@ class ConvUnit(nn.Module):
 
 class Shortcut(nn.Module):
     """Identity; or stride 2 by subsampling (A) or 2x2 means (avgpool), new channels zero, half before, half after."""
+
+    stride: int
+    average: bool
+    c_out: int
+    pad_front: int
+    pad_back: int
 
     def __init__(self, c_in: int, c_out: int, stride: int, average: bool):
         super().__init__()
@@ -127,15 +139,24 @@ class Shortcut(nn.Module):
 class Residual(nn.Module):
     """One addition to the stream: r' = act(shortcut(r) + units(r))."""
 
-    def __init__(self, units: list[ConvUnit], shortcut: nn.Module, relu: bool):
+    units: nn.ModuleList
+    shortcut: ConvUnit | Shortcut
+    relu: bool
+
+    def __init__(self, units: list[ConvUnit], shortcut: ConvUnit | Shortcut, relu: bool):
         super().__init__()
         self.units = nn.ModuleList(units)
         self.shortcut = shortcut
         self.relu = relu
 
+    @property
+    def chain(self) -> list[ConvUnit]:
+        """The conv units in order, typed."""
+        return [unit for unit in self.units if isinstance(unit, ConvUnit)]
+
     def forward(self, r: Tensor) -> Tensor:
         y = r
-        for unit in self.units:
+        for unit in self.chain:
             y = unit(y)
         r = self.shortcut(r) + y
         return F.relu(r) if self.relu else r
@@ -161,18 +182,26 @@ class ResNet(nn.Module):
                     units.append(ConvUnit(name, c, width, 3, stride if k == index else 1, config))
                     c = width
                 if config.shortcut == "B" and (stride > 1 or source != width):
-                    shortcut: nn.Module = ConvUnit(f"group{group}.project", source, width, 1, stride, config)
+                    shortcut: ConvUnit | Shortcut = ConvUnit(f"group{group}.project", source, width, 1, stride, config)
                 else:
                     shortcut = Shortcut(source, width, stride, config.shortcut == "avgpool")
                 self.residuals.append(Residual(units, shortcut, config.stream_relu))
         self.linear = nn.Linear(c, config.classes)
-        self.linear_quantizer = WeightQuantizer(config.layer_bits("linear")[0])
+        self.linear_quantizer = WeightQuantizer(config.layer_bits("linear")[0], keep_range=True)
+
+    @property
+    def additions(self) -> list[Residual]:
+        """The additions to the stream in order, typed."""
+        return [residual for residual in self.residuals if isinstance(residual, Residual)]
 
     def features(self, x: Tensor) -> Tensor:
         """The stream after the last addition, [N, C, H', W']."""
+        bits = self.config.layer_bits("stem")[1]
+        if bits < 8:  # pixels have 8 bits
+            x = RoundToLevels.apply(x, 2**bits - 1)
         r = self.stem_bn(self.stem(x))
         r = F.relu(r) if self.config.stream_relu else r
-        for residual in self.residuals:
+        for residual in self.additions:
             r = residual(r)
         return r
 

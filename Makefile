@@ -1,0 +1,72 @@
+# popstream's front door. `make help` lists the targets; each one sets up what it needs, once, in .venv.
+
+NET ?= resnet20-w1a2
+N ?= 20
+STALL ?= 0
+SEED ?= 0
+PYTHON ?= python3
+
+VENV := .venv
+PY := $(VENV)/bin/python
+ARGUMENTS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help sim test train export rom accuracy verilog resources lint clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
+	@echo
+	@echo "NET=$(NET) picks a network of model/zoo, N=$(N) the number of images; ARGUMENTS= adds options (ARGUMENTS=--help lists them)."
+
+sim: $(VENV)/.sim  ## stream real images through the RTL and compare with the golden model (WAVES=1, STALL=0.3)
+	$(PY) -m sim.run $(NET) --images $(N) --stall $(STALL) --seed $(SEED) $(if $(WAVES),--waves) $(ARGUMENTS)
+
+test: $(VENV)/.dev $(VENV)/.sim $(VENV)/.build $(VENV)/.train  ## lint, type check and run every test
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(PY) -m pytest -n 2 --dist loadfile $(ARGUMENTS)
+
+train: $(VENV)/.train  ## train NET by its recipe in model/recipes; the same command resumes
+	$(PY) -m model.train $(NET) $(ARGUMENTS)
+
+export: $(VENV)/.train  ## freeze a trained NET, write model/zoo/NET and its ROM image
+	$(PY) -m model.export $(NET) $(ARGUMENTS)
+	$(PY) -m model.rom $(NET)
+
+rom: $(VENV)/.core  ## pack NET's manifest into a ROM image (.bin, .mem) and read it back
+	$(PY) -m model.rom $(NET) $(ARGUMENTS)
+
+accuracy: $(VENV)/.sim $(VENV)/.train  ## float, frozen, golden (N images) and RTL (RTL images) top-1 side by side
+	$(PY) -m sim.accuracy $(NET) --images $(N) --rtl $(or $(RTL),$(N)) $(ARGUMENTS)
+
+verilog: $(VENV)/.build  ## write NET's accelerator as Verilog, with its port list
+	$(PY) -m hw.verilog $(NET) $(ARGUMENTS)
+
+resources: $(VENV)/.build  ## synthesise NET's accelerator and report LUT, EBR and DSP (FAMILY=ecp5 or ice40)
+	$(PY) -m hw.resources $(NET) $(if $(FAMILY),--family $(FAMILY)) $(ARGUMENTS)
+
+lint: $(VENV)/.dev  ## ruff and mypy
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+clean:  ## remove build/ (the environment stays; trained checkpoints under build/*/train go too)
+	rm -rf build
+
+# The environment: one stamp per set of packages, so that `make sim` installs no torch.
+$(VENV)/.python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "error: $(PYTHON) is older than 3.11; set PYTHON=python3.11 or newer"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "error: $(PYTHON) -m venv failed; install Python's venv module"; exit 1; }
+	@touch $@
+
+$(VENV)/.core: pyproject.toml constraints.txt | $(VENV)/.python
+	@echo "setting up $(VENV): core"
+	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.sim $(VENV)/.build $(VENV)/.train $(VENV)/.dev: $(VENV)/.%: $(VENV)/.core
+	@echo "setting up $(VENV): $*"
+	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$*]'
+	@touch $@

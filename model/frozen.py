@@ -1,0 +1,99 @@
+"""The frozen network in torch: the manifest's integers, evaluated as training's framework does.
+
+Independent of sim/golden.py on purpose: the two are compared on whole test sets. Every conv sum stays below
+2^24, where float32 is exact (checked); requantization runs in int64. Rounding rules: sim/golden.py's table.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from model.data import quantize_pixels
+from model.manifest import Network, Node
+
+FLOAT32_EXACT = 2**24
+
+
+def odd_weights(node: Node) -> Tensor:
+    """Codes q to odd integers 2q - (2^W - 1), float32."""
+    return torch.from_numpy(node.tensors["weight"].astype(np.float32)) * 2 - (2 ** node["weight_bits"] - 1)
+
+
+def check_exact(node: Node) -> None:
+    """Raise ValueError where a sum of this node might leave float32's exact integers."""
+    largest = odd_weights(node).abs().flatten(1).sum(1).max().item() * (2 ** node["act_bits"] - 1)
+    if largest >= FLOAT32_EXACT:
+        raise ValueError(f"Node {node.name!r} sums to {largest:.0f}; float32 is exact below {FLOAT32_EXACT}")
+
+
+def column(tensor: np.ndarray) -> Tensor:
+    """A per-channel tensor [C] as int64 [C, 1, 1]."""
+    return torch.from_numpy(tensor.astype(np.int64)).view(-1, 1, 1)
+
+
+def conv(node: Node, a: Tensor) -> Tensor:
+    return F.conv2d(a.float(), odd_weights(node), stride=node["stride"], padding=node["padding"]).to(torch.int32)
+
+
+def threshold(node: Node, x: Tensor) -> Tensor:
+    code = torch.zeros_like(x, dtype=torch.int32)
+    for level in torch.tensor(node.tensors["thresholds"]).unbind(1):
+        code += x >= level.view(-1, 1, 1)
+    return code
+
+
+def requant(node: Node, acc: Tensor, skip: Tensor | None = None) -> Tensor:
+    y = (acc.long() * column(node.tensors["multiplier"]) + column(node.tensors["bias"])) + (1 << (node["shift"] - 1))
+    y = y >> node["shift"]
+    limit = 1 << (node["stream_bits"] - 1)
+    r = (y if skip is None else y + skip).clamp(-limit, limit - 1).to(torch.int32)
+    return r.relu() if node["relu"] else r
+
+
+def shortcut(node: Node, r: Tensor) -> Tensor:
+    step = node["stride"]
+    if node["reduce"] == "average" and step == 2:
+        r = (r[:, :, ::2, ::2] + r[:, :, ::2, 1::2] + r[:, :, 1::2, ::2] + r[:, :, 1::2, 1::2] + 2) >> 2
+    else:
+        r = r[:, :, ::step, ::step]
+    return F.pad(r, (0, 0, 0, 0, node["pad_front"], node["out_channels"] - node["pad_front"] - r.shape[1]))
+
+
+def pool(node: Node, r: Tensor) -> Tensor:
+    half = (1 << node["shift"]) >> 1
+    code = (r.long().sum((2, 3), keepdim=True) + half) >> node["shift"]
+    return code.clamp(0, 2 ** node["bits"] - 1).to(torch.int32)
+
+
+def linear(node: Node, a: Tensor) -> Tensor:
+    return F.linear(a.flatten(1).float(), odd_weights(node)).to(torch.int32) + torch.tensor(node.tensors["bias"])
+
+
+OPERATIONS: dict[str, Callable[..., Tensor]] = {
+    "conv": conv, "threshold": threshold, "requant": requant, "shortcut": shortcut, "pool": pool, "linear": linear,
+}  # fmt: skip
+
+
+@torch.no_grad()
+def run(network: Network, images: np.ndarray, progress: Callable = iter, batch: int = 100) -> np.ndarray:
+    """Logits int32 [N, classes] of uint8 images [N, C, H, W] (pixels 0..255). `progress` wraps the batches (tqdm)."""
+    for node in network.nodes:
+        if node.op in ("conv", "linear"):
+            check_exact(node)
+    codes = torch.from_numpy(quantize_pixels(images, network.input.bits))
+    logits = []
+    for part in progress(list(codes.split(batch))):
+        values = {network.input.name: part}
+        for node in network.nodes:
+            if node.op != "input":
+                values[node.name] = OPERATIONS[node.op](node, *(values[name] for name in node.inputs))
+        logits.append(values[network.output.name])
+    return torch.cat(logits).numpy().astype(np.int32)
+
+
+def top1(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Accuracy in percent; argmax takes the lowest index among equals."""
+    return 100.0 * float(np.mean(logits.argmax(1) == labels))

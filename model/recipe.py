@@ -1,0 +1,92 @@
+"""Recipes: model/recipes/<net>.toml, a network and the phases that train it, read and checked here."""
+
+import json
+import math
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from model import data
+from model.resnet import ResNetConfig
+
+RECIPES = Path(__file__).parent / "recipes"
+REQUIRED = {"data", "network", "phase"}
+PHASE_REQUIRED = {"name", "epochs"}
+PHASE_DEFAULTS = {
+    "weight_bits": 32, "act_bits": 32, "grad_bits": 32, "batch": 128, "optimizer": "sgd", "schedule": "cosine",
+    "lr": 0.1, "momentum": 0.9, "weight_decay": 1e-4, "warmup": 1.0, "teacher": "", "label_weight": 1.0,
+}  # fmt: skip
+OPTIMIZERS = ("sgd", "adam")
+SCHEDULES = ("cosine", "step")
+
+
+class RecipeError(ValueError):
+    """A recipe is missing or wrong; the message names the file and the key."""
+
+
+def check_keys(path: Path, where: str, table: dict, allowed: set, required: set) -> None:
+    """Raise RecipeError for a key of `table` that is not allowed, or a required one that is missing."""
+    for key in sorted(table.keys() - allowed):
+        raise RecipeError(f"{path}: {where} has an unknown option {key!r}; it takes {', '.join(sorted(allowed))}")
+    for key in sorted(required - table.keys()):
+        raise RecipeError(f"{path}: {where} lacks {key!r}")
+
+
+def load_recipe(path: Path) -> dict:
+    """Read and check a recipe, defaults filled in; raises RecipeError naming the file and the key."""
+    if not path.exists():
+        known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.toml")))
+        raise RecipeError(f"No recipe {path}; there are {known}, or write one")
+    try:
+        recipe = tomllib.loads(path.read_text())
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{path}: {error}") from error
+    check_keys(path, "recipe", recipe, REQUIRED | {"seed", "augment", "export"}, REQUIRED)
+    check_keys(path, "augment", recipe.get("augment", {}), {"shift", "flip"}, set())
+    check_keys(path, "export", recipe.get("export", {}), {"stream_bits"}, set())
+    check_keys(path, "network", recipe["network"], {f.name for f in fields(ResNetConfig)}, set())
+    if recipe["data"] not in data.DATA_SETS:
+        raise RecipeError(f"{path}: data must be one of {', '.join(data.DATA_SETS)}, not {recipe['data']!r}")
+    for index, phase in enumerate(recipe["phase"]):
+        check_phase(path, index, phase, [p["name"] for p in recipe["phase"][:index]])
+        recipe["phase"][index] = phase = PHASE_DEFAULTS | phase
+        try:
+            network_config(recipe, phase)
+        except ValueError as error:
+            raise RecipeError(f"{path}: {error}") from error
+    return recipe
+
+
+def check_phase(path: Path, index: int, phase: dict, earlier: list[str]) -> None:
+    """Raise RecipeError where a phase's options are not among the allowed."""
+    check_keys(path, f"phase {index}", phase, PHASE_DEFAULTS.keys() | PHASE_REQUIRED, PHASE_REQUIRED)
+    for key, allowed in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
+        if phase.get(key, allowed[0]) not in allowed:
+            raise RecipeError(f"{path}: {key} must be one of {', '.join(allowed)}, not {phase[key]!r}")
+    for key in ("epochs", "batch"):
+        if phase.get(key, 1) < 1:
+            raise RecipeError(f"{path}: {key} must be at least 1, not {phase[key]}")
+    if phase.get("teacher") and phase["teacher"] not in earlier:
+        raise RecipeError(f"{path}: teacher must be an earlier phase ({', '.join(earlier)}), not {phase['teacher']!r}")
+
+
+def network_config(recipe: dict, phase: dict) -> ResNetConfig:
+    """The network of a phase: the recipe's, with the phase's bits."""
+    table: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in recipe["network"].items()}
+    return ResNetConfig(**table, **{k: phase[k] for k in ("weight_bits", "act_bits", "grad_bits")})
+
+
+def recipe_up_to(recipe: dict, phase: int) -> str:
+    """The part of a recipe that fixes the weights at the end of a phase: later phases may still be changed."""
+    return json.dumps(recipe | {"phase": recipe["phase"][: phase + 1]}, sort_keys=True)
+
+
+def learning_rate(phase: dict, epoch: float) -> float:
+    """Linear warm-up, then a cosine to 0, or steps of 1/10 at 1/2 and 3/4 of the epochs."""
+    if epoch < phase["warmup"]:
+        return phase["lr"] * (epoch + 1e-3) / phase["warmup"]
+    done = (epoch - phase["warmup"]) / max(phase["epochs"] - phase["warmup"], 1e-9)
+    if phase["schedule"] == "cosine":
+        return phase["lr"] * 0.5 * (1 + math.cos(math.pi * done))
+    return phase["lr"] * 0.1 ** ((done >= 0.5) + (done >= 0.75))
