@@ -162,8 +162,8 @@ class _Join(wiring.Component):
 class Repack(wiring.Component):
     """Changes the lanes of a value stream from `lanes_in` to `lanes_out`, both divisors of `channels`.
 
-    Beats are cut to g = gcd(lanes_in, lanes_out) lanes and gathered again; where one count divides the other, only one of
-    the two steps is built, and none for equal counts. g lanes pass a cycle: a pixel takes `cycles` = channels / g cycles.
+    Beats are cut to g = gcd(lanes_in, lanes_out) lanes and gathered again; where one count divides the other, only one
+    of the two steps is built, and none for equal counts. g lanes pass a cycle: a pixel takes `cycles` = channels / g.
 
     Parameters
     ----------
