@@ -151,15 +151,16 @@ def load(path: Path | str) -> Network:
     tensors = _read_tensors(path.parent / content["tensors"], content.get("sha256"), path)
     used: set[str] = set()
     nodes = [_read_node(entry, index, tensors, used, path) for index, entry in enumerate(content["nodes"])]
+    name, data, classes, accuracy, training = (content[k] for k in ("name", "data", "classes", "accuracy", "training"))
+    network = Network.build(name, data, classes, nodes, accuracy, training, source=str(path))
     unused = sorted(tensors.keys() - used)
     if unused:
         raise ManifestError(f"{path}: tensor {unused[0]!r} of {content['tensors']} belongs to no node")
-    name, data, classes, accuracy, training = (content[k] for k in ("name", "data", "classes", "accuracy", "training"))
-    return Network.build(name, data, classes, nodes, accuracy, training, source=str(path))
+    return network
 
 
 def find(net: str | Path) -> Path:
-    """The manifest that NET names: a path to one or to its folder, else a folder of the zoo. ManifestError if neither."""
+    """The manifest that NET names: a path to one or to its folder, else a folder of the zoo; else ManifestError."""
     given, kept = Path(net), ZOO / net
     if given.is_file() or (given / JSON_FILE).is_file():
         return given

@@ -168,7 +168,7 @@ def check_weight(node: Node, producer: Node, shape: tuple[int, ...], where: str)
     """Check bits, shape and codes of a conv or linear weight; returns the smallest and largest sum of products."""
     if node["act_bits"] != producer.bits:
         raise ManifestError(
-            f"{where}: act_bits is {node['act_bits']}, but {producer.name!r} gives {producer.bits} bits"
+            f"{where}: attribute 'act_bits' is {node['act_bits']}, but {producer.name!r} gives {producer.bits} bits"
         )
     check_shape(node, "weight", shape, where)
     weight, top = node.tensors["weight"], 2 ** node["weight_bits"] - 1

@@ -1,0 +1,28 @@
+"""A saved network to damage, for the tests of the manifest."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from model.manifest import Network, save
+from tests.model.damage import edit
+from tests.networks import random_network
+
+
+@pytest.fixture(scope="module")
+def network() -> Network:
+    return random_network(3, shortcut="avgpool", channels=(4, 6))
+
+
+@pytest.fixture(scope="module")
+def saved(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save(network, tmp_path_factory.mktemp("saved")).parent
+
+
+@pytest.fixture
+def folder(saved: Path, tmp_path: Path) -> Path:
+    """A copy to damage, without the digest that would find any change of the tensor file first."""
+    shutil.copytree(saved, tmp_path / "net")
+    edit(tmp_path / "net", lambda content: content.pop("sha256"))
+    return tmp_path / "net"

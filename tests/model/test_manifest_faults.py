@@ -1,0 +1,325 @@
+"""Every way in which a manifest can be wrong is refused with one line that names the file, the node and the tensor."""
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model.manifest import ManifestError, Network, Node, load
+from tests.model.damage import edit, edit_tensors, entry
+
+
+def refused(folder: Path) -> str:
+    """The message of the error that loading raises: one line that begins with a file's path."""
+    with pytest.raises(ManifestError) as caught:
+        load(folder)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith(str(folder))
+    return message
+
+
+def test_missing_file(tmp_path: Path):
+    assert "no such file" in refused(tmp_path / "network.json")
+
+
+def test_missing_tensor_file(folder: Path):
+    (folder / "network.safetensors").unlink()
+    assert f"network.safetensors: no such file; {folder / 'network.json'} names it" in refused(folder)
+
+
+@pytest.mark.parametrize("text", ["", "weights", "{", "[1, 2", '{"a": 1, "a": 2}', "\xff\xfe", "[" * 100_000])
+def test_not_json(folder: Path, text: str):
+    (folder / "network.json").write_bytes(text.encode("latin-1"))
+    assert "network.json: not valid JSON, or cut short" in refused(folder)
+
+
+def test_truncated_json(folder: Path):
+    text = (folder / "network.json").read_text()
+    for length in range(1, len(text) - 1, len(text) // 20):
+        (folder / "network.json").write_text(text[:length])
+        assert "network.json: not valid JSON, or cut short" in refused(folder)
+
+
+def test_truncated_tensors(folder: Path):
+    data = (folder / "network.safetensors").read_bytes()
+    for length in range(0, len(data), len(data) // 20):
+        (folder / "network.safetensors").write_bytes(data[:length])
+        assert "network.safetensors: damaged or cut short" in refused(folder)
+
+
+def test_every_flipped_byte_of_the_tensors_is_found(saved: Path, tmp_path: Path):
+    shutil.copytree(saved, tmp_path / "net")
+    data = bytearray((saved / "network.safetensors").read_bytes())
+    for place in range(0, len(data), max(1, len(data) // 200)):
+        data[place] ^= 4
+        (tmp_path / "net" / "network.safetensors").write_bytes(data)
+        assert "network.safetensors: damaged" in refused(tmp_path / "net")
+        data[place] ^= 4
+
+
+def set_key(key: str, value) -> Callable:
+    return lambda content: content.update({key: value})
+
+
+def set_in(name: str, key: str, value) -> Callable:
+    return lambda content: entry(content, name).update({key: value})
+
+
+def drop_in(name: str, key: str) -> Callable:
+    return lambda content: entry(content, name).pop(key)
+
+
+def add_node(name: str, op: str, inputs: list[str], tensors: dict | None = None, **attributes) -> Callable:
+    node = dict(name=name, op=op, inputs=inputs, **attributes, tensors=tensors or {})
+    return lambda content: content["nodes"].append(node)
+
+
+CONV, REQUANT, THRESHOLD = "group0.conv0.conv", "group0.conv0.requant", "group0.conv0.threshold"
+
+JSON_FAULTS = {
+    "array": (lambda c: c.clear(), "schema must be 1, not None"),
+    "schema": (set_key("schema", 2), "schema must be 1, not 2"),
+    "schema bool": (set_key("schema", True), "schema must be 1, not True"),
+    "no name": (lambda c: c.pop("name"), "key 'name' is missing"),
+    "unknown key": (set_key("version", 1), "unknown key 'version'; known are schema, name"),
+    "nodes type": (set_key("nodes", {}), "key 'nodes' must be of type list, not dict"),
+    "name": (set_key("name", "../x"), "name must be letters, digits, '_', '.' or '-', not '../x'"),
+    "data": (set_key("data", ""), "data must name a data set, not ''"),
+    "tensors path": (set_key("tensors", "../x"), "key 'tensors' must be a file name beside it, not '../x'"),
+    "classes count": (set_key("classes", ["a"]), "node 'linear': out_features is 4, but classes are 1"),
+    "classes": (set_key("classes", ["a", "a", "b", "c"]), "classes must be distinct names"),
+    "accuracy key": (set_key("accuracy", {"top5": 1}), "unknown accuracy 'top5'"),
+    "accuracy": (set_key("accuracy", {"top1_float": 120}), "accuracy 'top1_float' must be 0 to 100 percent or null"),
+    "images": (set_key("accuracy", {"images": 1.5}), "accuracy 'images' must be a count, not 1.5"),
+    "node type": (lambda c: c["nodes"].append(7), "node 18: must be an object, not 7"),
+    "node without op": (drop_in(CONV, "op"), f"node '{CONV}': key 'op' must be of type str, not missing"),
+    "node without name": (drop_in(CONV, "name"), "node 4: key 'name' must be of type str, not missing"),
+    "node name": (set_in(CONV, "name", "a b"), "node 'a b': a name must be a letter, then letters, digits"),
+    "input type": (set_in(CONV, "inputs", [3]), f"node '{CONV}': an input must be a node's name, not 3"),
+    "unknown op": (set_in(CONV, "op", "relu"), f"node '{CONV}': unknown op 'relu'; known are input, conv"),
+    "unknown attribute": (set_in(CONV, "groups", 2), f"node '{CONV}': unknown attribute 'groups'; conv has out_ch"),
+    "missing attribute": (drop_in(CONV, "stride"), f"node '{CONV}': attribute 'stride' is missing"),
+    "W=0": (set_in(CONV, "weight_bits", 0), f"node '{CONV}': attribute 'weight_bits' must be an integer 1 to 8, not 0"),
+    "W=9": (set_in(CONV, "weight_bits", 9), "attribute 'weight_bits' must be an integer 1 to 8, not 9"),
+    "A=9": (set_in(CONV, "act_bits", 9), "attribute 'act_bits' must be an integer 1 to 8, not 9"),
+    "W float": (set_in(CONV, "weight_bits", 1.0), "attribute 'weight_bits' must be an integer 1 to 8, not 1.0"),
+    "W bool": (set_in(CONV, "weight_bits", True), "attribute 'weight_bits' must be an integer 1 to 8, not True"),
+    "stride": (set_in(CONV, "stride", 3), "attribute 'stride' must be one of 1, 2, not 3"),
+    "even kernel": (set_in(CONV, "kernel", 2), "attribute 'kernel' must be an integer 1 to 31 in steps of 2, not 2"),
+    "padding": (set_in(CONV, "padding", 3), "attribute 'padding' must be 0 to kernel - 1 = 2, not 3"),
+    "kernel too large": (
+        lambda c: (set_in("input", "height", 1)(c), set_in("stem.conv", "padding", 0)(c)),
+        "node 'stem.conv': a kernel of 3 does not fit into 1 x 8 pixels padded by 0",
+    ),
+    "act_bits": (
+        set_in(CONV, "act_bits", 3),
+        f"node '{CONV}': attribute 'act_bits' is 3, but '{THRESHOLD}' gives 2 bits",
+    ),
+    "shift": (set_in(REQUANT, "shift", 0), "attribute 'shift' must be an integer 1 to 31, not 0"),
+    "R": (set_in(REQUANT, "stream_bits", 17), "attribute 'stream_bits' must be an integer 2 to 16, not 17"),
+    "R of the skip": (
+        set_in(REQUANT, "stream_bits", 10),
+        f"node '{REQUANT}': attribute 'stream_bits' is 10, but 'stem.requant' gives 12 bits",
+    ),
+    "f of the skip": (
+        set_in(REQUANT, "fraction_bits", 5),
+        f"node '{REQUANT}': attribute 'fraction_bits' is 5, but the skip has 8",
+    ),
+    "relu": (set_in(REQUANT, "relu", 1), "attribute 'relu' must be one of False, True, not 1"),
+    "reduce": (
+        set_in("group1.conv0.shortcut", "reduce", "max"),
+        "attribute 'reduce' must be one of 'sample', 'average', not 'max'",
+    ),
+    "pad_front": (
+        set_in("group1.conv0.shortcut", "pad_front", 3),
+        "node 'group1.conv0.shortcut': pad_front 3 + 4 input channels exceed out_channels 6",
+    ),
+    "odd average": (
+        set_in("input", "height", 7),
+        "node 'group1.conv0.shortcut': reduce 'average' takes an even height and width, not 7 x 8",
+    ),
+    "shapes to add": (
+        set_in("group1.conv0.shortcut", "stride", 1),
+        "node 'group1.conv0.requant': shapes to add must be equal, but 'group1.conv0.conv' gives [6, 4, 4]",
+    ),
+    "duplicate name": (
+        set_in("stem.requant", "name", "stem_conv"),
+        "node 'stem_conv': the name is taken by node 'stem.conv'",
+    ),
+    "unknown input": (set_in(CONV, "inputs", ["x"]), f"node '{CONV}': unknown input 'x'"),
+    "number of inputs": (set_in(CONV, "inputs", []), f"node '{CONV}': conv takes 1 inputs, not 0"),
+    "three inputs": (
+        set_in(REQUANT, "inputs", [CONV] * 3),
+        f"node '{REQUANT}': requant takes 1 or 2 inputs, not 3",
+    ),
+    "cycle": (set_in("stem.conv", "inputs", [THRESHOLD]), "lies on a cycle, "),
+    "self loop": (set_in(CONV, "inputs", [CONV]), f"node '{CONV}': lies on a cycle, {CONV} -> {CONV}"),
+    "kind of conv input": (
+        set_in(CONV, "inputs", ["stem.requant"]),
+        f"node '{CONV}': conv takes codes here, but 'stem.requant' gives stream",
+    ),
+    "kind of threshold input": (
+        set_in(THRESHOLD, "inputs", ["input"]),
+        f"node '{THRESHOLD}': threshold takes acc or stream here, but 'input' gives codes",
+    ),
+    "kind of skip": (
+        set_in(REQUANT, "inputs", [CONV, THRESHOLD]),
+        f"node '{REQUANT}': requant takes stream here, but '{THRESHOLD}' gives codes",
+    ),
+    "linear on pixels": (
+        lambda c: (set_in("linear", "inputs", [THRESHOLD])(c), set_in("linear", "act_bits", 2)(c)),
+        f"node 'linear': linear takes 1 x 1 pixels, but '{THRESHOLD}' gives 8 x 8",
+    ),
+    "two inputs": (
+        add_node("other", "input", [], channels=1, height=1, width=1, bits=1),
+        "a network has exactly one input, not 2 (input, other)",
+    ),
+    "no input": (lambda c: c["nodes"].clear(), "a network has exactly one input, not 0"),
+    "no sink": (
+        lambda c: c["nodes"].pop(),
+        "a network has exactly one sink (a linear node), not 0",
+    ),
+    "dead end": (
+        add_node("other", "pool", ["stem.requant"], bits=2, shift=0),
+        "node 'other': its output is read by no node; every node must reach the sink",
+    ),
+    "acc read twice": (
+        add_node("other", "threshold", ["stem.conv"], {"thresholds": f"{THRESHOLD}.thresholds"}, bits=2),
+        "node 'stem.conv': an accumulator is read by exactly one node, not by 2",
+    ),
+    "no common fork": (
+        lambda c: (
+            set_in("group0.conv1.requant", "inputs", ["group0.conv1.conv", "stem.requant"])(c),
+            set_in("group0.conv1.threshold", "inputs", [REQUANT])(c),
+        ),
+        "node 'group0.conv1.requant': its inputs do not meet at one fork over two unbranched chains",
+    ),
+    "stored tensor": (
+        set_in(CONV, "tensors", {"weight": "nothing"}),
+        f"node '{CONV}', tensor 'weight': 'nothing' is missing from the tensor file",
+    ),
+    "unknown tensor": (
+        lambda c: entry(c, CONV)["tensors"].update(bias="linear.bias"),
+        f"node '{CONV}': unknown tensor 'bias'; conv has weight",
+    ),
+    "tensor left out": (
+        lambda c: entry(c, "group1.conv1.requant")["tensors"].update(bias="group1.conv0.requant.bias"),
+        "tensor 'group1.conv1.requant.bias' of network.safetensors belongs to no node",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", JSON_FAULTS)
+def test_fault_in_json(folder: Path, fault: str):
+    change, message = JSON_FAULTS[fault]
+    edit(folder, change)
+    text = refused(folder)
+    assert text.startswith(f"{folder / 'network.json'}: ")
+    assert message in text
+
+
+def test_json_of_another_type(folder: Path):
+    (folder / "network.json").write_text("[]")
+    assert refused(folder).endswith("must hold a JSON object, not list")
+
+
+def replace(key: str, value: Callable) -> Callable:
+    return lambda tensors: tensors.update({key: value(tensors[key])})
+
+
+TENSOR_FAULTS = {
+    "missing": (lambda t: t.pop("linear.bias"), "node 'linear', tensor 'bias': 'linear.bias' is missing"),
+    "unused": (lambda t: t.update(x=np.zeros(1)), "tensor 'x' of network.safetensors belongs to no node"),
+    "dtype": (
+        replace(f"{CONV}.weight", lambda t: t.astype(np.int8)),
+        f"node '{CONV}', tensor 'weight': dtype must be uint8, not int8",
+    ),
+    "bias dtype": (
+        replace("stem.requant.bias", lambda t: t.astype(np.float64)),
+        "node 'stem.requant', tensor 'bias': dtype must be int64, not float64",
+    ),
+    "shape": (
+        replace(f"{CONV}.weight", lambda t: t[:, :3]),
+        f"node '{CONV}', tensor 'weight': shape must be [4, 4, 3, 3], not [4, 3, 3, 3]",
+    ),
+    "threshold shape": (
+        replace(f"{THRESHOLD}.thresholds", lambda t: t[:, :2]),
+        f"node '{THRESHOLD}', tensor 'thresholds': shape must be [4, 3], not [4, 2]",
+    ),
+    "multiplier shape": (
+        replace("stem.requant.multiplier", lambda t: t[None]),
+        "node 'stem.requant', tensor 'multiplier': shape must be [4], not [1, 4]",
+    ),
+    "bias shape": (
+        replace("linear.bias", lambda t: t[:3]),
+        "node 'linear', tensor 'bias': shape must be [4], not [3]",
+    ),
+    "code": (
+        lambda t: t[f"{CONV}.weight"].__setitem__((2, 1, 0, 2), 2),
+        f"node '{CONV}', tensor 'weight': codes must be 0 to 1, not 2 at [2, 1, 0, 2]",
+    ),
+    "thresholds fall": (
+        lambda t: t[f"{THRESHOLD}.thresholds"].__setitem__((1, 2), -(2**31)),
+        f"node '{THRESHOLD}', tensor 'thresholds': must not decrease along axis 1, but do at [1, 2]",
+    ),
+    "requant overflow": (
+        lambda t: t["stem.requant.bias"].__setitem__(1, 2**63 - 1),
+        "node 'stem.requant', tensor 'bias': acc * ",
+    ),
+    "logit overflow": (
+        lambda t: t["linear.bias"].__setitem__(0, 2**31 - 1),
+        "node 'linear', tensor 'bias': logits do not fit into 32 bits",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", TENSOR_FAULTS)
+def test_fault_in_tensors(folder: Path, fault: str):
+    change, message = TENSOR_FAULTS[fault]
+    edit_tensors(folder, change)
+    text = refused(folder)
+    assert text.startswith(f"{folder / 'network.json'}: ")
+    assert message in text
+
+
+def test_branch_off_a_residual_chain(network: Network):
+    """group0.conv0's codes feed a second conv whose result joins later."""
+    nodes = {node.name: node for node in network.nodes}
+    attributes, tensors = nodes[CONV].attributes, dict(nodes[CONV].tensors)
+    nodes["extra.conv"] = Node("extra.conv", "conv", (THRESHOLD,), attributes, tensors)
+    skip = nodes[REQUANT]
+    nodes["extra.add"] = Node("extra.add", "requant", ("extra.conv", REQUANT), skip.attributes, skip.tensors)
+    reader = nodes["group0.conv1.threshold"]
+    nodes[reader.name] = Node(reader.name, "threshold", ("extra.add",), reader.attributes, reader.tensors)
+    message = f"node '{THRESHOLD}' on the way from fork 'stem.requant' is read more than once"
+    with pytest.raises(ManifestError, match=re.escape(message)):
+        Network.build("branch", "random", network.classes, nodes.values())
+
+
+def test_tensor_that_is_no_array(network: Network):
+    nodes = [
+        Node(n.name, n.op, n.inputs, n.attributes, {"weight": [[1]]}) if n.name == CONV else n for n in network.nodes
+    ]
+    with pytest.raises(ManifestError, match=r"^network 'x': node .*, tensor 'weight': dtype must be uint8, not list$"):
+        Network.build("x", "random", network.classes, nodes)
+
+
+def test_accumulator_too_wide():
+    channels = 600
+    weight = np.full((1, channels, 31, 31), 255, np.uint8)
+    nodes = [
+        Node("input", "input", (), dict(channels=channels, height=31, width=31, bits=8)),
+        Node(
+            "conv",
+            "conv",
+            ("input",),
+            dict(out_channels=1, kernel=31, stride=1, padding=0, weight_bits=8, act_bits=8),
+            dict(weight=weight),
+        ),
+    ]
+    with pytest.raises(ManifestError, match=r"node 'conv', tensor 'weight': sums 0 to .* do not fit into 32 bits"):
+        Network.build("wide", "random", ["a"], nodes)
