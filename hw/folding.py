@@ -1,0 +1,232 @@
+"""Folding: how many lanes each conv and linear layer gets, and how many cycles an image then costs it.
+
+A layer with N = K*K*C products a channel and Co channels is computed by simd x pe lanes. One output pixel takes
+
+    cycles = (Co / pe) * (N / simd) * W * A     arithmetic "lanes": one plane pair a cycle (DESIGN: bit planes)
+    cycles = (Co / pe) * (N / simd)             arithmetic "mac": whole products in multipliers
+
+simd divides N, pe divides Co. A stream has as many lanes (channels a beat) as its producer computes at once.
+"""
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from hw.timing import Timing, WindowGeometry, window_timing
+from model.manifest import Network, Node
+
+__all__ = [
+    "ARITHMETICS",
+    "DEFAULT_INTERVAL",
+    "Fold",
+    "Folding",
+    "FoldingError",
+    "interval",
+    "legal",
+    "parallel",
+    "products",
+    "serial",
+    "stream_lanes",
+    "timings",
+]
+
+ARITHMETICS = ("lanes", "mac")
+DEFAULT_INTERVAL = 16_384
+FOLDED = ("conv", "linear")
+
+
+class FoldingError(ValueError):
+    """A folding that the network's geometry does not allow; the message is one line."""
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One layer's share: `simd` products and `pe` channels at once.
+
+    `prefetch` shifts the next window in while the current one is used; `buffer` pixels of input wait in a FIFO
+    ahead of the window, so that the producer need not stop while the window works without input (bottom padding,
+    the rows that a stride skips).
+    """
+
+    simd: int
+    pe: int
+    arithmetic: str = "lanes"
+    prefetch: bool = True
+    buffer: int = 0
+
+    @property
+    def lanes(self) -> int:
+        """One-bit lanes, or multipliers."""
+        return self.simd * self.pe
+
+
+@dataclass(frozen=True)
+class Folding(Mapping[str, Fold]):
+    """The fold of every conv and linear node, by name."""
+
+    entries: dict[str, Fold]
+
+    def __getitem__(self, name: str) -> Fold:
+        return self.entries[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def check(self, network: Network) -> "Folding":
+        """Return self if every folded node of `network`, and no other, has a legal entry; else FoldingError."""
+        names = {node.name for node in folded(network)}
+        for name in sorted(names ^ set(self.entries)):
+            raise FoldingError(
+                f"Folding has {'no entry' if name in names else 'an entry'} for node {name!r}, "
+                f"expected exactly one for each conv and linear node of {network.name!r}"
+            )
+        for node in folded(network):
+            legal(node, self.entries[node.name])
+        return self
+
+    def to_dict(self) -> dict[str, dict]:
+        return {name: asdict(fold) for name, fold in self.entries.items()}
+
+    def save(self, path: Path) -> None:
+        """Write as JSON, beside the target first and then renamed."""
+        path = Path(path)
+        scratch = path.with_name(f".{path.name}.{os.getpid()}")
+        scratch.write_text(json.dumps(self.to_dict(), indent=1) + "\n")
+        scratch.replace(path)
+
+    @classmethod
+    def load(cls, path: Path, network: Network) -> "Folding":
+        """Read what `save` wrote and check it against `network`; FoldingError names the file."""
+        try:
+            content = json.loads(Path(path).read_text())
+            return cls({name: Fold(**entry) for name, entry in content.items()}).check(network)
+        except (OSError, json.JSONDecodeError, AttributeError, TypeError, FoldingError) as error:
+            raise FoldingError(f"{path}: {error}") from error
+
+
+def folded(network: Network) -> list[Node]:
+    """The nodes that have a fold: convs and the linear layer, in topological order."""
+    return [node for node in network.nodes if node.op in FOLDED]
+
+
+def products(node: Node) -> int:
+    """Products summed into one output: K*K*C of a conv, C of a linear layer."""
+    return math.prod(node.tensors["weight"].shape[1:])
+
+
+def channels_out(node: Node) -> int:
+    return node.tensors["weight"].shape[0]
+
+
+def pixels(node: Node) -> int:
+    """Pixels in the value that `node` makes."""
+    return 1 if node.op == "linear" else node.shape[1] * node.shape[2]
+
+
+def legal(node: Node, fold: Fold) -> None:
+    """Raise FoldingError unless `fold` fits `node`."""
+    n, co = products(node), channels_out(node)
+    for what, value in (("simd", fold.simd), ("pe", fold.pe), ("buffer", fold.buffer)):
+        least = 0 if what == "buffer" else 1
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise FoldingError(f"Node {node.name!r}: {what} must be an integer of at least {least}, not {value!r}")
+    if n % fold.simd:
+        raise FoldingError(f"Node {node.name!r}: simd must divide its {n} products, {fold.simd} does not")
+    if co % fold.pe:
+        raise FoldingError(f"Node {node.name!r}: pe must divide its {co} output channels, {fold.pe} does not")
+    if fold.arithmetic not in ARITHMETICS:
+        raise FoldingError(
+            f"Node {node.name!r}: arithmetic must be one of {', '.join(ARITHMETICS)}, not {fold.arithmetic!r}"
+        )
+    if not isinstance(fold.prefetch, bool):
+        raise FoldingError(f"Node {node.name!r}: prefetch must be true or false, not {fold.prefetch!r}")
+
+
+def cycles(node: Node, fold: Fold) -> int:
+    """Cycles that one output pixel takes in the matrix-vector unit."""
+    planes = node["weight_bits"] * node["act_bits"] if fold.arithmetic == "lanes" else 1
+    return (channels_out(node) // fold.pe) * (products(node) // fold.simd) * planes
+
+
+def stream_lanes(network: Network, folding: Mapping[str, Fold]) -> dict[str, int]:
+    """Lanes (channels a beat) of the stream that each node makes; nodes whose fold is not yet known are left out."""
+    lanes: dict[str, int] = {}
+    for node in network.nodes:
+        if node.op == "input":
+            lanes[node.name] = node.shape[0]
+        elif node.op in FOLDED:
+            if node.name in folding:
+                lanes[node.name] = folding[node.name].pe
+        elif node.inputs[0] in lanes:
+            source = lanes[node.inputs[0]]
+            lanes[node.name] = shortcut_lanes(node, source) if node.op == "shortcut" else source
+    return lanes
+
+
+def shortcut_lanes(node: Node, source: int) -> int:
+    """Lanes inside a shortcut fed with `source` lanes: the most that keep pad channels and others in separate beats."""
+    return math.gcd(source, node["out_channels"], node["pad_front"])
+
+
+def geometry(network: Network, node: Node) -> WindowGeometry:
+    """What a folded node's window has to walk over; a linear layer's is one pixel."""
+    channels, height, width = network.node(node.inputs[0]).shape
+    kernel, stride, padding = (1, 1, 0) if node.op == "linear" else (node["kernel"], node["stride"], node["padding"])
+    return WindowGeometry(channels, height, width, kernel, stride, padding)
+
+
+def pixel_cycles(network: Network, folding: Mapping[str, Fold], name: str, lanes: Mapping[str, int]) -> int:
+    """Least cycles between two pixels of the stream that node `name` makes, when nothing holds it up."""
+    node = network.node(name)
+    least = max(1, node.shape[0] // lanes[name])
+    if node.op == "input":
+        return least
+    if node.op in FOLDED:
+        return max(least, cycles(node, folding[name]))
+    if node.op == "pool" or (node.op == "shortcut" and node["stride"] > 1):
+        return least
+    return max(least, *(pixel_cycles(network, folding, source, lanes) for source in node.inputs[:1]))
+
+
+def timing(network: Network, node: Node, folding: Mapping[str, Fold], lanes: Mapping[str, int]) -> Timing:
+    """Cycles per image of one folded node, its window's waits for the producer included."""
+    fold = folding[node.name]
+    source = node.inputs[0]
+    supply = pixel_cycles(network, folding, source, lanes)
+    beats = 1 if node.op == "linear" else max(1, network.node(source).shape[0] // lanes[source])
+    return window_timing(geometry(network, node), beats, cycles(node, fold), supply, fold.prefetch, fold.buffer)
+
+
+def timings(network: Network, folding: Mapping[str, Fold]) -> dict[str, Timing]:
+    """Busy, load and steady cycles per image of every folded node."""
+    lanes = stream_lanes(network, folding)
+    return {node.name: timing(network, node, folding, lanes) for node in folded(network)}
+
+
+def interval(network: Network, folding: Mapping[str, Fold]) -> dict[str, int]:
+    """Cycles per image of every node; the accelerator's interval is the largest of them."""
+    lanes = stream_lanes(network, folding)
+    result = {name: time.interval for name, time in timings(network, folding).items()}
+    for node in network.nodes:
+        if node.op not in FOLDED:
+            beats = pixels(node) * (node.shape[0] // lanes[node.name])
+            for source in map(network.node, node.inputs):
+                beats = max(beats, pixels(source) * (source.shape[0] // lanes[source.name]))
+            result[node.name] = beats
+    return {node.name: result[node.name] for node in network.nodes}
+
+
+def serial(network: Network) -> Folding:
+    """The smallest folding: one lane a layer."""
+    return Folding({node.name: Fold(1, 1, prefetch=False) for node in folded(network)})
+
+
+def parallel(network: Network, arithmetic: str = "lanes") -> Folding:
+    """The largest folding: every product of a pixel at once."""
+    return Folding({node.name: Fold(products(node), channels_out(node), arithmetic) for node in folded(network)})
