@@ -35,7 +35,7 @@ def resnet20():
 
 
 @pytest.mark.parametrize(
-    "fold, message",
+    ("fold", "message"),
     [
         (Fold(5, 1), "simd must divide its 54 products, 5 does not"),
         (Fold(0, 1), "simd must be an integer of at least 1, not 0"),
@@ -55,7 +55,8 @@ def test_illegal_folds_say_why(fold, message):
 def test_cycles_are_the_design_formula():
     network = random_network(0, weight_bits=2, act_bits=3, **SMALL)
     node = network.node("group0.conv1.conv")
-    assert products(node) == 54 and pixels(node) == 60
+    assert products(node) == 54
+    assert pixels(node) == 60
     for simd in divisors(54):
         for pe in divisors(6):
             legal(node, Fold(simd, pe))
@@ -80,7 +81,8 @@ def test_file_round_trip_and_errors(tmp_path):
         path.write_text(json.dumps(content | change))
         with pytest.raises(FoldingError, match=message) as error:
             Folding.load(path, network)
-        assert str(error.value).startswith(str(path)) and "\n" not in str(error.value)
+        assert str(error.value).startswith(str(path))
+        assert "\n" not in str(error.value)
     path.write_text("{")
     with pytest.raises(FoldingError, match="Expecting"):
         Folding.load(path, network)
@@ -130,7 +132,7 @@ def test_solver_meets_the_target_and_cannot_be_undercut(target, bits, shortcut):
 
 def test_solver_refuses_the_impossible():
     network = random_network(0, **SMALL)
-    with pytest.raises(FoldingError, match="no folding takes at most 20 cycles an image.*raise the interval"):
+    with pytest.raises(FoldingError, match=r"no folding takes at most 20 cycles an image.*raise the interval"):
         solve(network, 20)
     with pytest.raises(FoldingError, match="at least 1 cycle, not 0"):
         solve(network, 0)
@@ -143,7 +145,9 @@ def test_resnet20_at_the_default_interval(resnet20):
     assert max(interval(resnet20, folding).values()) <= 16_384
     assert folding["stem.conv"].arithmetic == "mac"  # 64 planes a product would need more lanes than there are products
     assert sum(fold.lanes for fold in folding.values() if fold.arithmetic == "lanes") < 11_000
-    assert total.lut < 84_000 and total.ebr <= 208 and total.dsp <= 156  # a LFE5U-85F
+    assert total.lut < 84_000  # a LFE5U-85F
+    assert total.ebr <= 208
+    assert total.dsp <= 156
 
 
 def test_every_lane_of_the_ends_of_the_range():
