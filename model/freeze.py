@@ -62,7 +62,8 @@ def accumulator_thresholds(real: Tensor, gain: Tensor, shift: Tensor) -> np.ndar
     """T with gain acc + shift >= real where acc >= T, for gain >= 0: int32 [C, 2^A - 1]; gain 0 is a constant."""
     safe = torch.where(gain > 0, gain, torch.ones_like(gain))
     exact = torch.ceil((real - shift[:, None]) / safe[:, None]).clamp(ALWAYS, NEVER)
-    constant = torch.where(shift[:, None] >= real, float(ALWAYS), float(NEVER))
+    never = torch.full_like(exact, NEVER)  # float64: float32 would round 2^31 - 1 up, out of int32
+    constant = torch.where(shift[:, None] >= real, torch.full_like(exact, ALWAYS), never)
     return torch.where(gain[:, None] > 0, exact, constant).to(torch.int64).numpy().astype(np.int32)
 
 

@@ -55,7 +55,7 @@ class ClippedLevels(torch.autograd.Function):
         passed = torch.ops.aten.hardtanh_backward(grad.permute(0, 2, 3, 1), scaled, 0.5, ctx.levels + 0.5)
         ones = passed.new_ones(1, passed.numel() // passed.shape[-1])  # matrix products sum rows faster than sum()
         total = (ones @ passed.reshape(-1, passed.shape[-1])).float().squeeze(0)  # [C]
-        weighted = (ones @ (passed * scaled).view(-1, passed.shape[-1])).float().sum() - 0.5 * total.sum()
+        weighted = (ones @ (passed * scaled).reshape(-1, passed.shape[-1])).float().sum() - 0.5 * total.sum()
         gradient = (passed * (1 / step).to(grad.dtype)).permute(0, 3, 1, 2)
         return gradient, -total / step, -weighted / (ctx.levels * step), None
 

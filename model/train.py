@@ -191,7 +191,7 @@ class Trainer:
         model = ResNet(config)
         if weights is not None:
             model.load_state_dict(weights)
-        model.to(self.device)
+        model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = make_optimizer(model, phase)
         teacher = None
         if phase["teacher"]:

@@ -1,0 +1,111 @@
+"""Frozen integers against the float network they come from, and against the golden model."""
+
+import numpy as np
+import pytest
+import torch
+
+from model import frozen
+from model.data import quantize_pixels
+from model.freeze import FreezeError, freeze
+from model.resnet import ConvUnit, ResNet, ResNetConfig
+from sim import golden
+
+CLASSES = [str(n) for n in range(10)]
+
+
+def trained_like(**options) -> ResNet:
+    """A small network whose BatchNorms and thresholds look trained: random affine parts, measured statistics."""
+    torch.manual_seed(0)
+    table = {"depth": 8, "widths": (8, 16, 24), "weight_bits": 1, "act_bits": 2, "learned_clip": True} | options
+    model = ResNet(ResNetConfig(**table))
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.normal_(module.weight, 0, 1)  # half of the gains are negative
+            torch.nn.init.normal_(module.bias, 0, 0.5)
+            module.weight.data[0] = 0.0  # a constant channel
+    batch = torch.from_numpy(some_images(64)).float() / 255
+    model.calibrate(batch)
+    with torch.no_grad():
+        for _ in range(30):
+            model(batch)
+    return model.eval()
+
+
+def some_images(n: int, seed: int = 0, channels: int = 3) -> np.ndarray:
+    noise = np.random.default_rng(seed).integers(0, 256, (n, channels, 16, 16))
+    smooth = (noise + np.roll(noise, 1, 2) + np.roll(noise, 1, 3) + np.roll(noise, (1, 1), (2, 3))) // 4
+    return smooth.astype(np.uint8)
+
+
+VARIANTS = [
+    {"shortcut": "avgpool", "convs_per_shortcut": 1},
+    {"shortcut": "A", "convs_per_shortcut": 2, "stream_relu": True},
+    {"shortcut": "B", "convs_per_shortcut": 1, "weight_bits": 2, "act_bits": 1},
+    {"shortcut": "B", "convs_per_shortcut": 2, "weight_bits": 4, "act_bits": 4, "activation": "mish"},
+    {"shortcut": "avgpool", "convs_per_shortcut": 2, "weight_scale": "channel", "standardize": True, "act_bits": 8},
+    {"shortcut": "A", "convs_per_shortcut": 1, "bits": {"group1.conv0": (3, 3)}, "first_bits": (4, 4)},
+]
+
+
+@pytest.mark.parametrize("options", VARIANTS)
+def test_frozen_equals_golden_and_follows_the_float_network(options):
+    model, images = trained_like(**options), some_images(40, seed=1)
+    network = freeze(model, some_images(64), "small", "random", CLASSES)
+    logits = frozen.run(network, images)
+    codes = quantize_pixels(images, network.input.bits)
+    expected, _ = golden.run(network, codes)
+    np.testing.assert_array_equal(logits, expected)
+    units = [m for m in model.modules() if isinstance(m, ConvUnit)]
+    _, taps = golden.run(network, codes, [f"{unit.name}.threshold" for unit in units])
+    for unit, real in zip(units, quantizer_outputs(model, images, units), strict=True):
+        want = (real * (2**unit.quantizer.bits - 1)).round()
+        # fixed-point noise of 2^-f moves a code only where a value is within it of a threshold
+        error = np.abs(taps[f"{unit.name}.threshold"] - want) / (2**unit.quantizer.bits - 1)
+        assert error.mean() < 0.03, unit.name
+
+
+def quantizer_outputs(model: ResNet, images: np.ndarray, units: list[ConvUnit]) -> list[np.ndarray]:
+    """What every unit's quantizer gives in the float network."""
+    seen: dict[str, np.ndarray] = {}
+    for unit in units:
+        unit.quantizer.register_forward_hook(
+            lambda module, inputs, output, name=unit.name: seen.__setitem__(name, output.numpy())
+        )
+    with torch.no_grad():
+        model(torch.from_numpy(images).float() / 255)
+    return [seen[unit.name] for unit in units]
+
+
+def test_negative_and_zero_gains_between_two_convs():
+    """Codes after the first conv of a block are the float network's: negated filters, constant channels."""
+    model = trained_like(shortcut="A", convs_per_shortcut=2)
+    gains = model.additions[0].chain[0].bn.weight
+    assert (gains < 0).any()
+    assert (gains == 0).any()
+    images = some_images(8, seed=2)
+    network = freeze(model, some_images(64), "small", "random", CLASSES)
+    _, taps = golden.run(network, quantize_pixels(images, 8), ["group0.conv1.threshold"])
+    with torch.no_grad():
+        first, second = model.additions[0].chain
+        stream = model.stem_bn(model.stem(torch.from_numpy(images).float() / 255))
+        want = (second.quantizer(first(stream)) * 3).round().numpy()
+    assert np.mean(taps["group0.conv1.threshold"] == want) > 0.99
+
+
+def test_overrides_reach_the_manifest():
+    model = trained_like(bits={"group1.conv0": (3, 5)}, shortcut="avgpool")
+    node = freeze(model, some_images(64), "small", "random", CLASSES).node("group1.conv0.conv")
+    assert (node["weight_bits"], node["act_bits"]) == (3, 5)
+
+
+def test_a_float_network_is_refused():
+    with pytest.raises(FreezeError, match="A float network has no integers"):
+        freeze(ResNet(ResNetConfig(depth=8)), some_images(4), "small", "random", CLASSES)
+
+
+def test_sums_beyond_float32_are_refused():
+    network = freeze(trained_like(), some_images(64), "small", "random", CLASSES)
+    node = network.node("stem.conv")
+    node.attributes["act_bits"] = 20
+    with pytest.raises(ValueError, match=r"'stem\.conv' sums to \d+; float32 is exact below 16777216"):
+        frozen.run(network, some_images(1))

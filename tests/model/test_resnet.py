@@ -1,0 +1,66 @@
+"""The ResNet family: shapes, names, sizes and bits."""
+
+import pytest
+import torch
+
+from model.resnet import ConvUnit, QuantConv2d, ResNet, ResNetConfig
+
+
+@pytest.mark.parametrize("shortcut", ["A", "B", "avgpool"])
+@pytest.mark.parametrize("convs", [1, 2])
+@pytest.mark.parametrize("activation", ["relu", "mish"])
+def test_every_variant_runs_forward_and_backward(shortcut, convs, activation):
+    config = ResNetConfig(depth=8, widths=(4, 6, 10), weight_bits=2, act_bits=2, shortcut=shortcut, grad_bits=6,
+                          convs_per_shortcut=convs, activation=activation, learned_clip=True)  # fmt: skip
+    model = ResNet(config)
+    x = torch.rand(2, 3, 16, 12)
+    model.calibrate(x)
+    logits = model(x)
+    assert logits.shape == (2, 10)
+    assert model.features(x).shape == (2, 10, 4, 3)
+    logits.sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters() if p.requires_grad)
+
+
+@pytest.mark.parametrize(("depth", "parameters"), [(20, 269_722), (32, 464_154), (56, 853_018)])
+def test_sizes_are_those_published(depth, parameters):
+    """He et al. 2015, table 6: 0.27 M, 0.46 M and 0.85 M parameters with shortcut A."""
+    model = ResNet(ResNetConfig(depth=depth, shortcut="A", convs_per_shortcut=2))
+    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == parameters
+
+
+def test_float_network_with_relu_after_the_addition_is_he_et_al():
+    """One block by hand: relu(x + bn(conv(relu(bn(conv(x))))))."""
+    model = ResNet(ResNetConfig(depth=4, widths=(5,), convs_per_shortcut=2, stream_relu=True)).eval()
+    x = torch.rand(2, 3, 8, 8)
+    r = torch.relu(model.stem_bn(model.stem(x)))
+    first, second = model.additions[0].chain
+    y = second.bn(second.conv(torch.relu(first.bn(first.conv(r)))))
+    torch.testing.assert_close(model.features(x), torch.relu(r + y))
+
+
+def test_bits_reach_their_layers():
+    config = ResNetConfig(depth=8, weight_bits=1, act_bits=2, first_bits=(6, 8), last_bits=(7, 8),
+                          bits={"group1.conv0": (3, 5)})  # fmt: skip
+    model = ResNet(config)
+    bits = {m.name: (m.conv.quantizer.bits, m.quantizer.bits) for m in model.modules() if isinstance(m, ConvUnit)}
+    assert bits.pop("group1.conv0") == (3, 5)
+    assert set(bits.values()) == {(1, 2)}
+    assert (model.stem.quantizer.bits, model.linear_quantizer.bits) == (6, 7)
+    assert all(m.quantizer.bits == 32 for m in ResNet(ResNetConfig(depth=8)).modules() if isinstance(m, QuantConv2d))
+
+
+def test_width_multiplier():
+    assert ResNetConfig(width_multiplier=1.5).channels == (24, 48, 96)
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"depth": 21}, "Depth must be 6n[+]2 for 3 groups, not 21"),
+    ({"shortcut": "C"}, "Shortcut must be one of A, B, avgpool, not 'C'"),
+    ({"convs_per_shortcut": 3}, "must be 1 or 2, not 3"),
+    ({"weight_bits": 0}, "Weights must be 1 to 8 bits, or 32 for float, not 0"),
+    ({"widths": ()}, "Depth must be"),
+])  # fmt: skip
+def test_wrong_configurations(options, message):
+    with pytest.raises(ValueError, match=message):
+        ResNetConfig(**options)
