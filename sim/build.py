@@ -111,11 +111,11 @@ def build(verilog: Path, bench: str, root: Path = Path("build"), optimize: str =
         raise ValueError(f"Optimization must be one of {', '.join(OPTIMIZE)}, not {optimize!r}")
     check_tools()
     waivers = Path(__file__).with_name(WAIVERS).read_text()
-    flags = ["-O3" if optimize != "-O0" else "-O0", "--x-assign", "fast", "--x-initial", "fast", "--no-assert"]
+    flags = ["-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-assert"]
     flags += ["--no-public-flat-rw", "--output-split", "20000", "-CFLAGS", "-march=native"]
     # --no-public-flat-rw: the runner would make every signal of the design visible, which disables optimization
-    common = key(*versions(), make_flags(optimize), *flags, str(waves))
-    folder = root / "verilator" / key(common, waivers, verilog.read_text(), bench)
+    common = key(*versions(), *flags, str(waves))
+    folder = root / "verilator" / key(common, make_flags(optimize), waivers, verilog.read_text(), bench)
     if (folder / BENCH).exists():
         return folder
     runtime = root / "verilator" / f"runtime-{common}"

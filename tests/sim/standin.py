@@ -2,7 +2,8 @@
 
 Logit k is the sum over all pixels of (k + 1) * channel (k mod C), less 100 k; the label is the argmax. Tap "sums" is
 a beat for each pixel of lane sums (signed), tap "wide" repeats the pixel in many lanes. It holds one result, so it
-stalls its input while that is not taken. `stuck_at` (a pixel count) makes it stop forever, to be found as a hang.
+stalls its input while that is not taken. Two pixels make it fail on purpose: STUCK stops it forever, TWICE makes it
+give its result twice.
 """
 
 from pathlib import Path
@@ -14,6 +15,7 @@ from sim.bench_top import Tap, Top
 CHANNELS, HEIGHT, WIDTH, BITS, CLASSES, REPEAT = 3, 4, 6, 5, 4, 7
 PIXELS = HEIGHT * WIDTH
 OFFSET = 20
+STUCK, TWICE = (31, 31, 31), (31, 31, 30)
 
 
 def top() -> Top:
@@ -27,7 +29,7 @@ def top() -> Top:
     return Top((CHANNELS, HEIGHT, WIDTH), BITS, CLASSES, taps)
 
 
-def write(folder: Path, stuck_at: int = 0) -> Path:
+def write(folder: Path) -> Path:
     """top.v in `folder`."""
     logits = "\n".join(
         f"  wire signed [31:0] term{k} = {k + 1} * c{k % CHANNELS}; reg signed [31:0] sum{k} = {-100 * k};"
@@ -51,10 +53,11 @@ module top(input clk, input rst, input [{CHANNELS * BITS - 1}:0] i__payload, inp
   {" ".join(f"assign c{c} = i__payload[{c * BITS} +: {BITS}];" for c in range(CHANNELS))}
 {logits}
   reg signed [31:0] {", ".join(f"logit{k} = 0" for k in range(CLASSES))};
-  reg [31:0] pixel = 0, total = 0;
-  reg full = 0;
+  reg [31:0] pixel = 0;
+  reg full = 0, again = 0;
   wire last = pixel == {PIXELS - 1};
-  wire stuck = {stuck_at} != 0 && total == {stuck_at};
+  wire stuck = i__valid && c0 == {STUCK[0]} && c1 == {STUCK[1]} && c2 == {STUCK[2]};
+  wire twice = c0 == {TWICE[0]} && c1 == {TWICE[1]} && c2 == {TWICE[2]};
   assign i__ready = !stuck && !(last && full && !o__ready);
   wire [7:0] label = {best};
   assign o__payload = {{{", ".join(f"logit{k}" for k in reversed(range(CLASSES)))}, label}};
@@ -66,13 +69,12 @@ module top(input clk, input rst, input [{CHANNELS * BITS - 1}:0] i__payload, inp
   assign tap_wide_data = {{{REPEAT}{{i__payload}}}};
   always @(posedge clk)
     if (rst) begin
-      pixel <= 0; full <= 0; total <= 0;
+      pixel <= 0; full <= 0; again <= 0;
     end else begin
-      if (o__ready) full <= 0;
+      if (full && o__ready) begin full <= again; again <= 0; end
       if (i__valid && i__ready) begin
         pixel <= last ? 0 : pixel + 1;
-        total <= total + 1;
-        if (last) full <= 1;
+        if (last) begin full <= 1; again <= twice; end
 {update}
       end
     end
