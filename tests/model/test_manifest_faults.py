@@ -147,6 +147,10 @@ JSON_FAULTS = {
         "node 'group1.conv0.requant': shapes to add must be equal, but 'group1.conv0.conv' gives [6, 4, 4]",
     ),
     "duplicate name": (
+        set_in("stem.requant", "name", "stem.conv"),
+        "node 'stem.conv': the name is taken by node 'stem.conv'",
+    ),
+    "duplicate port": (
         set_in("stem.requant", "name", "stem_conv"),
         "node 'stem_conv': the name is taken by node 'stem.conv'",
     ),

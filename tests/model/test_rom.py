@@ -122,11 +122,11 @@ def refused(path: Path, network: Network) -> str:
 
 @pytest.mark.parametrize("suffix", [".bin", ".mem"])
 def test_every_flipped_bit_is_found(small: Network, tmp_path: Path, suffix: str):
-    """All bits of the header and the first sections, and every 61st after that."""
+    """All bits of the beginning (of a .bin: the header and two sections), and every 61st after that."""
     path = tmp_path / f"x{suffix}"
     rom.write(rom.pack(small), path)
     whole = bytearray(path.read_bytes())
-    dense = 8 * (48 + 20 * 2) * (1 if suffix == ".bin" else 2)
+    dense = 8 * (48 + 20 * 2)
     for bit in [*range(dense), *range(dense, 8 * len(whole), 61)]:
         whole[bit // 8] ^= 1 << bit % 8
         path.write_bytes(whole)
