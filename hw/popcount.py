@@ -35,8 +35,21 @@ class AdderTree(wiring.Component):
         self.low = low
         self.high = high
         self.n = n
-        self.latency = (n - 1).bit_length()
-        super().__init__({"i": In(data.ArrayLayout(_shape(low, high), n)), "o": Out(_shape(n * low, n * high))})
+        self.latency = self.latency_of(n)
+        shape, total = self.shape_of(low, high), self.shape_of(n * low, n * high)
+        super().__init__({"i": In(data.ArrayLayout(shape, n)), "o": Out(total)})
+
+    @staticmethod
+    def latency_of(n: int) -> int:
+        """Cycles from `n` numbers to their sum."""
+        return (n - 1).bit_length()
+
+    @staticmethod
+    def shape_of(low: int, high: int) -> Shape:
+        """The narrowest shape that holds `low` .. `high`; unsigned where nothing is negative."""
+        if low >= 0:
+            return unsigned(high.bit_length())
+        return signed(max(high.bit_length(), (-low - 1).bit_length()) + 1)
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
@@ -49,7 +62,7 @@ class AdderTree(wiring.Component):
             for index in range(0, len(terms), 2):
                 pair = terms[index : index + 2]
                 numbers = sum(count for _, count in pair)
-                total = Signal(_shape(numbers * self.low, numbers * self.high), name=f"sum{level}_{index // 2}")
+                total = Signal(self.shape_of(numbers * self.low, numbers * self.high), name=f"sum{level}_{index // 2}")
                 m.d.sync += total.eq(sum((value for value, _ in pair[1:]), pair[0][0]))
                 sums.append((total, numbers))
             terms = sums
@@ -61,8 +74,8 @@ class AdderTree(wiring.Component):
 class PopCount(wiring.Component):
     """o = number of ones in the `n` bits of `i`.
 
-    Four bits become one 3-bit count in three LUT4 (the three bits are functions of four inputs), written across the whole
-    word, then an `AdderTree` sums the counts. Every level is registered. Free-running: a count each cycle,
+    Four bits become one 3-bit count in three LUT4 (each bit is a function of four inputs), written for a whole word at
+    once, then an `AdderTree` sums the counts. Every level is registered. Free-running: a count each cycle,
     `latency` = 1 + ceil(log2(ceil(n / 4))) cycles after its bits.
 
     Parameters
@@ -80,8 +93,13 @@ class PopCount(wiring.Component):
             raise ValueError(f"A population count needs at least 1 bit, not {n}")
         self.n = n
         self.fours = -(-n // 4)
-        self.latency = 1 + (self.fours - 1).bit_length()
+        self.latency = self.latency_of(n)
         super().__init__({"i": In(n), "o": Out(n.bit_length())})
+
+    @staticmethod
+    def latency_of(n: int) -> int:
+        """Cycles from `n` bits to their count."""
+        return 1 + AdderTree.latency_of(-(-n // 4))
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
@@ -98,10 +116,3 @@ class PopCount(wiring.Component):
             m.d.comb += tree.i[index].eq(Cat(bits[index] for bits in count_bits))
         m.d.comb += self.o.eq(tree.o)
         return m
-
-
-def _shape(low: int, high: int) -> Shape:
-    """The narrowest shape that holds `low` .. `high`; unsigned where nothing is negative."""
-    if low >= 0:
-        return unsigned(high.bit_length())
-    return signed(max(high.bit_length(), (-low - 1).bit_length()) + 1)

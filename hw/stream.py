@@ -88,8 +88,13 @@ class StreamFifo(wiring.Component):
             raise ValueError(f"A FIFO must be at least 1 beat deep, not {depth}")
         self.shape = shape
         self.depth = depth
-        self.latency = 1 if depth == 1 else 2
+        self.latency = self.latency_of(depth)
         super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
+
+    @staticmethod
+    def latency_of(depth: int) -> int:
+        """Cycles from a transfer at `i` until the beat is valid at `o`, if nothing is before it."""
+        return 1 if depth == 1 else 2
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()

@@ -1,0 +1,200 @@
+# amaranth: UnusedElaboratable=no
+"""Matrix-vector unit: bit-exact under stalls, back to back without, alone and behind a Window."""
+
+import numpy as np
+import pytest
+from amaranth.hdl import Module
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.matvec import MatVec
+from hw.window import Window
+from tests.hw.stream_bench import pack, run_stream, unpack
+from tests.hw.test_window import beats, windows
+
+
+def random_case(channels, length, weight_bits, act_bits, count, seed=0):
+    rng = np.random.default_rng(seed + 100 * length + weight_bits)
+    weights = rng.integers(0, 2**weight_bits, (channels, length), dtype=np.uint8)
+    codes = rng.integers(0, 2**act_bits, (count, length))
+    codes[0], codes[-1] = 2**act_bits - 1, 0
+    return weights, codes
+
+
+def dot(weights, codes, weight_bits):
+    """The defining sum: odd weights times codes, [count, Co]."""
+    return codes @ (2 * weights.astype(np.int64) - (2**weight_bits - 1)).T
+
+
+def check(dut, codes, times=None, **stalls):
+    offered = [pack(row, dut.act_bits) for row in codes.tolist()]
+    got = run_stream(dut, {"i": offered}, {"o": len(codes) * dut.groups}, times=times, **stalls)["o"]
+    width, sign = dut.acc_shape.width, dut.acc_shape.signed
+    raw = np.array([unpack(beat, width, dut.pe, sign) for beat in got]).reshape(len(codes), -1)
+    assert np.array_equal(raw - dut.correction, dot(dut.weights, codes, dut.weight_bits))
+
+
+SHAPES = [
+    # Co, N, W, A, simd, pe
+    (4, 9, 1, 1, 9, 4),  # a window each cycle
+    (4, 9, 1, 1, 9, 2),
+    (3, 27, 1, 2, 27, 3),
+    (4, 9, 1, 2, 1, 1),  # one lane
+    (6, 12, 2, 3, 4, 3),
+    (2, 10, 3, 2, 5, 1),
+    (3, 8, 8, 8, 8, 3),
+    (2, 6, 8, 8, 1, 2),
+    (5, 15, 4, 1, 3, 5),
+    (1, 1, 1, 1, 1, 1),
+    (10, 4, 8, 2, 2, 5),
+    (2, 40, 1, 5, 4, 2),
+    (3, 5, 5, 7, 5, 1),
+]
+
+
+@pytest.mark.parametrize("arithmetic", ["lanes", "mac"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_equals_the_dot_product_under_stalls(shape, arithmetic):
+    channels, length, weight_bits, act_bits, simd, pe = shape
+    for seed, (stall_in, stall_out) in enumerate([(0.3, 0.3), (0.0, 0.0), (0.0, 0.9), (0.8, 0.0)]):
+        weights, codes = random_case(channels, length, weight_bits, act_bits, 12 if weight_bits < 8 else 3, seed)
+        dut = MatVec(weights, weight_bits, act_bits, simd, pe, arithmetic)
+        check(dut, codes, seed=seed, stall_in=stall_in, stall_out=stall_out)
+
+
+@pytest.mark.parametrize("weight_bits", range(1, 9))
+@pytest.mark.parametrize("act_bits", range(1, 9))
+def test_every_pair_of_widths(weight_bits, act_bits):
+    weights, codes = random_case(2, 6, weight_bits, act_bits, 5)
+    check(MatVec(weights, weight_bits, act_bits, 3, 1), codes)
+    if weight_bits == act_bits:
+        check(MatVec(weights, weight_bits, act_bits, 2, 2, "mac"), codes)
+
+
+@pytest.mark.parametrize("arithmetic", ["lanes", "mac"])
+@pytest.mark.parametrize("value", [0, 1])
+def test_widths_hold_the_extremes(value, arithmetic):
+    weights = np.full((2, 7), 15 * value, dtype=np.uint8)
+    codes = np.array([[7] * 7, [0] * 7, [7, 0, 7, 0, 7, 0, 7]])
+    dut = MatVec(weights, 4, 3, 7, 1, arithmetic)
+    check(dut, codes)
+    if arithmetic == "lanes":
+        assert dut.acc_shape.width == (7 * 15 * 7).bit_length()
+
+
+@pytest.mark.parametrize("storage", ["auto", "logic", "block"])
+@pytest.mark.parametrize("copy", [1, 2, 3, 5])
+@pytest.mark.parametrize("shape", [(10, 6, 1, 1, 6, 5), (5, 6, 1, 1, 6, 5), (10, 6, 1, 2, 3, 5), (5, 6, 1, 3, 6, 5)])
+def test_copies_and_storage(shape, copy, storage):
+    channels, length, weight_bits, act_bits, simd, pe = shape
+    weights, codes = random_case(channels, length, weight_bits, act_bits, 10)
+    check(MatVec(weights, weight_bits, act_bits, simd, pe, storage=storage, pes_per_copy=copy), codes)
+
+
+@pytest.mark.parametrize("arithmetic", ["lanes", "mac"])
+@pytest.mark.parametrize("copy", [None, 1])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_no_bubbles_and_latency(shape, copy, arithmetic):
+    channels, length, weight_bits, act_bits, simd, pe = shape
+    weights, codes = random_case(channels, length, weight_bits, act_bits, 40 if weight_bits < 3 else 4)
+    dut = MatVec(weights, weight_bits, act_bits, simd, pe, arithmetic, pes_per_copy=copy)
+    planes = weight_bits * act_bits if arithmetic == "lanes" else 1
+    assert dut.cycles == channels // pe * (length // simd) * planes
+    times = {}
+    check(dut, codes, times, stall_in=0.0, stall_out=0.0)
+    assert set(np.diff(times["i"])) == {dut.cycles}
+    assert set(np.diff(times["o"])) == {dut.cycles // dut.groups}
+    assert times["i"][0] == dut.cycles - 1
+    assert times["o"][dut.groups - 1] - times["i"][0] == dut.latency
+
+
+def test_stopped_output_holds_what_was_issued():
+    weights, codes = random_case(4, 9, 1, 1, 60)
+    dut = MatVec(weights, 1, 1, 9, 4)
+    offered = [pack(row, 1) for row in codes.tolist()]
+    with pytest.raises(AssertionError, match=f"'i': '{dut.depth}/60'"):
+        run_stream(dut, {"i": offered}, {"o": 60}, 0, 0.0, 1.0, timeout_cycles=100)
+
+
+class Chain(wiring.Component):
+    """A Window and the MatVec behind it."""
+
+    def __init__(self, window, matvec):
+        self.window, self.matvec = window, matvec
+        i, o = (stream.Signature(port.payload.shape()) for port in (window.i, matvec.o))
+        super().__init__({"i": In(i), "o": Out(o)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.window, m.submodules.matvec = self.window, self.matvec
+        wiring.connect(m, wiring.flipped(self.i), self.window.i)
+        wiring.connect(m, self.window.o, self.matvec.i)
+        wiring.connect(m, self.matvec.o, wiring.flipped(self.o))
+        return m
+
+
+def chain(case, weight_bits, simd, pe, prefetch, stalls, images=2):
+    """Runs a convolution and checks it; returns the MatVec and the transfer times."""
+    channels, height, width, bits, kernel, stride, padding, lanes = case
+    weights, _ = random_case(8, kernel * kernel * channels, weight_bits, bits, 1)
+    codes = np.random.default_rng(3).integers(0, 2**bits, (images, channels, height, width))
+    matvec = MatVec(weights, weight_bits, bits, simd, pe)
+    dut = Chain(Window(*case, prefetch=prefetch), matvec)
+    columns = windows(codes, kernel, stride, padding).reshape(-1, weights.shape[1])
+    times = {}
+    count = len(columns) * matvec.groups
+    got = run_stream(dut, {"i": beats(codes, lanes, bits)}, {"o": count}, 4, *stalls, times=times)["o"]
+    raw = np.array([unpack(beat, matvec.acc_shape.width, pe) for beat in got]).reshape(len(columns), -1)
+    assert np.array_equal(raw - matvec.correction, dot(weights, columns, weight_bits))
+    return dut, times["o"]
+
+
+@pytest.mark.parametrize("prefetch", [False, True])
+@pytest.mark.parametrize("stalls", [(0.3, 0.3), (0.0, 0.8)])
+@pytest.mark.parametrize(
+    "case", [(4, 5, 4, 2, 3, 1, 1, 2), (2, 6, 5, 1, 3, 2, 1, 1), (6, 3, 4, 2, 1, 2, 0, 3)], ids=str
+)
+def test_convolution(case, stalls, prefetch):
+    chain(case, 1, case[0], 4, prefetch, stalls)
+
+
+def test_prefetch_hides_the_window():
+    case = (
+        4,
+        6,
+        6,
+        2,
+        3,
+        1,
+        1,
+        4,
+    )  # a position each cycle: 42 to load for 36 windows, 4 from one row's last to the next
+    dut, times = chain(case, 1, 36, 4, True, (0.0, 0.0), images=3)
+    assert dut.matvec.cycles == 4
+    starts = np.array(times[:: dut.matvec.groups]).reshape(3, 36)
+    assert set(np.diff(starts, axis=1).ravel()) == {dut.matvec.cycles}
+    # Only the first row of an image has no windows to hide behind: less than the 8 positions of a row between two images.
+    assert (starts[1:, 0] - starts[:-1, -1]).max() <= dut.matvec.cycles + 8
+    _, frozen = chain(case, 1, 36, 4, False, (0.0, 0.0), images=3)
+    assert set(np.diff(frozen[::2])[:5]) == {dut.matvec.cycles + 1}
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ({"weight_bits": 9}, "Weight width must be 1 .. 8 bits, not 9"),
+        ({"act_bits": 0}, "Activation width must be 1 .. 8 bits, not 0"),
+        ({"weight_bits": 1}, "codes of 1 bits must be 0 .. 1, not 0 .. 3"),
+        ({"weights": np.zeros((4, 6))}, r"integers \[Co, N\], not float64 \[4, 6\]"),
+        ({"simd": 4}, "divide the 6 codes of a window, 4 does not"),
+        ({"pe": 3}, "divide the 4 output channels, 3 does not"),
+        ({"arithmetic": "dsp"}, "'lanes' or 'mac', not 'dsp'"),
+        ({"storage": "flash"}, "'auto', 'logic' or 'block', not 'flash'"),
+        ({"pes_per_copy": 3}, "1 .. 2, not 3"),
+    ],
+)
+def test_arguments_are_checked(override, message):
+    weights = np.arange(24).reshape(4, 6) % 4
+    arguments = {"weights": weights, "weight_bits": 2, "act_bits": 2, "simd": 3, "pe": 2}
+    with pytest.raises(ValueError, match=message):
+        MatVec(**{**arguments, **override})
