@@ -36,8 +36,8 @@ class Result:
 
     accepted, emitted: int64 [N], the cycles of each image's first beat and of its result, counted from reset in each
     process. interval: cycles an image in steady state without pauses (None if there were too few images); latency:
-    cycles from the first image's first beat to its result. cycles, seconds and python (the part of the seconds spent
-    in the bench's Python) are sums over processes. waves: the trace.
+    cycles from the first image's first beat to its result. cycles, seconds (by the clock), cpu (of the
+    processor) and python (seconds in the bench's Python) are sums over processes. waves: the trace.
     """
 
     labels: np.ndarray
@@ -49,6 +49,7 @@ class Result:
     latency: int
     cycles: int
     seconds: float
+    cpu: float
     python: float
     waves: Path | None = None
 
@@ -229,6 +230,7 @@ def _collect(top: Top, folders: list[Path], answers: list[dict], requests: list[
         latency=int(whole["emitted"][0] - whole["accepted"][0]),
         cycles=sum(answer["cycles"] for answer in answers),
         seconds=sum(answer["wall"] for answer in answers),
+        cpu=sum(answer["cpu"] for answer in answers),
         python=sum(answer["python"] for answer in answers),
         waves=waves,
     )

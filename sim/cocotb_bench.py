@@ -7,7 +7,7 @@ The working directory holds the request and takes the answer (sim/rtl.py writes 
     progress       one byte for each result, as it comes
     answer.npz     labels int64 [N], logits int32 [N, O], accepted and emitted int64 [N]: the cycles of the first beat
                    and of the result; fewer rows after a hang
-    answer.json    cycles, wall (seconds of the simulation), python (those of them spent here), hang (null, or where)
+    answer.json    cycles, wall and cpu (seconds of the simulation), python (seconds spent here), hang (null, or where)
 """
 
 import json
@@ -127,9 +127,9 @@ async def stream_images(dut: Any) -> None:
     """Answer the request in the working directory."""
     request = json.loads(Path("request.json").read_text())
     bench = Bench(dut, np.load("images.npy"), request)
-    begun = time.perf_counter()
+    begun, cpu = time.perf_counter(), time.process_time()
     wrong = await bench.run()
-    wall = time.perf_counter() - begun
+    wall, cpu = time.perf_counter() - begun, time.process_time() - cpu
     classes, count = request["classes"], len(bench.results)
     packed = b"".join((result >> 8).to_bytes(4 * classes, "little") for result in bench.results)
     np.savez(
@@ -139,6 +139,6 @@ async def stream_images(dut: Any) -> None:
         accepted=np.array(bench.accepted, np.int64),
         emitted=np.array(bench.emitted, np.int64),
     )
-    answer = {"cycles": int(dut.cycle.value), "wall": wall, "python": bench.python, "hang": wrong}
+    answer = {"cycles": int(dut.cycle.value), "wall": wall, "cpu": cpu, "python": bench.python, "hang": wrong}
     Path("answer.json").write_text(json.dumps(answer))
     assert wrong is None, wrong

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from tqdm import tqdm
 
 from model.data import DataError
 from model.manifest import ManifestError, Network
@@ -59,23 +59,20 @@ def make_simulator(network: Network, options: argparse.Namespace, console: Conso
     from hw.folding import DEFAULT_INTERVAL, Folding
     from hw.solve import solve
 
-    folding = (
-        Folding.load(options.folding, network)
-        if options.folding
-        else solve(network, options.interval or DEFAULT_INTERVAL)
-    )
+    if options.folding:
+        folding = Folding.load(options.folding, network)
+    else:
+        folding = solve(network, options.interval or DEFAULT_INTERVAL)
     if options.fault:
         network = faults.apply(network, faults.parse(options.fault))
     with console.status("generating and compiling the accelerator"):
         return RtlSimulator(network, folding, waves=options.waves, optimize=options.optimize, root=options.root)
 
 
-def stream(simulator: RtlSimulator, codes: np.ndarray, console: Console, **options: Any) -> Result:
+def stream(simulator: RtlSimulator, codes: np.ndarray, **options: Any) -> Result:
     """Simulate with a progress bar."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("simulating", total=len(codes))
-        return simulator.simulate(codes, progress=lambda done: bar.update(task, completed=done), **options)
+    with tqdm(total=len(codes), desc="RTL", unit="image", leave=False, disable=None) as bar:
+        return simulator.simulate(codes, progress=lambda done: bar.update(done - bar.n), **options)
 
 
 def locate(network: Network, simulator: RtlSimulator, codes: np.ndarray, report: Report, console: Console) -> Report:
@@ -85,7 +82,7 @@ def locate(network: Network, simulator: RtlSimulator, codes: np.ndarray, report:
         return report
     first = int(report.wrong_images[0])
     alone = codes[first : first + 1]
-    again = compare(network, alone, stream(simulator, alone, console, tap_images=1))
+    again = compare(network, alone, stream(simulator, alone, tap_images=1))
     found = again.divergence
     if found is None:
         console.print(f"Image {first} alone is right: what came before it matters; --taps {first + 1} records it all")
@@ -112,8 +109,9 @@ def figures(
         "divergence": None if report.divergence is None else str(report.divergence),
         "cycles": result.cycles,
         "seconds": round(result.seconds, 3),
-        "cycles_per_second": round(result.cycles / result.seconds),
-        "python_percent": round(100 * result.python / result.seconds, 2),
+        "cpu_seconds": round(result.cpu, 3),
+        "cycles_per_second": round(result.cycles / result.cpu),
+        "python_percent": round(100 * result.python / result.cpu, 2),
         "network_hash": network.hash,
     }
 
@@ -130,7 +128,7 @@ def table(content: dict[str, Any], tapped: int) -> Table:
         ("interval", "-" if interval is None else f"{interval:,.1f} cycles an image"),
         ("interval predicted", f"{content['predicted_interval_cycles']:,} cycles an image"),
         ("latency", f"{content['latency_cycles']:,} cycles"),
-        ("simulated", f"{content['cycles']:,} cycles, {content['cycles_per_second']:,} a second"),
+        ("simulated", f"{content['cycles']:,} cycles, {content['cycles_per_second']:,} a second of one core"),
     ]
     shown = Table("", content["network"], title="RTL against golden model")
     for row in rows:
@@ -148,7 +146,7 @@ def simulate_and_compare(options: argparse.Namespace, console: Console) -> int:
     waves = folder / "waves.vcd" if options.waves else None
     tapped = min(options.taps, len(codes))
     settings = dict(stall=options.stall, seed=options.seed, processes=processes_for(len(codes), options.processes))
-    result = stream(simulator, codes, console, tap_images=tapped, waves=waves, **settings)
+    result = stream(simulator, codes, tap_images=tapped, waves=waves, **settings)
     with console.status("computing the golden model"):
         report = compare(network, codes, result)
     report = locate(network, simulator, codes, report, console)

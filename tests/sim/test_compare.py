@@ -31,7 +31,7 @@ def result(network, codes):
     cycles = np.arange(IMAGES)
     wide = {name: values.astype(np.int64) for name, values in taps.items()}
     labels = golden.labels(logits)
-    return Result(labels, logits.copy(), wide, cycles, cycles, None, 0, 0, 0.0, 0.0)
+    return Result(labels, logits.copy(), wide, cycles, cycles, None, 0, 0, 0.0, 0.0, 0.0)
 
 
 def test_equal(network, codes, result):

@@ -1,0 +1,147 @@
+"""`make accuracy`: float, frozen, golden and RTL top-1 side by side, and how many images differ between them.
+
+    python -m sim.accuracy resnet20-w1a2 --images 10000 --rtl 200
+
+frozen (torch's evaluation of the manifest's integers) and golden (NumPy's) run on the first N test images, the RTL on
+the first of those; float was measured in training. Prints a table and writes build/<net>/accuracy.json. Status 0 only
+if all agree.
+"""
+
+import argparse
+import os
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from tqdm import tqdm
+
+from model.data import DataError
+from model.manifest import ManifestError, Network
+from sim import golden
+from sim.build import BuildError
+from sim.compare import compare
+from sim.images import Images, network_and_images, percent, processes_for, write_json
+from sim.rtl import ROOT, RtlSimulator, SimulationError
+from sim.run import ERROR, MISMATCH, stream
+
+
+class TorchError(RuntimeError):
+    """Torch, which the frozen network needs, is not there."""
+
+
+def arguments(given: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m sim.accuracy", description=__doc__.splitlines()[0])
+    parser.add_argument("net", help="a network of model/zoo, or the path of a manifest")
+    parser.add_argument("--images", type=int, default=1000, help="test images for frozen and golden (%(default)s)")
+    parser.add_argument(
+        "--rtl", type=int, default=20, help="how many of them for the RTL; 0 leaves it out (%(default)s)"
+    )
+    parser.add_argument("--stall", type=float, default=0.0, help="probability of pauses in the RTL (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the pauses (%(default)s)")
+    parser.add_argument("--interval", type=int, help="fold for at most so many cycles an image")
+    parser.add_argument("--processes", type=int, help="simulators at once (one for each core)")
+    parser.add_argument("--optimize", default="-O3", help="of the C++ compiler: -O1 compiles sooner (%(default)s)")
+    parser.add_argument("--root", type=Path, default=ROOT, help="folder of everything built (%(default)s)")
+    options = parser.parse_args(given)
+    if options.images < 1 or options.rtl < 0:
+        parser.error(f"--images must be at least 1 and --rtl at least 0, not {options.images} and {options.rtl}")
+    options.rtl = min(options.rtl, options.images)
+    return options
+
+
+def frozen_logits(network: Network, pixels: np.ndarray) -> np.ndarray:
+    """Logits int32 [N, O] of pixels uint8 [N, C, H, W] by torch. TorchError where it is missing."""
+    try:
+        from model import frozen
+    except ModuleNotFoundError as error:
+        message = f"Package {error.name} is missing, which the frozen network needs; `make accuracy` sets it up"
+        raise TorchError(message) from None
+    bar = partial(tqdm, desc="frozen", unit="batch", leave=False, disable=None)
+    return np.asarray(frozen.run(network, pixels, progress=bar))
+
+
+def measure(network: Network, images: Images, options: argparse.Namespace) -> dict[str, Any]:
+    """The content of accuracy.json."""
+    if images.pixels is None:
+        raise ValueError(f"{network.name} is for data set {network.data!r}, of which there are no labelled images")
+    frozen = frozen_logits(network, images.pixels)
+    bar = partial(tqdm, desc="golden", leave=False, disable=None)
+    workers = len(os.sched_getaffinity(0))
+    expected = golden.run_batches(network, images.codes, workers=workers, progress=bar)
+    count = len(images.codes)
+    content: dict[str, Any] = {
+        "network": network.name,
+        "images": count,
+        "rtl_images": options.rtl,
+        "top1_float": network.accuracy.get("top1_float"),
+        "top1_frozen": images.top1(golden.labels(frozen)),
+        "top1_golden": images.top1(golden.labels(expected)),
+        "top1_rtl": None,
+        "mismatches_frozen_golden": int((frozen != expected).any(axis=1).sum()),
+        "mismatches_golden_rtl": 0,
+        "first_divergence": None,
+        "float_images": network.accuracy.get("images"),
+        "network_hash": network.hash,
+    }
+    if options.rtl:
+        few = min(options.rtl, count)
+        simulator = RtlSimulator(network, interval=options.interval, optimize=options.optimize, root=options.root)
+        processes = processes_for(few, options.processes)
+        result = stream(simulator, images.codes[:few], stall=options.stall, seed=options.seed, processes=processes)
+        report = compare(network, images.codes[:few], result, expected[:few])
+        content |= dict(
+            rtl_images=few,
+            top1_rtl=images.top1(result.labels),
+            mismatches_golden_rtl=report.mismatches,
+            first_divergence=None if report.divergence is None else str(report.divergence),
+        )
+    return content
+
+
+def table(content: dict[str, Any]) -> Table:
+    """What the figures say, for a person."""
+    shown = Table(content["network"], "top-1", "images", "images that differ", title="Accuracy")
+    count, rtl = str(content["images"]), str(content["rtl_images"])
+    shown.add_row("float (training)", percent(content["top1_float"]), str(content["float_images"] or "-"), "")
+    shown.add_row("frozen (torch)", percent(content["top1_frozen"]), count, "")
+    differ = f"{content['mismatches_frozen_golden']} from frozen"
+    shown.add_row("golden (NumPy)", percent(content["top1_golden"]), count, differ)
+    differ = f"{content['mismatches_golden_rtl']} from golden" if content["rtl_images"] else "not run"
+    shown.add_row("RTL (Verilator)", percent(content["top1_rtl"]), rtl, differ)
+    return shown
+
+
+def main(given: list[str] | None = None) -> int:
+    """The exit status: 0 if all agree, 1 if not, 2 if it could not be found out."""
+    from hw.folding import FoldingError
+
+    options, console = arguments(given), Console()
+    try:
+        network, images, notice = network_and_images(options.net, options.images)
+        if notice:
+            console.print(notice, soft_wrap=True)
+        content = measure(network, images, options)
+    except SimulationError as error:
+        print(f"FAILED: {error}", file=sys.stderr)
+        return MISMATCH
+    except (ManifestError, DataError, FoldingError, BuildError, TorchError, ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return ERROR
+    path = options.root / network.name / "accuracy.json"
+    write_json(path, content)
+    console.print(table(content))
+    wrong = content["mismatches_frozen_golden"] + content["mismatches_golden_rtl"]
+    if not wrong:
+        console.print(f"All agree. {path}", soft_wrap=True)
+        return 0
+    first = f", RTL at {content['first_divergence']}" if content["first_divergence"] else ""
+    console.print(f"FAILED: {wrong} mismatches{first}. {path}", soft_wrap=True, markup=False)
+    return MISMATCH
+
+
+if __name__ == "__main__":
+    sys.exit(main())
