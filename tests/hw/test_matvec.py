@@ -173,10 +173,14 @@ def test_prefetch_hides_the_window():
     assert dut.matvec.cycles == 4
     starts = np.array(times[:: dut.matvec.groups]).reshape(3, 36)
     assert set(np.diff(starts, axis=1).ravel()) == {dut.matvec.cycles}
-    # Only the first row of an image has no windows to hide behind: less than the 8 positions of a row between two images.
+    # Only the first row of an image, whose 8 positions have no windows, is not hidden.
     assert (starts[1:, 0] - starts[:-1, -1]).max() <= dut.matvec.cycles + 8
-    _, frozen = chain(case, 1, 36, 4, False, (0.0, 0.0), images=3)
-    assert set(np.diff(frozen[::2])[:5]) == {dut.matvec.cycles + 1}
+
+
+@pytest.mark.parametrize("prefetch", [False, True])
+def test_without_prefetch_each_window_waits_for_its_last_beat(prefetch):
+    dut, times = chain((4, 6, 6, 2, 3, 1, 1, 2), 1, 36, 4, prefetch, (0.0, 0.0))  # two cycles a position
+    assert set(np.diff(times[:: dut.matvec.groups])[:5]) == {dut.matvec.cycles + (not prefetch)}
 
 
 @pytest.mark.parametrize(
