@@ -1,0 +1,186 @@
+"""The network's head: global average pooling, and the logits with their argmax."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from amaranth.hdl import Module, Mux, Shape, ShapeLike, Signal, signed, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.accumulate import PartialSums
+from hw.stream import value_layout
+from hw.table import Table, range_shape, shape_limits
+
+LOGIT_BITS = 32
+LABEL_BITS = 8
+
+
+class Pool(wiring.Component):
+    """code = clip((sum over all pixels + (2^(s-1) if s else 0)) >> s, 0, 2^A-1), for every channel.
+
+    One word of `lanes` sums a channel group, in a memory. One beat a cycle in; the codes of an image come out with its
+    last pixel, 2 cycles after each beat.
+
+    Parameters
+    ----------
+    channels, pixels : C and H*W of the input, each at least 1.
+    stream_bits : R, 2 to 16.
+    bits : A, 1 to 8.
+    shift : s, not negative.
+    lanes : channels a beat on both sides, a divisor of C.
+
+    Members
+    -------
+    i : In, stream of `lanes` values signed(R).
+    o : Out, stream of `lanes` unsigned codes of A bits, C/lanes beats an image.
+
+    Raises
+    ------
+    ValueError : for a parameter outside of these ranges.
+    """
+
+    latency = PartialSums.latency
+
+    def __init__(self, channels: int, pixels: int, stream_bits: int, bits: int, shift: int, lanes: int):
+        if channels < 1 or pixels < 1:
+            raise ValueError(f"Channels and pixels must be at least 1, not {channels} and {pixels}")
+        if not 2 <= stream_bits <= 16:
+            raise ValueError(f"Stream bits must be 2 to 16, not {stream_bits}")
+        if not 1 <= bits <= 8:
+            raise ValueError(f"Bits must be 1 to 8, not {bits}")
+        if shift < 0:
+            raise ValueError(f"Shift must not be negative, not {shift}")
+        if lanes < 1 or channels % lanes:
+            raise ValueError(f"Lanes must divide the {channels} channels, not be {lanes}")
+        self.channels = channels
+        self.pixels = pixels
+        self.stream_bits = stream_bits
+        self.bits = bits
+        self.shift = shift
+        self.lanes = lanes
+        super().__init__(
+            {
+                "i": In(stream.Signature(value_layout(signed(stream_bits), lanes))),
+                "o": Out(stream.Signature(value_layout(unsigned(bits), lanes))),
+            }
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        groups = self.channels // self.lanes
+        group = Signal(range(groups))
+        pixel = Signal(range(self.pixels))
+        half = 1 << (self.shift - 1) if self.shift else 0
+        m.submodules.sums = sums = PartialSums(signed(self.stream_bits), self.lanes, groups, self.pixels, half)
+        with m.If(self.i.valid & self.i.ready):
+            m.d.sync += group.eq(group + 1)
+            with m.If(group == groups - 1):
+                m.d.sync += [group.eq(0), pixel.eq(pixel + 1)]
+                with m.If(pixel == self.pixels - 1):
+                    m.d.sync += pixel.eq(0)
+        m.d.comb += [
+            sums.i.valid.eq(self.i.valid),
+            self.i.ready.eq(sums.i.ready),
+            sums.i.payload.values.eq(self.i.payload),
+            sums.i.payload.address.eq(group),
+            sums.i.payload.first.eq(pixel == 0),
+            sums.i.payload.last.eq(pixel == self.pixels - 1),
+            self.o.valid.eq(sums.o.valid),
+            sums.o.ready.eq(self.o.ready),
+        ]
+        for lane in range(self.lanes):
+            average = Signal(sums.sum_shape, name=f"average_{lane}")
+            above = Signal(name=f"above_{lane}")
+            m.d.comb += [
+                average.eq(sums.o.payload[lane] >> self.shift),
+                above.eq(average[self.bits :].any()),
+                self.o.payload[lane].eq(Mux(average < 0, 0, Mux(above, (1 << self.bits) - 1, average))),
+            ]
+        return m
+
+
+class Classifier(wiring.Component):
+    """logit[c] = acc[c] + bias[c] ; label = the index of the largest logit, the lowest of them among equals.
+
+    Takes one class a cycle whatever the number of lanes, with one adder and one comparator in all: an image lasts O
+    cycles and waits in the output until it is taken. Latency 3 cycles from the last beat.
+
+    Parameters
+    ----------
+    bias : integers [O], 1 <= O <= 256. A constant offset of the raw accumulator is folded in by the caller: bias -
+        correction.
+    acc_shape : shape of the accumulators, signed or unsigned; acc + bias must fit 32 bits for the values that occur.
+    lanes : classes a beat, a divisor of O.
+
+    Members
+    -------
+    i : In, stream of `lanes` values of `acc_shape`.
+    o : Out, stream of {"label": unsigned(8), "logits": O values signed(32)}, one beat an image.
+
+    Raises
+    ------
+    ValueError : for a parameter outside of these ranges.
+    """
+
+    latency = 3
+
+    def __init__(self, bias: Any, acc_shape: ShapeLike, lanes: int):
+        self.bias = np.array(bias, dtype=np.int64)
+        if self.bias.ndim != 1 or not 1 <= self.bias.size <= 1 << LABEL_BITS:
+            raise ValueError(f"Bias must have the shape [classes], 1 to 256 classes, not {list(self.bias.shape)}")
+        self.classes = int(self.bias.size)
+        if lanes < 1 or self.classes % lanes:
+            raise ValueError(f"Lanes must divide the {self.classes} classes, not be {lanes}")
+        self.acc_shape = Shape.cast(acc_shape)
+        self.lanes = lanes
+        low, high = shape_limits(self.acc_shape)
+        needed = range_shape(low + int(self.bias.min()), high + int(self.bias.max()))
+        self.logit_shape = signed(min(needed.width + (not needed.signed), LOGIT_BITS))
+        logits = data.ArrayLayout(signed(LOGIT_BITS), self.classes)
+        super().__init__(
+            {
+                "i": In(stream.Signature(value_layout(self.acc_shape, lanes))),
+                "o": Out(stream.Signature(data.StructLayout({"label": LABEL_BITS, "logits": logits}))),
+            }
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        index = Signal(range(self.classes))  # class of the lane that is looked at
+        lane = Signal(range(self.lanes))
+        full = Signal()  # the whole image is on its way
+        step = Signal()
+        m.d.comb += [step.eq(self.i.valid & ~full), self.i.ready.eq((lane == self.lanes - 1) & ~full)]
+        m.submodules.bias = bias = Table(self.bias)
+        m.d.comb += [bias.address.eq(index), bias.en.eq(step)]
+        acc = Signal(self.acc_shape)
+        with m.If(step):
+            m.d.sync += [acc.eq(self.i.payload[lane]), index.eq(index + 1), lane.eq(lane + 1)]
+            with m.If(lane == self.lanes - 1):
+                m.d.sync += lane.eq(0)
+            with m.If(index == self.classes - 1):
+                m.d.sync += [index.eq(0), full.eq(1)]
+
+        # The logits stand in a shift register, the newest last: class c at c once all are in.
+        logits = [Signal(self.logit_shape, name=f"logit_{c}") for c in range(self.classes)]
+        valid = Signal(2)
+        place = [Signal(range(self.classes), name=f"place_{stage}") for stage in range(2)]
+        m.d.sync += [valid.eq(valid << 1 | step), place[0].eq(index), place[1].eq(place[0])]
+        with m.If(valid[0]):
+            m.d.sync += logits[-1].eq(acc + bias.o)
+            m.d.sync += [older.eq(newer) for older, newer in pairwise(logits)]
+        best = Signal(self.logit_shape)
+        label = Signal(range(self.classes))
+        with m.If(valid[1]):
+            with m.If((place[1] == 0) | (logits[-1] > best)):
+                m.d.sync += [best.eq(logits[-1]), label.eq(place[1])]
+            with m.If(place[1] == self.classes - 1):
+                m.d.sync += self.o.valid.eq(1)
+        m.d.comb += self.o.payload.label.eq(label)
+        m.d.comb += [self.o.payload.logits[c].eq(logit) for c, logit in enumerate(logits)]
+        with m.If(self.o.valid & self.o.ready):
+            m.d.sync += [self.o.valid.eq(0), full.eq(0)]
+        return m
