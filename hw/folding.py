@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 ARITHMETICS = ("lanes", "mac")
-DEFAULT_INTERVAL = 16_384
+DEFAULT_INTERVAL = 20_000
 FOLDED = ("conv", "linear")
 
 
@@ -188,7 +188,10 @@ def pixel_cycles(network: Network, folding: Mapping[str, Fold], name: str, lanes
     if node.op == "input":
         return least
     if node.op in FOLDED:
-        return max(least, cycles(node, folding[name]))
+        busy = cycles(node, folding[name])
+        if not folding[name].prefetch:
+            busy += window_beats(network, node, lanes) - 1
+        return max(least, busy)
     if node.op == "pool" or (node.op == "shortcut" and node["stride"] > 1):
         return least
     return max(least, *(pixel_cycles(network, folding, source, lanes) for source in node.inputs[:1]))
@@ -199,8 +202,14 @@ def timing(network: Network, node: Node, folding: Mapping[str, Fold], lanes: Map
     fold = folding[node.name]
     source = node.inputs[0]
     supply = pixel_cycles(network, folding, source, lanes)
-    beats = 1 if node.op == "linear" else max(1, network.node(source).shape[0] // lanes[source])
+    beats = window_beats(network, node, lanes)
     return window_timing(geometry(network, node), beats, cycles(node, fold), supply, fold.prefetch, fold.buffer)
+
+
+def window_beats(network: Network, node: Node, lanes: Mapping[str, int]) -> int:
+    """Cycles in which a pixel is shifted into a folded node's window; a linear layer takes all channels at once."""
+    source = node.inputs[0]
+    return 1 if node.op == "linear" else network.node(source).shape[0] // lanes[source]
 
 
 def timings(network: Network, folding: Mapping[str, Fold]) -> dict[str, Timing]:

@@ -26,13 +26,12 @@ def divisors(value: int) -> list[int]:
 
 
 def candidates(network: Network, node: Node, target: int) -> list[Fold]:
-    """Every fold of `node` whose busy cycles alone fit into `target`, the extra channels of pe beyond need left out.
+    """Folds of `node` whose busy cycles alone fit into `target`: of each (arithmetic, pe) the three smallest simd.
 
-    Of each (arithmetic, pe) only the smallest simd that fits is listed: more never costs less.
+    All prefetch, and have a FIFO of one row ahead: it bridges the rows without windows and the windows without rows,
+    so that layers of equal rates do not wait for each other. The first layer has none, images are there when asked for.
     """
-    g = geometry(network, node)
-    hungry = g.kernel > 1 or g.stride > 1  # rows without windows, or windows without rows: a FIFO ahead bridges them
-    buffers = (0, g.width) if hungry and network.node(node.inputs[0]).op != "input" else (0,)
+    buffer = 0 if node.op == "linear" or network.node(node.inputs[0]).op == "input" else geometry(network, node).width
     result = []
     for arithmetic in ARITHMETICS:
         for pe in divisors(channels_out(node)):
@@ -41,10 +40,7 @@ def candidates(network: Network, node: Node, target: int) -> list[Fold]:
                 for simd in divisors(products(node))
                 if pixels(node) * cycles(node, Fold(simd, pe, arithmetic)) <= target
             ]
-            for simd in fitting[:3]:
-                for buffer in buffers:
-                    for prefetch in (False, True):
-                        result.append(Fold(simd, pe, arithmetic, prefetch, buffer))
+            result += [Fold(simd, pe, arithmetic, True, buffer) for simd in fitting[:3]]
     return result
 
 

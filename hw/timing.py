@@ -73,6 +73,7 @@ def window_timing(
     """
     g = geometry
     written = shifted = used = 0  # times: last pixel written, last pixel shifted in, last window used up
+    exposed = not prefetch and not buffer
     reads: list[int] = []  # time at which each input pixel was taken
     ends: list[int] = []  # time at which each image's last window was used up
     for _ in range(IMAGES):
@@ -83,6 +84,8 @@ def window_timing(
                     written += supply
                     if len(reads) > buffer:
                         written = max(written, reads[-1 - buffer])
+                    if exposed:  # the producer makes the pixel while it is shifted in, and not before
+                        shifted += max(0, supply - beats)
                     shifted = max(shifted, written)
                     reads.append(shifted)
                 shifted += beats

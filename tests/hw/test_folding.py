@@ -6,6 +6,7 @@ import pytest
 
 from hw.cost import Cost, layer_cost, network_cost
 from hw.folding import (
+    DEFAULT_INTERVAL,
     Fold,
     Folding,
     FoldingError,
@@ -142,7 +143,7 @@ def test_resnet20_at_the_default_interval(resnet20):
     folding = solve(resnet20)
     cost = network_cost(resnet20, folding)
     total = sum(cost.values(), Cost())
-    assert max(interval(resnet20, folding).values()) <= 16_384
+    assert max(interval(resnet20, folding).values()) <= DEFAULT_INTERVAL
     assert folding["stem.conv"].arithmetic == "mac"  # 64 planes a product would need more lanes than there are products
     assert sum(fold.lanes for fold in folding.values() if fold.arithmetic == "lanes") < 11_000
     assert total.lut < 84_000  # a LFE5U-85F

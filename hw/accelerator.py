@@ -1,0 +1,300 @@
+# amaranth: UnusedElaboratable=no
+"""The accelerator: a manifest's network as one pipeline of streaming blocks, a stage for each node.
+
+    input -> [FIFO] window -> matrix-vector -> threshold | requantize (+ skip FIFO) -> ... -> pool -> linear -> logits
+
+Several images are in flight; a new one goes in without a gap. The raw accumulators of a matrix-vector unit carry a
+constant offset a channel (`correction`), which is folded into whatever reads them:
+
+    thresholds T' = T + correction    requantization B' = B - M * correction    classifier bias' = bias - correction
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from amaranth.hdl import Module, Shape, Value, signed, unsigned
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.buffering import Buffers, buffers
+from hw.folding import Fold, Folding, shortcut_lanes
+from hw.head import LOGIT_BITS, Classifier, Pool
+from hw.matvec import MatVec
+from hw.residual import Requant
+from hw.shortcut import Shortcut
+from hw.stream import Fork, Repack, StreamFifo, value_layout
+from hw.threshold import Threshold
+from hw.window import Window
+from model.manifest import Network, Node
+
+__all__ = ["Accelerator", "Tap", "weight_matrix"]
+
+
+@dataclass(frozen=True)
+class Tap:
+    """A node's values on a port pair: beats of `lanes` values, `width` bits each; acc = value - correction[channel]."""
+
+    node: str
+    lanes: int
+    width: int
+    signed: bool
+    correction: np.ndarray | None
+
+    @property
+    def port(self) -> str:
+        """The ports are this name with _valid and _data appended."""
+        return f"tap_{flat_name(self.node)}"
+
+
+@dataclass(frozen=True)
+class Values:
+    """A value stream: its port, the shape of a lane, lanes a beat, and the offset that raw accumulators carry."""
+
+    port: Any
+    shape: Shape
+    lanes: int
+    correction: np.ndarray | None = None
+
+
+def flat_name(name: str) -> str:
+    """A node's name as part of a Verilog name."""
+    return name.replace(".", "_")
+
+
+def weight_matrix(node: Node) -> np.ndarray:
+    """Weight codes [Co, N] in the order of a window's codes: (ky*K + kx)*C + c."""
+    weight = node.tensors["weight"]
+    return (weight.transpose(0, 2, 3, 1) if weight.ndim == 4 else weight).reshape(len(weight), -1)
+
+
+class Accelerator(wiring.Component):
+    """`network` computed in the shares of `folding`.
+
+    Parameters
+    ----------
+    network : a manifest's network.
+    folding : a legal fold for each conv and linear node; FoldingError otherwise.
+    taps : whether to bring every node's values out, for comparison with the golden model.
+    depths : FIFO depths of the requants with skip, by name; computed (hw.buffering) if not given.
+
+    Attributes
+    ----------
+    depths : the depths used.
+    taps : list of Tap, empty without taps.
+    latencies : cycles from input to output of each node's blocks, by name.
+
+    Members
+    -------
+    i : In, stream of one pixel a beat: C unsigned codes of A bits. Order: image, row, column.
+    o : Out, stream of one image a beat: {"label": unsigned(8), "logits": O values signed(32)}.
+    tap_<node>_valid : Out, 1 bit: high in the cycle in which a beat of the node's output is transferred.
+    tap_<node>_data : Out, lanes * width bits: that beat, lowest channel first.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        folding: Mapping[str, Fold],
+        taps: bool = False,
+        depths: Mapping[str, Buffers] | None = None,
+    ):
+        self.network = network
+        self.folding = folding if isinstance(folding, Folding) else Folding(dict(folding))
+        self.folding.check(network)
+        self.blocks: dict[str, Any] = {}
+        self.latencies: dict[str, int] = {}
+        self._links: list[tuple[Any, Any]] = []
+        self._values: dict[str, Values] = {}
+        self._branches: dict[str, list[Any]] = {}
+        pixel = value_layout(unsigned(network.input.bits), network.input.shape[0])
+        self._entry = stream.Signature(pixel).create()
+        self._set(network.input, Values(self._entry, Shape.cast(unsigned(network.input.bits)), network.input.shape[0]))
+        self.depths: dict[str, Buffers] = {}
+        joins: list[Node] = []
+        make = {
+            "conv": self._conv,
+            "threshold": self._threshold,
+            "requant": self._requant,
+            "shortcut": self._shortcut,
+            "pool": self._pool,
+            "linear": self._linear,
+        }
+        for node in network.nodes:
+            if node.op != "input":
+                make[node.op](node)
+            if node.op == "requant" and len(node.inputs) == 2:
+                joins.append(node)
+        self.depths = dict(depths) if depths is not None else buffers(network, self.folding, self.latencies)
+        for node in joins:
+            self._join(node)
+        logits = self._values[network.output.name].port
+        members = {"i": In(stream.Signature(pixel)), "o": Out(stream.Signature(logits.payload.shape()))}
+        self.taps = [self._tap(node) for node in network.nodes if node.op != "input"] if taps else []
+        for tap in self.taps:
+            members |= {f"{tap.port}_valid": Out(1), f"{tap.port}_data": Out(tap.lanes * tap.width)}
+        super().__init__(members)
+
+    def _tap(self, node: Node) -> Tap:
+        if node.op == "linear":
+            return Tap(node.name, node.shape[0], LOGIT_BITS, True, None)
+        values = self._values[node.name]
+        return Tap(node.name, values.lanes, values.shape.width, values.shape.signed, values.correction)
+
+    def _add(self, node: Node, role: str, block: Any, source: Any = None) -> Any:
+        """Keep a block of `node` as submodule and feed its `i` from `source`; returns the block."""
+        self.blocks[f"{flat_name(node.name)}_{role}"] = block
+        self.latencies[node.name] = self.latencies.get(node.name, 0) + getattr(block, "latency", 0)
+        if source is not None:
+            self._links.append((source, block.i))
+        return block
+
+    def _set(self, node: Node, values: Values) -> None:
+        """Register the output of `node`, with a fork if several nodes read it."""
+        self._values[node.name] = values
+        count = len(self.network.consumers(node.name))
+        if count > 1:
+            fork = Fork(value_layout(values.shape, values.lanes), count)
+            self.blocks[f"{flat_name(node.name)}_fork"] = fork
+            self._links.append((values.port, fork.i))
+            self._branches[node.name] = list(fork.outputs)
+        else:
+            self._branches[node.name] = [values.port]
+
+    def _take(self, name: str) -> Values:
+        """The output of node `name`, for one of its readers."""
+        values = self._values[name]
+        return Values(self._branches[name].pop(0), values.shape, values.lanes, values.correction)
+
+    def _repack(self, node: Node, role: str, values: Values, lanes: int, channels: int) -> Any:
+        """The port of `values`, with `lanes` channels a beat."""
+        if values.lanes == lanes:
+            return values.port
+        return self._add(node, role, Repack(values.shape, values.lanes, lanes, channels), values.port).o
+
+    def _matvec(self, node: Node, window: Any) -> Values:
+        fold = self.folding[node.name]
+        unit = MatVec(weight_matrix(node), node["weight_bits"], node["act_bits"], fold.simd, fold.pe, fold.arithmetic)
+        self._add(node, "matvec", unit, window)
+        return Values(unit.o, Shape.cast(unit.acc_shape), fold.pe, np.asarray(unit.correction, dtype=np.int64))
+
+    def _conv(self, node: Node) -> None:
+        fold, codes = self.folding[node.name], self._take(node.inputs[0])
+        channels, height, width = self.network.node(node.inputs[0]).shape
+        port = codes.port
+        if fold.buffer:
+            beats = fold.buffer * (channels // codes.lanes)
+            fifo = StreamFifo(value_layout(codes.shape, codes.lanes), beats)
+            port = self._add(node, "buffer", fifo, port).o
+        window = Window(
+            channels,
+            height,
+            width,
+            node["act_bits"],
+            node["kernel"],
+            node["stride"],
+            node["padding"],
+            codes.lanes,
+            fold.prefetch,
+        )
+        self._add(node, "window", window, port)
+        self._set(node, self._matvec(node, window.o))
+
+    def _threshold(self, node: Node) -> None:
+        values = self._take(node.inputs[0])
+        thresholds = node.tensors["thresholds"].astype(np.int64)
+        if values.correction is not None:
+            thresholds = thresholds + values.correction[:, None]
+        block = Threshold(thresholds, values.shape, values.lanes)
+        self._add(node, "threshold", block, values.port)
+        self._set(node, Values(block.o, Shape.cast(unsigned(node["bits"])), values.lanes))
+
+    def _requant(self, node: Node) -> None:
+        """The block alone: its inputs are connected here without a skip, and by `_join` with one."""
+        acc = self._values[node.inputs[0]]
+        multiplier = node.tensors["multiplier"].astype(np.int64)
+        bias = node.tensors["bias"].astype(np.int64)
+        if acc.correction is not None:
+            bias = bias - multiplier * acc.correction
+        skip = len(node.inputs) == 2
+        block = Requant(multiplier, bias, node["shift"], node["stream_bits"], node["relu"], acc.shape, acc.lanes, skip)
+        self._add(node, "requant", block, None if skip else self._take(node.inputs[0]).port)
+        self._set(node, Values(block.o, Shape.cast(signed(node["stream_bits"])), acc.lanes))
+
+    def _join(self, node: Node) -> None:
+        """Bring both inputs of a requant with skip to it through FIFOs of the depths computed."""
+        block = self.blocks[f"{flat_name(node.name)}_requant"]
+        acc, skip, depth = self._take(node.inputs[0]), self._take(node.inputs[1]), self.depths[node.name]
+        channels, main = node.shape[0], acc.port
+        if depth.main is not None:
+            beats = depth.main.pixels * (channels // acc.lanes)
+            fifo = StreamFifo(value_layout(acc.shape, acc.lanes), beats)
+            main = self._add(node, "main_fifo", fifo, main).o
+        fifo = StreamFifo(value_layout(skip.shape, skip.lanes), depth.skip.pixels * (channels // skip.lanes))
+        self._add(node, "skip_fifo", fifo, skip.port)
+        wide = Values(fifo.o, skip.shape, skip.lanes)
+        self._links.append((main, block.i))
+        self._links.append((self._repack(node, "skip_repack", wide, acc.lanes, channels), block.i_skip))
+
+    def _shortcut(self, node: Node) -> None:
+        values = self._take(node.inputs[0])
+        channels, height, width = self.network.node(node.inputs[0]).shape
+        lanes = shortcut_lanes(node, values.lanes)
+        port = self._repack(node, "repack", values, lanes, channels)
+        block = Shortcut(
+            channels,
+            height,
+            width,
+            node.bits,
+            node["stride"],
+            node["reduce"],
+            node["out_channels"],
+            node["pad_front"],
+            lanes,
+        )
+        self._add(node, "shortcut", block, port)
+        self._set(node, Values(block.o, values.shape, lanes))
+
+    def _pool(self, node: Node) -> None:
+        values = self._take(node.inputs[0])
+        channels, height, width = self.network.node(node.inputs[0]).shape
+        block = Pool(channels, height * width, values.shape.width, node["bits"], node["shift"], values.lanes)
+        self._add(node, "pool", block, values.port)
+        self._set(node, Values(block.o, Shape.cast(unsigned(node["bits"])), values.lanes))
+
+    def _linear(self, node: Node) -> None:
+        codes = self._take(node.inputs[0])
+        channels = self.network.node(node.inputs[0]).shape[0]
+        raw = self._matvec(node, self._repack(node, "repack", codes, channels, channels))
+        assert raw.correction is not None
+        block = Classifier(node.tensors["bias"].astype(np.int64) - raw.correction, raw.shape, raw.lanes)
+        self._add(node, "classifier", block, raw.port)
+        self._set(node, Values(block.o, Shape.cast(signed(LOGIT_BITS)), node.shape[0]))
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        for name, block in self.blocks.items():
+            m.submodules[name] = block
+        connect(m, self.i, self._entry)
+        for source, sink in self._links:
+            connect(m, source, sink)
+        connect(m, self._values[self.network.output.name].port, self.o)
+        for tap in self.taps:
+            port = self._values[tap.node].port
+            beat = port.payload.logits if tap.node == self.network.output.name else port.payload
+            m.d.comb += [
+                getattr(self, f"{tap.port}_valid").eq(port.valid & port.ready),
+                getattr(self, f"{tap.port}_data").eq(Value.cast(beat)),
+            ]
+        return m
+
+
+def connect(m: Module, source: Any, sink: Any) -> None:
+    """Wire two streams of equally wide payloads."""
+    assert Shape.cast(source.payload.shape()).width == Shape.cast(sink.payload.shape()).width
+    m.d.comb += [
+        Value.cast(sink.payload).eq(Value.cast(source.payload)),
+        sink.valid.eq(source.valid),
+        source.ready.eq(sink.ready),
+    ]

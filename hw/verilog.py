@@ -1,0 +1,142 @@
+"""Verilog of a network's accelerator: `python -m hw.verilog NET` writes top.v, ports.json and folding.json.
+
+ports.json says everything that whoever instantiates `top` needs: each port with direction, width and meaning, how a
+beat is laid out, the folding, the cycles per image that it should take, FIFO depths and taps.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from amaranth.back import verilog
+
+from hw.accelerator import Accelerator, Tap
+from hw.folding import DEFAULT_INTERVAL, Folding, FoldingError, interval
+from hw.head import LABEL_BITS, LOGIT_BITS
+from hw.solve import solve
+from model.manifest import ManifestError, Network, find, load
+
+__all__ = ["describe", "write"]
+
+TOP = "top"
+FILES = ("top.v", "ports.json", "folding.json")
+
+
+def ports(accelerator: Accelerator) -> list[dict[str, Any]]:
+    """Name, direction, width and meaning of every port of the Verilog module: clock, input, output, taps."""
+    network = accelerator.network
+    channels, height, width = network.input.shape
+    bits, classes = network.input.bits, network.output.shape[0]
+    pixel = f"one pixel: channel c is bits [{bits}*c +: {bits}], unsigned; by rows, {height} x {width} an image"
+    image = (
+        f"one image: label is bits [0 +: {LABEL_BITS}], unsigned; logit k is bits "
+        f"[{LABEL_BITS} + {LOGIT_BITS}*k +: {LOGIT_BITS}], two's complement"
+    )
+    listed = [
+        ("clk", "input", 1, "clock, rising edge"),
+        ("rst", "input", 1, "synchronous reset, high; drops everything in flight"),
+        ("i__payload", "input", channels * bits, pixel),
+        ("i__valid", "input", 1, "i__payload holds a pixel; stays until i__ready"),
+        ("i__ready", "output", 1, "the pixel is taken in this cycle"),
+        ("o__payload", "output", LABEL_BITS + classes * LOGIT_BITS, image),
+        ("o__valid", "output", 1, "o__payload holds a result; stays until o__ready"),
+        ("o__ready", "input", 1, "the result is taken in this cycle"),
+    ]
+    for tap in accelerator.taps:
+        sign = "two's complement" if tap.signed else "unsigned"
+        raw = "" if tap.correction is None or not tap.correction.any() else "; minus the channel's correction"
+        listed += [
+            (f"{tap.port}_valid", "output", 1, f"a beat of node {tap.node!r} is transferred in this cycle"),
+            (
+                f"{tap.port}_data",
+                "output",
+                tap.lanes * tap.width,
+                f"{tap.lanes} channels of {tap.width} bits, {sign}, lowest channel first{raw}",
+            ),
+        ]
+    return [dict(name=name, direction=way, width=size, meaning=text) for name, way, size, text in listed]
+
+
+def describe_tap(tap: Tap) -> dict[str, Any]:
+    correction = None if tap.correction is None else tap.correction.tolist()
+    numbers = dict(lanes=tap.lanes, width=tap.width, signed=tap.signed)
+    return dict(node=tap.node, port=tap.port, **numbers, correction=correction)
+
+
+def describe(accelerator: Accelerator) -> dict[str, Any]:
+    """The content of ports.json."""
+    network, folding = accelerator.network, accelerator.folding
+    channels, height, width = network.input.shape
+    cycles = interval(network, folding)
+    return {
+        "top": TOP,
+        "network": network.name,
+        "hash": network.hash,
+        "input": dict(channels=channels, height=height, width=width, bits=network.input.bits),
+        "classes": list(network.classes),
+        "ports": ports(accelerator),
+        "folding": folding.to_dict(),
+        "interval": max(cycles.values()),
+        "intervals": cycles,
+        "latencies": accelerator.latencies,
+        "fifos": {name: asdict(depths) for name, depths in accelerator.depths.items()},
+        "taps": [describe_tap(tap) for tap in accelerator.taps],
+    }
+
+
+def write(network: Network, folding: Folding, folder: Path, taps: bool = False) -> Path:
+    """Write top.v, ports.json and folding.json into `folder` and return the path of top.v.
+
+    They are written beside it first; a failure leaves what was there before.
+    """
+    folder = Path(folder)
+    accelerator = Accelerator(network, folding, taps)
+    os.environ["AMARANTH_USE_YOSYS"] = "builtin"
+    text = verilog.convert(accelerator, name=TOP, strip_internal_attrs=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    scratch = folder / f".verilog.{os.getpid()}"
+    scratch.mkdir()
+    try:
+        (scratch / "top.v").write_text(text)
+        (scratch / "ports.json").write_text(json.dumps(describe(accelerator), indent=1) + "\n")
+        accelerator.folding.save(scratch / "folding.json")
+        for name in FILES:
+            (scratch / name).replace(folder / name)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return folder / "top.v"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m hw.verilog", description="Write an accelerator as Verilog.")
+    parser.add_argument("net", help="a network of model/zoo, or the path of a manifest")
+    parser.add_argument("--interval", type=int, default=DEFAULT_INTERVAL, help="most cycles an image (%(default)s)")
+    parser.add_argument("--folding", type=Path, help="a folding.json to use instead of --interval")
+    parser.add_argument("--taps", action="store_true", help="bring every node's values out")
+    parser.add_argument("--out", type=Path, help="folder to write to (build/<net>/verilog)")
+    options = parser.parse_args(arguments)
+    try:
+        network = load(find(options.net))
+        folding = Folding.load(options.folding, network) if options.folding else solve(network, options.interval)
+        top = write(network, folding, options.out or Path("build") / network.name / "verilog", options.taps)
+    except (ManifestError, FoldingError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    cycles = interval(network, folding)
+    slowest = max(cycles, key=lambda name: cycles[name])
+    lanes = sum(fold.lanes for fold in folding.values() if fold.arithmetic == "lanes")
+    multipliers = sum(fold.lanes for fold in folding.values() if fold.arithmetic == "mac")
+    print(
+        f"{network.name}: {cycles[slowest]:,} cycles an image (slowest: {slowest}), {lanes:,} one-bit lanes, "
+        f"{multipliers:,} multipliers -> {top}"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

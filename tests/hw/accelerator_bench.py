@@ -1,0 +1,121 @@
+# amaranth: UnusedElaboratable=no
+"""Runs an accelerator with taps in Amaranth's simulator and compares everything with the golden model."""
+
+import random
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from amaranth.hdl import Cat, Module, Value
+from amaranth.sim import Simulator
+
+from hw.accelerator import Accelerator
+from hw.folding import Fold, Folding, cycles, folded, geometry, pixels, products
+from hw.solve import divisors
+from model.manifest import Network
+from sim import golden
+from tests.hw.beats import from_beats, to_beats
+from tests.hw.stream_bench import unpack
+
+
+class HangError(AssertionError):
+    """No beat has moved anywhere for a long time."""
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """labels [N], logits [N, O], taps by node name [N, C, H, W] less their correction, cycle of each result."""
+
+    labels: np.ndarray
+    logits: np.ndarray
+    taps: dict[str, np.ndarray]
+    times: list[int]
+
+
+def simulate(accelerator: Accelerator, images: np.ndarray, seed: int = 0, stall_in: float = 0.0, stall_out: float = 0.0,
+             patience: int = 3000) -> Result:  # fmt: skip
+    """Stream images uint8 [N, C, H, W] through; HangError if nothing moves for `patience` cycles."""
+    network, taps = accelerator.network, accelerator.taps
+    beats = to_beats(images, network.input.bits, network.input.shape[0])
+    rng = random.Random(seed)
+    results: list[int] = []
+    times: list[int] = []
+    words: dict[str, list[int]] = {tap.node: [] for tap in taps}
+
+    async def bench(ctx: Any) -> None:
+        valids = [getattr(accelerator, f"{tap.port}_valid") for tap in taps]
+        datas = [getattr(accelerator, f"{tap.port}_data") for tap in taps]
+        entry, leaving = Value.cast(accelerator.i.payload), Value.cast(accelerator.o.payload)
+        seen = Cat(accelerator.i.ready, accelerator.o.valid, *valids)
+        sent = idle = cycle = 0
+        offered = ready = False
+        while len(results) < len(images):
+            if not offered and sent < len(beats) and rng.random() >= stall_in:
+                offered = True
+                ctx.set(entry, beats[sent])
+                ctx.set(accelerator.i.valid, 1)
+            wanted = rng.random() >= stall_out
+            if wanted != ready:
+                ready = wanted
+                ctx.set(accelerator.o.ready, ready)
+            _, _, flags, payload, *data = await ctx.tick().sample(seen, leaving, *datas)
+            idle = 0 if flags >> 2 else idle + 1
+            if offered and flags & 1:
+                offered, idle = False, 0
+                sent += 1
+                if sent == len(beats) or stall_in:
+                    ctx.set(accelerator.i.valid, 0)
+            if flags & 2 and ready:
+                results.append(payload)
+                times.append(cycle)
+            if flags >> 2:
+                for index, tap in enumerate(taps):
+                    if flags >> index + 2 & 1:
+                        words[tap.node].append(data[index])
+            cycle += 1
+            if idle > patience:
+                raise HangError(f"Nothing moves since cycle {cycle - idle}: {sent}/{len(beats)} pixels in, "
+                                f"{len(results)}/{len(images)} results out")  # fmt: skip
+        assert sent == len(beats)
+
+    top = Module()
+    top.submodules.dut = accelerator
+    simulator = Simulator(top)
+    simulator.add_clock(1e-8)
+    simulator.add_testbench(bench)
+    simulator.run()
+    found = {}
+    for tap in taps:
+        node = network.node(tap.node)
+        values = from_beats(words[tap.node], (len(images), *node.shape), tap.width, tap.lanes, tap.signed)
+        found[tap.node] = values - (0 if tap.correction is None else tap.correction[:, None, None])
+    logits = np.array([unpack(word >> 8, 32, network.output.shape[0], signed=True) for word in results])
+    return Result(np.array([word & 0xFF for word in results]), logits, found, times)
+
+
+def compare(network: Network, images: np.ndarray, result: Result) -> None:
+    """AssertionError that names the first node, image, channel, row and column that differs from the golden model."""
+    logits, taps = golden.run(network, images, [node.name for node in network.nodes])
+    for node in network.nodes[1:]:
+        wrong = np.argwhere(result.taps[node.name] != taps[node.name])
+        assert not len(wrong), f"Node {node.name!r} ({node.op}): {len(wrong)} values differ, first at {wrong[0]}"
+    assert (result.logits == logits).all()
+    assert (result.labels == golden.labels(logits)).all()
+
+
+def random_folding(network: Network, seed: int, most: int = 1200) -> Folding:
+    """Any legal folding that takes at most about `most` cycles an image on each layer."""
+    rng = random.Random(seed)
+    entries = {}
+    for node in folded(network):
+        choices = [
+            Fold(simd, pe, arithmetic)
+            for simd in divisors(products(node))
+            for pe in divisors(node.shape[0])
+            for arithmetic in ("lanes", "lanes", "mac")
+        ]
+        cheap = [fold for fold in choices if pixels(node) * cycles(node, fold) <= most] or choices[-1:]
+        fold = rng.choice(cheap)
+        buffer = rng.choice((0, 0, 1, geometry(network, node).width)) if node.op == "conv" else 0
+        entries[node.name] = Fold(fold.simd, fold.pe, fold.arithmetic, rng.random() < 0.6, buffer)
+    return Folding(entries)
