@@ -69,7 +69,7 @@ class PartialSums(wiring.Component):
         m = Module()
         enable = Signal()
         valid = Signal()
-        beat = Signal(self.i.payload.shape())
+        beat = Signal(self.i.payload.shape(), reset_less=True)
         layout = self.o.payload.shape()
         before = Signal(layout)  # what has been summed so far
         total = Signal(layout)
@@ -80,7 +80,7 @@ class PartialSums(wiring.Component):
 
         for lane in range(self.lanes):
             m.d.comb += total[lane].eq(Mux(beat.first, self.initial, before[lane]) + beat.values[lane])
-        newest = Signal(layout)
+        newest = Signal(layout, reset_less=True)
         if self.back_to_back:
             with m.If(enable & valid):
                 m.d.sync += newest.eq(total)

@@ -156,7 +156,7 @@ class Classifier(wiring.Component):
         m.d.comb += [step.eq(self.i.valid & ~full), self.i.ready.eq((lane == self.lanes - 1) & ~full)]
         m.submodules.bias = bias = Table(self.bias)
         m.d.comb += [bias.address.eq(index), bias.en.eq(step)]
-        acc = Signal(self.acc_shape)
+        acc = Signal(self.acc_shape, reset_less=True)
         with m.If(step):
             m.d.sync += [acc.eq(self.i.payload[lane]), index.eq(index + 1), lane.eq(lane + 1)]
             with m.If(lane == self.lanes - 1):
@@ -165,14 +165,14 @@ class Classifier(wiring.Component):
                 m.d.sync += [index.eq(0), full.eq(1)]
 
         # The logits stand in a shift register, the newest last: class c at c once all are in.
-        logits = [Signal(self.logit_shape, name=f"logit_{c}") for c in range(self.classes)]
+        logits = [Signal(self.logit_shape, name=f"logit_{c}", reset_less=True) for c in range(self.classes)]
         valid = Signal(2)
         place = [Signal(range(self.classes), name=f"place_{stage}") for stage in range(2)]
         m.d.sync += [valid.eq(valid << 1 | step), place[0].eq(index), place[1].eq(place[0])]
         with m.If(valid[0]):
             m.d.sync += logits[-1].eq(acc + bias.o)
             m.d.sync += [older.eq(newer) for older, newer in pairwise(logits)]
-        best = Signal(self.logit_shape)
+        best = Signal(self.logit_shape, reset_less=True)
         label = Signal(range(self.classes))
         with m.If(valid[1]):
             with m.If((place[1] == 0) | (logits[-1] > best)):

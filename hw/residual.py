@@ -149,9 +149,9 @@ class Requant(wiring.Component):
             m.submodules[f"multiplier_{lane}"] = multiplier = Table(multipliers, self.storage)
             m.submodules[f"bias_{lane}"] = bias = Table(biases, self.storage)
             product_shape, y_shape = self.lane_shapes(lane)
-            acc = Signal(self.acc_shape, name=f"acc_{lane}")
-            product = Signal(product_shape, name=f"product_{lane}")
-            y = Signal(y_shape, name=f"y_{lane}")
+            acc = Signal(self.acc_shape, name=f"acc_{lane}", reset_less=True)
+            product = Signal(product_shape, name=f"product_{lane}", reset_less=True)
+            y = Signal(y_shape, name=f"y_{lane}", reset_less=True)
             m.d.comb += [
                 multiplier.address.eq(group),
                 multiplier.en.eq(enable),

@@ -95,8 +95,8 @@ class Threshold(wiring.Component):
             with m.If(enable):
                 m.d.sync += [ahead.eq(valid), next_group.eq(group)]
             for lane in range(self.lanes):
-                value = Signal(self.shape, name=f"value_{level}_{lane}")
-                prefix = Signal(level, name=f"prefix_{level}_{lane}")
+                value = Signal(self.shape, name=f"value_{level}_{lane}", reset_less=True)
+                prefix = Signal(level, name=f"prefix_{level}_{lane}", reset_less=True)
                 entries = self._entries(lane, level)
                 table = Table(entries.ravel(), self.storage)
                 m.submodules[f"table_{level}_{lane}"] = table

@@ -1,0 +1,74 @@
+# amaranth: UnusedElaboratable=no
+"""Table: entries, their shape, the enable; and the arguments of PartialSums."""
+
+import pytest
+from amaranth.hdl import Module, Shape, Signal, signed, unsigned
+from amaranth.sim import Simulator
+
+from hw.accumulate import PartialSums
+from hw.table import Table, lane_values, range_shape, shape_limits
+
+
+@pytest.mark.parametrize("values", [[7], [4, 4, 4], [0, 0], [-3, 5, 0, 9, -1], list(range(-50, 60))])
+@pytest.mark.parametrize("storage", ["auto", "logic", "block"])
+def test_table_reads_its_entries_when_enabled(values, storage):
+    dut = Table(values, storage)
+    read = []
+
+    async def bench(ctx):
+        for address in range(len(values)):
+            ctx.set(dut.address, address)
+            ctx.set(dut.en, 1)
+            await ctx.tick()
+            ctx.set(dut.address, 0)
+            ctx.set(dut.en, 0)
+            await ctx.tick()
+            read.append(ctx.get(dut.o))
+
+    top = Module()
+    top.submodules.dut = dut
+    heartbeat = Signal()  # gives a constant table a clock domain
+    top.d.sync += heartbeat.eq(~heartbeat)
+    simulator = Simulator(top)
+    simulator.add_clock(1e-8)
+    simulator.add_testbench(bench)
+    simulator.run()
+    assert read == values
+    assert dut.constant == (len(set(values)) == 1)
+
+
+def test_shapes():
+    assert Table([0, 7]).shape == unsigned(3)
+    assert Table([-9, 7]).shape == signed(5)
+    assert range_shape(0, 0) == unsigned(1)
+    assert range_shape(-1, -1).signed
+    for shape in (unsigned(4), signed(4), signed(1)):
+        assert range_shape(*shape_limits(shape)) == Shape.cast(shape)
+    assert lane_values([5, 6, 7, 8, 9, 10], 3, 1) == [6, 9]
+
+
+def test_wrong_table():
+    with pytest.raises(ValueError, match="at least one entry"):
+        Table([])
+    with pytest.raises(ValueError, match="one of auto, logic, block, not 'rom'"):
+        Table([1], "rom")
+
+
+def test_sum_shape_covers_every_sum():
+    assert PartialSums(signed(4), 1, 1, 4, initial=2).sum_shape == signed(6)  # -30..30
+    assert PartialSums(unsigned(4), 1, 1, 4, initial=3).sum_shape == unsigned(6)  # 0..63
+    assert PartialSums(unsigned(4), 1, 1, 4, initial=4).sum_shape == unsigned(7)
+
+
+@pytest.mark.parametrize(
+    ("lanes", "depth", "terms", "initial", "message"),
+    [
+        (0, 1, 1, 0, "not 0, 1 and 1"),
+        (1, 0, 1, 0, "not 1, 0 and 1"),
+        (1, 1, 0, 0, "not 1, 1 and 0"),
+        (1, 1, 1, -1, "not -1"),
+    ],
+)
+def test_wrong_sums(lanes, depth, terms, initial, message):
+    with pytest.raises(ValueError, match=message):
+        PartialSums(unsigned(4), lanes, depth, terms, initial)
