@@ -17,6 +17,8 @@ from sim import golden
 from tests.hw.beats import from_beats, to_beats
 from tests.hw.stream_bench import unpack
 
+QUIET = 50  # cycles without movement after which the last image's pixels that no window needs have passed, too
+
 
 class HangError(AssertionError):
     """No beat has moved anywhere for a long time."""
@@ -49,7 +51,7 @@ def simulate(accelerator: Accelerator, images: np.ndarray, seed: int = 0, stall_
         seen = Cat(accelerator.i.ready, accelerator.o.valid, *valids)
         sent = idle = cycle = 0
         offered = ready = False
-        while len(results) < len(images):
+        while len(results) < len(images) or (taps and idle < QUIET):
             if not offered and sent < len(beats) and rng.random() >= stall_in:
                 offered = True
                 ctx.set(entry, beats[sent])
@@ -76,7 +78,7 @@ def simulate(accelerator: Accelerator, images: np.ndarray, seed: int = 0, stall_
             if idle > patience:
                 raise HangError(f"Nothing moves since cycle {cycle - idle}: {sent}/{len(beats)} pixels in, "
                                 f"{len(results)}/{len(images)} results out")  # fmt: skip
-        assert sent == len(beats)
+        assert sent == len(beats) or not taps
 
     top = Module()
     top.submodules.dut = accelerator
@@ -84,6 +86,7 @@ def simulate(accelerator: Accelerator, images: np.ndarray, seed: int = 0, stall_
     simulator.add_clock(1e-8)
     simulator.add_testbench(bench)
     simulator.run()
+    assert len(results) == len(images)
     found = {}
     for tap in taps:
         node = network.node(tap.node)
