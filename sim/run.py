@@ -47,6 +47,8 @@ def arguments(given: list[str] | None) -> argparse.Namespace:
     for name in ("images", "interval", "processes"):
         if getattr(options, name) is not None and getattr(options, name) < 1:
             parser.error(f"--{name} must be at least 1, not {getattr(options, name)}")
+    if options.interval and options.folding:
+        parser.error("--interval and --folding exclude each other")
     if not 0 <= options.stall < 1:
         parser.error(f"--stall must be a probability from 0 to below 1, not {options.stall}")
     if options.taps < 0 or options.seed < 0:

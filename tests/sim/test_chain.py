@@ -1,0 +1,53 @@
+"""The whole chain on random networks, manifest to Verilator: every node of every image against the golden model."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hw.folding import Folding, parallel
+from hw.solve import solve
+from sim.compare import compare
+from sim.rtl import RtlSimulator
+from tests.networks import random_images, random_network
+
+ROOT = Path("build/tests")
+IMAGES = 9
+
+# name: folding, arguments of random_network; together all ops, arithmetics, kernels and shortcuts
+GRID = {
+    "W1A2": ("solved", dict(channels=(4, 8), strides=(1, 2), shortcut="A", first_bits=(8, 8), last_bits=(8, 8))),
+    "W2A3-project": ("solved", dict(weight_bits=2, act_bits=3, channels=(3, 6), strides=(2, 1), shortcut="B")),
+    "W1A1-1x1": ("parallel", dict(act_bits=1, kernel=1, channels=(6,), strides=(2,), first_bits=(1, 4), relu=True)),
+    "W4A2-multipliers": ("mac", dict(weight_bits=4, channels=(4,), strides=(1,), convs_per_shortcut=2, in_channels=1)),
+    "W1A2-5x5-no-skip": ("solved", dict(kernel=5, padding=0, height=15, width=14, channels=(3,), strides=(1,))),
+}
+
+
+def folding_of(kind, network):
+    if kind == "parallel":
+        return parallel(network)
+    folding = solve(network, 800)
+    if kind == "mac":
+        return Folding({name: replace(fold, arithmetic="mac") for name, fold in folding.items()})
+    return folding
+
+
+@pytest.mark.parametrize("name", GRID)
+def test_every_value(name):
+    kind, options = GRID[name]
+    network = random_network(17, **options)
+    codes = random_images(network.input, 4, IMAGES)
+    simulator = RtlSimulator(network, folding_of(kind, network), optimize=1, root=ROOT)
+    calm = simulator.simulate(codes, tap_images=IMAGES)
+    report = compare(network, codes, calm)
+    assert report.good, report.divergence
+    nodes = [node for node in network.nodes if node.op != "input"]
+    assert calm.taps.keys() == {node.name for node in nodes}
+    assert report.values == IMAGES * (1 + sum(int(np.prod(node.shape)) for node in nodes))
+    for seed, stall in ((1, 0.3), (2, 0.8)):
+        result = simulator.simulate(codes, tap_images=IMAGES, stall=stall, settle=0, seed=seed, processes=1 + seed % 2)
+        report = compare(network, codes, result)
+        assert report.good, report.divergence
+        assert not np.array_equal(result.emitted, calm.emitted)

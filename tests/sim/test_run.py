@@ -1,0 +1,171 @@
+"""`make sim` from end to end: the table, the figures, and that a fault in the hardware is found and named."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model import data
+from model.manifest import Network, find, load, save
+from sim import images as selection
+from sim import run
+from sim.rtl import RtlSimulator, SimulationError
+from tests.networks import random_network
+
+ROOT = Path("build/tests")
+COMMON = ["--optimize", "1", "--root", str(ROOT), "--processes", "1"]
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A network that compiles in seconds; its images are noise."""
+    network = random_network(8, height=5, width=4, channels=(3,), strides=(1,), name="small")
+    folder = tmp_path_factory.mktemp("small")
+    save(network, folder)
+    return network, [str(folder), *COMMON, "--interval", "400"]
+
+
+def test_digits(capfd):
+    assert run.main(["digits-w1a2", *COMMON, "--images", "24", "--stall", "0.3"]) == 0
+    printed = capfd.readouterr().out
+    assert "RTL against golden model" in printed
+    assert "Every value is equal" in printed
+    content = json.loads((ROOT / "digits-w1a2" / "sim.json").read_text())
+    assert (content["network"], content["images"], content["mismatches"]) == ("digits-w1a2", 24, 0)
+    assert content["top1_golden"] == content["top1_rtl"] > 80
+    assert content["latency_cycles"] > 0
+    assert 0 < content["interval_cycles"] <= 1.1 * content["predicted_interval_cycles"]
+    assert content["divergence"] is None
+    network = load(find("digits-w1a2"))
+    tapped = sum(int(np.prod(node.shape)) for node in network.nodes if node.op not in ("input", "linear"))
+    assert content["values_compared"] == run.TAP_IMAGES * tapped + 24 * 11
+
+
+def fault_in(network, op):
+    """A fault that must show: a weight of the other sign, or a threshold that is never reached."""
+    node = next(node for node in network.nodes if node.op == op)
+    if op == "conv":
+        return node, f"{node.name}.weight[1,0,1,1]^{node['weight_bits'] - 1}"
+    channel = int(np.argmax(node.tensors["thresholds"][:, -1]))
+    assert node.tensors["thresholds"][channel, -1] >= 0
+    return node, f"{node.name}.thresholds[{channel},{node.tensors['thresholds'].shape[1] - 1}]^30"
+
+
+@pytest.mark.parametrize("op", ["conv", "threshold"])
+def test_a_fault_is_found_and_named(small, capfd, op):
+    network, arguments = small
+    node, fault = fault_in(network, op)
+    assert run.main([*arguments, "--fault", fault, "--images", "6"]) == run.MISMATCH
+    printed = capfd.readouterr().out
+    channel = re.search(r"\[(\d+)", fault)[1]
+    place = rf"FAILED at node {re.escape(node.name)} \({op}\), image 0, pixel \(\d,\d\), channel {channel}: "
+    assert re.search(place + r"expected -?\d+, got -?\d+", printed)
+    content = json.loads((ROOT / "small" / "sim-fault.json").read_text())
+    assert content["fault"] == fault
+    assert content["divergence"] in printed
+
+
+def test_a_fault_beyond_the_taps(small, capfd):
+    """Logits alone tell that an image is wrong; it is simulated again to find the node."""
+    network, arguments = small
+    node, fault = fault_in(network, "conv")
+    assert run.main([*arguments, "--fault", fault, "--images", "6", "--taps", "0"]) == run.MISMATCH
+    content = json.loads((ROOT / "small" / "sim-fault.json").read_text())
+    assert 0 < content["mismatches"] <= 6
+    assert f"FAILED at node {node.name} (conv), image " in capfd.readouterr().out
+
+
+def test_waves(small, capfd):
+    assert run.main([*small[1], "--images", "2", "--waves"]) == 0
+    path = ROOT / "small" / "waves.vcd"
+    assert f"waves in {path}" in capfd.readouterr().out
+    assert path.stat().st_size > 100_000
+
+
+def test_a_hang_fails(small, capfd, monkeypatch):
+    def hang(*_, **__):
+        raise SimulationError("The accelerator hangs: no beat moved for 9 cycles")
+
+    monkeypatch.setattr(RtlSimulator, "__init__", lambda *_, **__: None)
+    monkeypatch.setattr(RtlSimulator, "simulate", hang)
+    assert run.main([*small[1], "--images", "2"]) == run.MISMATCH
+    assert capfd.readouterr().err == "FAILED: The accelerator hangs: no beat moved for 9 cycles\n"
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        (["--fault", "nowhere.weight[0]"], "error: No node 'nowhere' with tensors"),
+        (["--fault", "weight"], "error: Fault must look like"),
+        (["--interval", "1"], "error: "),
+        (["--folding", "none.json"], "error: none.json: "),
+        (["--optimize", "9"], "error: Optimization must be 0 to 3, not 9"),
+    ],
+)
+def test_errors_are_one_line(small, capfd, extra, message):
+    arguments = small[1][:-2] if extra[0] == "--folding" else small[1]
+    assert run.main([*arguments, *extra]) == run.ERROR
+    printed = capfd.readouterr().err
+    assert printed.startswith(message)
+    assert printed.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        (["--images", "0"], "--images must be at least 1, not 0"),
+        (["--stall", "1"], "--stall must be a probability from 0 to below 1, not 1.0"),
+        (["--taps", "-1"], "--taps and --seed must not be negative"),
+        (["--interval", "9", "--folding", "x"], "--interval and --folding exclude each other"),
+    ],
+)
+def test_wrong_options(capfd, extra, message):
+    with pytest.raises(SystemExit):
+        run.main(["digits-w1a2", *extra])
+    assert message in capfd.readouterr().err
+
+
+def test_no_such_network_and_too_many_images(capfd):
+    assert run.main(["none"]) == run.ERROR
+    assert "none: neither a manifest nor a network of model/zoo" in capfd.readouterr().err
+    assert run.main(["digits-w1a2", "--images", "361"]) == run.ERROR
+    assert "Number of images must be 1 to 360 (digits), not 361" in capfd.readouterr().err
+
+
+def test_without_cifar10_the_digits_run(monkeypatch, tmp_path):
+    network = random_network(2, height=4, width=4, channels=(3,), strides=(1,))
+    content = (network.classes, network.nodes)
+    save(Network.build("wants-cifar", "cifar10", *content), tmp_path)
+    real = data.load
+
+    def missing(name, folder=None):
+        if name == "cifar10":
+            raise data.DataError("No cifar-10-batches-py here")
+        return real(name, folder)
+
+    monkeypatch.setattr(data, "load", missing)
+    used, images, notice = selection.network_and_images(str(tmp_path), 1000)
+    assert notice == "No cifar-10-batches-py here; running digits-w1a2 instead of wants-cifar"
+    assert used.name == "digits-w1a2"
+    assert images.codes.shape == (360, *used.input.shape)
+    assert images.top1(images.labels[:50]) == 100
+
+
+def test_images_of_another_shape_and_processes():
+    network = random_network(2, height=4, width=4, channels=(3,), strides=(1,))
+    wrong = Network.build("wrong", "digits", network.classes, network.nodes)
+    with pytest.raises(ValueError, match=r"wrong takes \(3, 4, 4\), but digits has \(1, 8, 8\) images"):
+        selection.images_for(wrong, 3)
+    with pytest.raises(ValueError, match="Number of images must be at least 1, not 0"):
+        selection.images_for(network, 0)
+    assert selection.processes_for(1000, 3) == 3
+    assert selection.processes_for(3) == 1
+
+
+def test_torch_is_not_needed():
+    program = "import sys, sim.run, sim.accuracy; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
