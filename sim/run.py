@@ -35,7 +35,7 @@ def arguments(given: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--images", type=int, default=20, help="number of test images (%(default)s)")
     parser.add_argument("--stall", type=float, default=0.0, help="probability of pauses on both sides (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of pauses and random images (%(default)s)")
-    parser.add_argument("--taps", type=int, default=TAP_IMAGES, help="images compared node by node (at most %(default)s)")
+    parser.add_argument("--taps", type=int, default=TAP_IMAGES, help="most images compared by node (%(default)s)")
     parser.add_argument("--interval", type=int, help="fold for at most so many cycles an image")
     parser.add_argument("--folding", type=Path, help="a folding.json to use instead")
     parser.add_argument("--fault", help="node.tensor[index] or node.tensor[index]^bit: flip it in the hardware only")
