@@ -44,7 +44,7 @@ def arguments(given: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of the pauses (%(default)s)")
     parser.add_argument("--interval", type=int, help="fold for at most so many cycles an image")
     parser.add_argument("--processes", type=int, help="simulators at once (one for each core)")
-    parser.add_argument("--optimize", type=int, default=3, help="C++ compiler's level; 1 compiles sooner (%(default)s)")
+    parser.add_argument("--optimize", type=int, default=2, help="level of the C++ compiler (%(default)s)")
     parser.add_argument("--root", type=Path, default=ROOT, help="folder of everything built (%(default)s)")
     options = parser.parse_args(given)
     if options.images < 1 or options.rtl < 0:

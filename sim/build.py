@@ -110,7 +110,7 @@ def environment(**values: str | None) -> Iterator[None]:
         apply(before)
 
 
-def build(verilog: Path, bench: str, root: Path = Path("build"), optimize: int = 3, waves: bool = False) -> Path:
+def build(verilog: Path, bench: str, root: Path = Path("build"), optimize: int = 2, waves: bool = False) -> Path:
     """The folder of the model of module `bench` (SystemVerilog text) around top.v; compiled unless it is there.
 
     root/verilator/<key> holds it; waves compiles tracing in, in a folder of its own. Raises BuildError, ValueError.

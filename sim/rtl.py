@@ -68,7 +68,7 @@ class RtlSimulator:
     interval : target of the solver; None is the solver's default.
     taps : whether the nodes' values can be recorded.
     waves : whether to compile tracing in (slower).
-    optimize : the C++ compiler's level for the design: 3 runs fast, 1 compiles fast.
+    optimize : the C++ compiler's level for the design: 2 runs fast, 1 compiles fast, 3 gained nothing.
     root : where everything that is built goes.
 
     Attributes
@@ -87,7 +87,7 @@ class RtlSimulator:
         interval: int | None = None,
         taps: bool = True,
         waves: bool = False,
-        optimize: int = 3,
+        optimize: int = 2,
         root: Path = ROOT,
     ):
         if folding is None:

@@ -41,7 +41,7 @@ def arguments(given: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--fault", help="node.tensor[index] or node.tensor[index]^bit: flip it in the hardware only")
     parser.add_argument("--waves", action="store_true", help="write build/<net>/waves.vcd; take few images")
     parser.add_argument("--processes", type=int, help="simulators at once (one for each core)")
-    parser.add_argument("--optimize", type=int, default=3, help="C++ compiler's level; 1 compiles sooner (%(default)s)")
+    parser.add_argument("--optimize", type=int, default=2, help="level of the C++ compiler (%(default)s)")
     parser.add_argument("--root", type=Path, default=ROOT, help="folder of everything built (%(default)s)")
     options = parser.parse_args(given)
     for name in ("images", "interval", "processes"):
