@@ -123,6 +123,7 @@ def build(verilog: Path, bench: str, root: Path = Path("build"), optimize: int =
     folder = root / "verilator" / key(common, make_flags(optimize), waivers, verilog.read_text(), bench)
     if (folder / BENCH).exists():
         return folder
+    shutil.rmtree(folder, ignore_errors=True)  # damaged: a whole one holds its program
     runtime = root / "verilator" / f"runtime-{common}"
     beside = folder.with_name(f".{folder.name}.{os.getpid()}")
     shutil.rmtree(beside, ignore_errors=True)

@@ -128,6 +128,25 @@ def test_built_once(verilog, model, monkeypatch):
         build(changed, generate(standin.top()), ROOT, 1)
 
 
+def test_a_damaged_folder_is_built_again(verilog, tmp_path, monkeypatch):
+    compiled = []
+
+    def compile_model(folder, *_):
+        compiled.append(folder)
+        (folder / builder.BENCH).write_text("program")
+        (folder / builder.LOG).write_text(f"in {folder.resolve()}")
+
+    monkeypatch.setattr(builder, "compile_model", compile_model)
+    folder = build(verilog, "", tmp_path)
+    assert (folder / builder.LOG).read_text() == f"in {folder.resolve()}"
+    (folder / builder.BENCH).unlink()
+    assert build(verilog, "", tmp_path) == folder
+    assert build(verilog, "", tmp_path) == folder
+    assert (folder / builder.BENCH).read_text() == "program"
+    assert len(compiled) == 2
+    assert not compiled[0].exists()
+
+
 def test_a_failure_leaves_a_log_and_nothing_else(tmp_path):
     broken = tmp_path / "broken.v"
     broken.write_text("module top(input clk);\n  wire [3:0] narrow = 8'd200;\nendmodule\n")
