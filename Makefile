@@ -51,8 +51,9 @@ lint: $(VENV)/.dev  ## ruff and mypy
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-clean:  ## remove build/ (the environment stays; trained checkpoints under build/*/train go too)
-	rm -rf build
+clean:  ## remove everything built; checkpoints of trained networks (build/*/train) stay
+	@[ ! -d build ] || find build -mindepth 2 -maxdepth 2 ! -name train -exec rm -rf {} +
+	@[ ! -d build ] || find build -mindepth 1 -maxdepth 1 \( -type f -o -empty \) -delete
 
 # The environment: one stamp per set of packages, so that `make sim` installs no torch.
 $(VENV)/.python:
