@@ -1,4 +1,4 @@
-"""The order of weight bits: planes of a conv or linear weight as the words that a folded matrix-vector unit reads."""
+"""The order of weight bits: planes of a conv or linear weight, word after word as one-bit lanes address them."""
 
 import numpy as np
 
@@ -12,7 +12,7 @@ def geometry(node: Node) -> tuple[int, int]:
 
 
 def weight_words(node: Node, simd: int, pe: int) -> np.ndarray:
-    """Bits uint8 [Co/pe * N/simd * W, simd * pe] of a conv or linear weight: a word for group, for chunk, for plane.
+    """Bits uint8 [Co/pe * W * N/simd, simd * pe] of a conv or linear weight: a word for group, for plane, for chunk.
 
     Bit 0 comes first. Bit lane*simd + s is plane k of channel group*pe + lane at input chunk*simd + s, which is
     (ky*K + kx)*Ci + c. ValueError unless simd divides N and pe divides Co.
@@ -25,7 +25,7 @@ def weight_words(node: Node, simd: int, pe: int) -> np.ndarray:
     q = node.tensors["weight"].reshape(out, -1, *node.tensors["weight"].shape[2:])
     q = np.moveaxis(q, 1, -1).reshape(out, n)  # (ky*K + kx)*Ci + c
     planes = (q >> np.arange(node["weight_bits"], dtype=np.uint8)[:, None, None]) & 1
-    order = planes.reshape(-1, out // pe, pe, n // simd, simd).transpose(1, 3, 0, 2, 4)
+    order = planes.reshape(-1, out // pe, pe, n // simd, simd).transpose(1, 0, 3, 2, 4)
     return np.ascontiguousarray(order).reshape(-1, pe * simd)
 
 
@@ -33,6 +33,6 @@ def weight_codes(node: Node, bits: np.ndarray, simd: int, pe: int) -> np.ndarray
     """The inverse of `weight_words`: codes uint8 in the shape of the node's weight."""
     n, out = geometry(node)
     shape = node.tensors["weight"].shape
-    planes = bits.reshape(out // pe, n // simd, -1, pe, simd).transpose(2, 0, 3, 1, 4).reshape(-1, out, n)
+    planes = bits.reshape(out // pe, -1, n // simd, pe, simd).transpose(1, 0, 3, 2, 4).reshape(-1, out, n)
     q = (planes << np.arange(len(planes), dtype=np.uint8)[:, None, None]).sum(0, dtype=np.uint8)
     return np.ascontiguousarray(np.moveaxis(q.reshape(out, *shape[2:], shape[1]), -1, 1))

@@ -1,4 +1,4 @@
-"""ROM image: all weights, thresholds, multipliers and biases of a network as bits, in the order the hardware reads.
+"""ROM image: all weights, thresholds, multipliers and biases of a network, in the order of the hardware's memories.
 
     python -m model.rom NET        # writes build/<net>/rom.bin (flash) and rom.mem ($readmemh), read back and compared
 
@@ -14,10 +14,10 @@ Words of 32 bits, everything most significant bit first:
 | 5 each | section: node index u16, tensor u8 (TENSORS), width u8, simd u32, pe u32, first word u32, elements u32 | |
 | | the sections, each padded with zeros to a word | |
 
-A weight section holds words of simd * pe bits (width 1, elements = all bits), for channel group in Co/pe, for chunk in
-N/simd, for plane in W, where N = K*K*Ci and bit lane*simd + s (bit 0 the least significant) is plane k of channel
-group*pe + lane at input chunk*simd + s = (ky*K + kx)*Ci + c. Other sections hold two's complement integers of the
-smallest width that fits them all, in the tensor's own order.
+A weight section holds words of simd * pe bits (width 1, elements = all bits), for channel group in Co/pe, for plane in
+W, for chunk in N/simd: the addresses of a matrix-vector unit on one-bit lanes. N = K*K*Ci, and bit lane*simd + s (bit 0
+the least significant) is plane k of channel group*pe + lane at input chunk*simd + s = (ky*K + kx)*Ci + c. Other
+sections hold two's complement integers of the smallest width that fits them all, in the tensor's own order.
 """
 
 import argparse

@@ -7,8 +7,11 @@ from amaranth.hdl import Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.accelerator import weight_matrix
 from hw.matvec import MatVec
 from hw.window import Window
+from model.node import Node
+from model.planes import weight_words
 from tests.hw.stream_bench import pack, run_stream, unpack
 from tests.hw.test_window import beats, windows
 
@@ -50,6 +53,14 @@ SHAPES = [
     (2, 40, 1, 5, 4, 2),
     (3, 5, 5, 7, 5, 1),
 ]
+
+
+def test_weight_memory_holds_the_words_of_the_rom_image():
+    weight = np.random.default_rng(1).integers(0, 8, (6, 4, 3, 3), dtype=np.uint8)
+    node = Node("conv", "conv", attributes={"weight_bits": 3}, tensors={"weight": weight})
+    dut = MatVec(weight_matrix(node), 3, 2, 12, 2, pes_per_copy=2)
+    memory = dut.elaborate(None).submodules.weights0
+    assert list(memory.init) == [pack(bits, 1) for bits in weight_words(node, 12, 2).tolist()]
 
 
 @pytest.mark.parametrize("arithmetic", ["lanes", "mac"])

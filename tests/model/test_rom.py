@@ -56,8 +56,8 @@ def test_weight_words_by_definition():
     assert words.shape == (3 * 6 * 3, simd * pe)
     address = 0
     for group in range(6 // pe):
-        for chunk in range(54 // simd):
-            for plane in range(3):
+        for plane in range(3):
+            for chunk in range(54 // simd):
                 for lane in range(pe):
                     for s in range(simd):
                         (ky, kx), c = divmod((chunk * simd + s) // 6, 3), (chunk * simd + s) % 6
