@@ -1,0 +1,151 @@
+"""What a board is: the device and its capacity, clock, UART, busy LED, default clock and how to program it.
+
+A board's own file holds only that: pins come from amaranth-boards, or are named there where it has none.
+"""
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from amaranth.hdl import Module, Signal
+
+from hw.resources import ECP5_85, ICE40_UP5K, Device
+
+__all__ = ["BAUD", "DEVICES", "Board", "BoardError", "boards", "find"]
+
+BAUD = 1_000_000  # every USB bridge in use does it, and whole MHz divide by it without an error
+ROOMS = (
+    "ulx3s", "ecpix5", "orangecrab", "icepi_zero", "icesugar_pro", "butterstick", "versa_ecp5", "icebreaker", "upduino",
+)  # fmt: skip
+
+
+class BoardError(ValueError):
+    """A board that does not exist or cannot do what was asked; the message is one line."""
+
+
+def ecp5(name: str, lut: int, ebr: int, dsp: int) -> Device:
+    return replace(ECP5_85, name=name, capacity={"lut": lut, "ff": lut, "ebr": ebr, "dsp": dsp})
+
+
+# An LFE5U-12F is the 25F's die, all of which the open tools use.
+DEVICES: Mapping[str, Device] = {
+    "LFE5U-12F": ecp5("LFE5U-12F", 24_288, 56, 28),
+    "LFE5U-25F": ecp5("LFE5U-25F", 24_288, 56, 28),
+    "LFE5U-45F": ecp5("LFE5U-45F", 43_848, 108, 72),
+    "LFE5U-85F": ECP5_85,
+    "LFE5UM-45F": ecp5("LFE5UM-45F", 43_848, 108, 72),
+    "LFE5UM5G-45F": ecp5("LFE5UM5G-45F", 43_848, 108, 72),
+    "LFE5UM5G-85F": ecp5("LFE5UM5G-85F", 83_640, 208, 156),
+    "iCE40UP5K": ICE40_UP5K,
+}
+NEXTPNR = {"12F": "12k", "25F": "25k", "45F": "45k", "85F": "85k"}
+
+
+@dataclass(frozen=True)
+class Board:
+    """One board.
+
+    Parameters
+    ----------
+    name : what `BOARD=` takes.
+    platform : makes the amaranth-boards platform.
+    clock : resource of the oscillator.
+    led : resource path of the LED that shows `busy`, e.g. ("rgb_led", 0, "g"); None if the board has none to spare.
+    mhz : clock of the accelerator that a build aims at by default.
+    loader : arguments of openFPGALoader that select board or cable.
+    flash : further arguments that write to flash instead of SRAM; None if only one of them exists.
+    pll_pad : iCE40: the oscillator's pin is the PLL's own pad.
+    resources : resources to add to the platform, e.g. a UART on a connector.
+    extra : adds what else the board needs to the top: extra(module, platform).
+    note : what its user has to know before plugging in.
+    """
+
+    name: str
+    platform: Callable[[], Any]
+    clock: str
+    led: tuple | None
+    mhz: float
+    loader: tuple[str, ...]
+    flash: tuple[str, ...] | None = ("--write-flash",)
+    pll_pad: bool = False
+    resources: tuple = ()
+    extra: Callable[[Module, Any], None] | None = None
+    note: str = ""
+    baud: int = field(default=BAUD)
+
+    def __post_init__(self) -> None:
+        if not self.name or self.name != self.name.lower() or " " in self.name:
+            raise BoardError(f"Board name must be lower case without blanks, not {self.name!r}")
+        if not self.mhz > 0:
+            raise BoardError(f"Board {self.name!r}: clock must be positive, not {self.mhz!r} MHz")
+        if self.part not in DEVICES:
+            raise BoardError(f"Board {self.name!r}: device {self.part} is not known; known are {', '.join(DEVICES)}")
+
+    @property
+    def part(self) -> str:
+        """The device's name."""
+        return self.platform().device
+
+    @property
+    def device(self) -> Device:
+        """The device's capacities and synthesis."""
+        return DEVICES[self.part]
+
+    @property
+    def family(self) -> str:
+        """Either "ecp5" or "ice40"."""
+        return "ice40" if self.part.startswith("iCE40") else "ecp5"
+
+    @property
+    def mhz_in(self) -> float:
+        """Frequency of the oscillator."""
+        return self.platform().lookup(self.clock).clock.frequency / 1e6
+
+    def create(self) -> Any:
+        """A fresh platform with the added resources."""
+        platform = self.platform()
+        platform.add_resources(self.resources)
+        return platform
+
+    def nextpnr(self) -> list[str]:
+        """Arguments of nextpnr that name device, package and speed grade."""
+        platform = self.platform()
+        if self.family == "ice40":
+            return ["--up5k", "--package", platform.package.lower()]
+        kind, _, size = self.part.partition("-")
+        prefix = {"LFE5U": "", "LFE5UM": "um-", "LFE5UM5G": "um5g-"}[kind]
+        package = {"BG256": "CABGA256", "BG381": "CABGA381", "BG554": "CABGA554", "MG285": "CSFBGA285"}
+        return [f"--{prefix}{NEXTPNR[size]}", "--package", package[platform.package], "--speed", platform.speed]
+
+
+def led_signal(module: Module, platform: Any, path: tuple) -> Signal:
+    """A signal that lights the LED at `path` when high."""
+    from amaranth.lib import io
+
+    port = platform.request(*path[:2], dir="-")
+    for part in path[2:]:
+        port = getattr(port, part)
+    module.submodules.led_buffer = buffer = io.Buffer("o", port)
+    signal = Signal(name="led")
+    module.d.comb += buffer.o.eq(signal)
+    return signal
+
+
+def boards() -> dict[str, Board]:
+    """Every board by name, in the order of ROOMS."""
+    found: dict[str, Board] = {}
+    for room in ROOMS:
+        for board in importlib.import_module(f"boards.{room}").BOARDS:
+            if board.name in found:
+                raise BoardError(f"Board {board.name!r} is defined twice")
+            found[board.name] = board
+    return found
+
+
+def find(name: str) -> Board:
+    """The board called `name`; BoardError lists the known ones."""
+    known = boards()
+    if name not in known:
+        raise BoardError(f"Unknown board {name!r}; known are {', '.join(known)} (make boards)")
+    return known[name]

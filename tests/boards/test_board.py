@@ -1,0 +1,137 @@
+"""Boards: every one elaborates with its clock, UART and LED; what they say of themselves is checked."""
+
+import re
+
+import pytest
+
+from boards import board as board_module
+from boards import butterstick, catalog
+from boards.board import DEVICES, Board, BoardError, boards, find
+from boards.pll import Ecp5Pll, Ice40Pll
+from boards.top import START_US, Top, clock_plan
+from tests.boards.tiny import Echo
+
+NAMES = sorted(boards())
+WANTED = {
+    "ulx3s-85f", "ulx3s-45f", "ulx3s-25f", "ulx3s-12f", "ecpix5-85f", "ecpix5-45f", "orangecrab-85f", "orangecrab-25f",
+    "icepi-zero", "icesugar-pro", "butterstick", "versa-ecp5", "icebreaker", "upduino-v3",
+}  # fmt: skip
+
+
+def test_the_boards_are_these():
+    assert set(NAMES) == WANTED
+
+
+def prepared(board: Board, mhz: float) -> tuple[str, str, Top]:
+    """RTLIL and pin constraints of the board's top."""
+    top = Top(board, clock_plan(board, mhz), Echo())
+    files = board.create().prepare(top, "top").files
+    constraints = "top.lpf" if board.family == "ecp5" else "top.pcf"
+    return str(files["top.il"]), str(files[constraints]), top
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_board_elaborates(name):
+    board = find(name)
+    rtlil, constraints, top = prepared(board, board.mhz)
+    assert top.mhz == pytest.approx(board.mhz, rel=0.005)
+    for port in ("uart_0__rx__io", "uart_0__tx__io", f"{board.clock}_0__"):
+        assert len(re.findall(rf'(?:COMP "|set_io ){port}', constraints)) >= 1, port
+    clock = re.search(r"(?:FREQUENCY PORT|set_frequency) \S+ ([0-9.]+)", constraints)
+    assert clock is not None
+    assert float(clock[1]) == pytest.approx(board.mhz_in * (1e6 if board.family == "ecp5" else 1))
+    primitive = {"ecp5": r"\\EHXPLLL", "ice40": r"\\SB_PLL40_PAD" if board.pll_pad else r"\\SB_PLL40_CORE"}
+    assert len(re.findall(rf"cell {primitive[board.family]} ", rtlil)) == 1
+    if board.led is not None:
+        assert re.search(rf'(?:COMP "|set_io ){board.led[0]}_{board.led[1]}_', constraints)
+
+
+@pytest.mark.parametrize("name", ["ulx3s-25f", "icebreaker"])
+def test_without_a_pll_the_oscillator_is_the_clock(name):
+    board = find(name)
+    rtlil, _, top = prepared(board, board.mhz_in)
+    assert top.pll is None
+    assert top.mhz == board.mhz_in
+    assert "PLL" not in rtlil
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_uart_divides_the_clock_well(name):
+    board = find(name)
+    ratio = clock_plan(board, board.mhz).mhz * 1e6 / board.baud
+    assert abs(ratio - round(ratio)) / ratio < 0.02
+    assert ratio >= 4
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_board_has_a_device_of_its_family_and_a_nextpnr_size(name):
+    board = find(name)
+    assert board.device is DEVICES[board.part]
+    assert ("synth_ecp5 -nowidelut" in board.device.synthesis) == (board.family == "ecp5")
+    assert board.nextpnr()[0].endswith(board.part[-3:].replace("F", "k").lower().replace("p5k", "up5k")[-3:])
+
+
+def test_the_clock_is_the_plls():
+    assert clock_plan(find("ulx3s-85f"), 60) == Ecp5Pll(25, 5, 12, 10)
+    assert isinstance(clock_plan(find("icebreaker"), 24), Ice40Pll)
+
+
+def test_an_unknown_board_lists_the_known():
+    with pytest.raises(BoardError, match=r"Unknown board 'ulx3s'; known are ulx3s-85f, .*upduino-v3 \(make boards\)"):
+        find("ulx3s")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"name": "Two Words"}, "Board name must be lower case without blanks, not 'Two Words'"),
+        ({"mhz": 0}, "clock must be positive, not 0 MHz"),
+    ],
+)
+def test_a_wrong_board_is_refused(change, message):
+    good = find("icebreaker")
+    fields = {"name": "x", "platform": good.platform, "clock": "clk12", "led": None, "mhz": 12, "loader": ()}
+    with pytest.raises(BoardError, match=message):
+        Board(**{**fields, **change})
+
+
+def test_an_unknown_device_is_refused():
+    class Odd(find("icebreaker").platform):
+        device = "iCE40HX1K"
+
+    with pytest.raises(BoardError, match="device iCE40HX1K is not known; known are LFE5U-12F, "):
+        Board("odd", Odd, "clk12", None, 12, ())
+
+
+def test_a_name_is_there_once(monkeypatch):
+    monkeypatch.setattr(board_module, "ROOMS", ("icebreaker", "icebreaker"))
+    with pytest.raises(BoardError, match="'icebreaker' is defined twice"):
+        boards()
+
+
+def test_syzygy_voltages():
+    """Against the regulator's equation solved for the voltage."""
+    for volts in (3.3, 1.8, 1.2):
+        control = butterstick.duty(volts) / 1024 * 3.3
+        current = 0.6 / 13_000 - (control - 0.6) / 68_000
+        assert 0.6 + current * 53_600 == pytest.approx(volts, abs=0.01)
+    with pytest.raises(ValueError, match=r"must be 1.2 to 3.3 V, not 5"):
+        butterstick.duty(5)
+
+
+def test_reset_outlasts_the_block_ram():
+    assert START_US > 3 * 5
+
+
+def test_the_catalog_lists_every_board(capsys):
+    assert catalog.main([]) == 0
+    out = capsys.readouterr().out
+    for name in NAMES:
+        assert name in out
+    assert "digits-w1a2" in out
+    assert "close the OSC jumper" in out
+
+
+def test_the_catalog_refuses_a_missing_manifest(capsys):
+    assert catalog.main(["no/such"]) == 1
+    assert capsys.readouterr().err.startswith("error: ")
