@@ -2,16 +2,20 @@
 
 import json
 import math
+import re
 import tomllib
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from model import data
+from model.node import STREAM_BITS
 from model.resnet import ResNetConfig
 
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 RECIPES = Path(__file__).parent / "recipes"
 REQUIRED = {"data", "network", "phase"}
+OPTIONAL = {"seed": int, "augment": dict, "export": dict}
 PHASE_REQUIRED = {"name", "epochs"}
 PHASE_DEFAULTS = {
     "weight_bits": 32, "act_bits": 32, "grad_bits": 32, "batch": 128, "optimizer": "sgd", "schedule": "cosine",
@@ -19,6 +23,7 @@ PHASE_DEFAULTS = {
 }  # fmt: skip
 OPTIMIZERS = ("sgd", "adam")
 SCHEDULES = ("cosine", "step")
+FILES = ("state", "final")  # names of checkpoints that no phase may have
 
 
 class RecipeError(ValueError):
@@ -42,18 +47,26 @@ def load_recipe(path: Path) -> dict:
         recipe = tomllib.loads(path.read_text())
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{path}: {error}") from error
-    check_keys(path, "recipe", recipe, REQUIRED | {"seed", "augment", "export"}, REQUIRED)
+    check_keys(path, "recipe", recipe, REQUIRED | OPTIONAL.keys(), REQUIRED)
+    for key, kind in (OPTIONAL | {"network": dict}).items():
+        if not isinstance(recipe.get(key, kind()), kind):
+            raise RecipeError(f"{path}: {key} must be of type {kind.__name__}, not {recipe[key]!r}")
     check_keys(path, "augment", recipe.get("augment", {}), {"shift", "flip"}, set())
     check_keys(path, "export", recipe.get("export", {}), {"stream_bits"}, set())
+    stream_bits = recipe.get("export", {}).get("stream_bits", STREAM_BITS[-1])
+    if stream_bits not in STREAM_BITS:
+        raise RecipeError(f"{path}: stream_bits must be {STREAM_BITS[0]} to {STREAM_BITS[-1]}, not {stream_bits!r}")
     check_keys(path, "network", recipe["network"], {f.name for f in fields(ResNetConfig)}, set())
     if recipe["data"] not in data.DATA_SETS:
         raise RecipeError(f"{path}: data must be one of {', '.join(data.DATA_SETS)}, not {recipe['data']!r}")
+    if not isinstance(recipe["phase"], list) or not recipe["phase"]:
+        raise RecipeError(f"{path}: a recipe needs at least one table [[phase]], not {recipe['phase']!r}")
     for index, phase in enumerate(recipe["phase"]):
         check_phase(path, index, phase, [p["name"] for p in recipe["phase"][:index]])
         recipe["phase"][index] = phase = PHASE_DEFAULTS | phase
         try:
             network_config(recipe, phase)
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             raise RecipeError(f"{path}: {error}") from error
     return recipe
 
@@ -61,6 +74,17 @@ def load_recipe(path: Path) -> dict:
 def check_phase(path: Path, index: int, phase: dict, earlier: list[str]) -> None:
     """Raise RecipeError where a phase's options are not among the allowed."""
     check_keys(path, f"phase {index}", phase, PHASE_DEFAULTS.keys() | PHASE_REQUIRED, PHASE_REQUIRED)
+    for key, value in phase.items():
+        default = PHASE_DEFAULTS.get(key, {"name": "", "epochs": 0}.get(key))
+        kinds = (int, float) if isinstance(default, float) else (type(default),)
+        if type(value) not in kinds:
+            wanted = "a number" if float in kinds else f"of type {kinds[0].__name__}"
+            raise RecipeError(f"{path}: {key} of phase {index} must be {wanted}, not {value!r}")
+    if not NAME.fullmatch(phase["name"]) or phase["name"] in (*FILES, *earlier):
+        raise RecipeError(
+            f"{path}: name of phase {index} must be letters, digits, '_', '.' or '-', and not taken "
+            f"({', '.join((*FILES, *earlier))}), not {phase['name']!r}"
+        )
     for key, allowed in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
         if phase.get(key, allowed[0]) not in allowed:
             raise RecipeError(f"{path}: {key} must be one of {', '.join(allowed)}, not {phase[key]!r}")
@@ -83,7 +107,7 @@ def recipe_up_to(recipe: dict, phase: int) -> str:
 
 
 def learning_rate(phase: dict, epoch: float) -> float:
-    """Linear warm-up, then a cosine to 0, or steps of 1/10 at 1/2 and 3/4 of the epochs."""
+    """Linear warm-up, then a cosine to 0, or steps of 1/10 at 1/2 and 3/4 of the epochs that are left."""
     if epoch < phase["warmup"]:
         return phase["lr"] * (epoch + 1e-3) / phase["warmup"]
     done = (epoch - phase["warmup"]) / max(phase["epochs"] - phase["warmup"], 1e-9)

@@ -12,7 +12,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.quant import FLOAT_BITS, ActivationQuantizer, GradientQuantizer, RoundToLevels, WeightQuantizer, check_bits
+from model.quant import (
+    ACTIVATIONS,
+    FLOAT_BITS,
+    WEIGHT_SCALES,
+    ActivationQuantizer,
+    GradientQuantizer,
+    RoundToLevels,
+    WeightQuantizer,
+    check_bits,
+)
 
 SHORTCUTS = ("A", "B", "avgpool")
 
@@ -21,8 +30,8 @@ SHORTCUTS = ("A", "B", "avgpool")
 class ResNetConfig:
     """What fixes a network's graph and bits. `widths` has one entry a group; the depth is 2 n groups + 2.
 
-    `bits` overrides (W, A) by layer name, e.g. {"group0.conv1": [2, 4]}; "stem" and "linear" default to
-    `first_bits` and `last_bits`.
+    `bits` overrides (W, A) by layer name, e.g. {"group0.conv1": [2, 4]}, in a float network too; "stem" and "linear"
+    default to `first_bits` and `last_bits`. Raises ValueError for what is not allowed.
     """
 
     depth: int = 20
@@ -48,12 +57,37 @@ class ResNetConfig:
         groups = len(self.widths)
         if groups < 1 or self.depth < 2 * groups + 2 or (self.depth - 2) % (2 * groups):
             raise ValueError(f"Depth must be {2 * groups}n+2 for {groups} groups, not {self.depth}")
-        if self.shortcut not in SHORTCUTS:
-            raise ValueError(f"Shortcut must be one of {', '.join(SHORTCUTS)}, not {self.shortcut!r}")
+        for what, value, allowed in (
+            ("Shortcut", self.shortcut, SHORTCUTS),
+            ("Activation", self.activation, ACTIVATIONS),
+            ("Weight scale", self.weight_scale, WEIGHT_SCALES),
+        ):
+            if value not in allowed:
+                raise ValueError(f"{what} must be one of {', '.join(allowed)}, not {value!r}")
         if self.convs_per_shortcut not in (1, 2):
             raise ValueError(f"Convs per shortcut must be 1 or 2, not {self.convs_per_shortcut}")
+        if self.shortcut != "B" and list(self.channels) != sorted(self.channels):
+            raise ValueError(f"Widths may fall with shortcut B alone, not {self.channels} with {self.shortcut}")
         check_bits(self.weight_bits, "Weights")
         check_bits(self.act_bits, "Activations")
+        check_bits(self.grad_bits, "Gradients")
+        for name in self.bits.keys() - set(self.layers):
+            raise ValueError(f"Bits are given for {name!r}, but the layers are {', '.join(self.layers)}")
+        for name, pair in {"first_bits": self.first_bits, "last_bits": self.last_bits, **self.bits}.items():
+            if len(pair) != 2:
+                raise ValueError(f"Bits of {name} must be two numbers, [W, A], not {pair}")
+            check_bits(pair[0], f"Weights of {name}")
+            check_bits(pair[1], f"Activations of {name}")
+
+    @property
+    def layers(self) -> list[str]:
+        """Names of all layers with bits of their own, in order."""
+        names = []
+        for group in range(len(self.widths)):
+            names += [f"group{group}.conv{index}" for index in range(2 * self.blocks)]
+            if self.shortcut == "B" and group > 0:
+                names.append(f"group{group}.project")
+        return ["stem", *names, "linear"]
 
     @property
     def blocks(self) -> int:

@@ -50,6 +50,14 @@ def test_bits_reach_their_layers():
     assert all(m.quantizer.bits == 32 for m in ResNet(ResNetConfig(depth=8)).modules() if isinstance(m, QuantConv2d))
 
 
+@pytest.mark.parametrize("shortcut", ["A", "B"])
+def test_layers_are_those_of_the_network(shortcut):
+    config = ResNetConfig(depth=8, shortcut=shortcut)
+    units = {m.name for m in ResNet(config).modules() if isinstance(m, ConvUnit)}
+    assert set(config.layers) == units | {"stem", "linear"}
+    assert len(config.layers) == len(units) + 2
+
+
 def test_width_multiplier():
     assert ResNetConfig(width_multiplier=1.5).channels == (24, 48, 96)
 
@@ -60,6 +68,15 @@ def test_width_multiplier():
     ({"convs_per_shortcut": 3}, "must be 1 or 2, not 3"),
     ({"weight_bits": 0}, "Weights must be 1 to 8 bits, or 32 for float, not 0"),
     ({"widths": ()}, "Depth must be"),
+    ({"activation": "gelu"}, "Activation must be one of relu, mish, not 'gelu'"),
+    ({"weight_scale": "row"}, "Weight scale must be one of layer, channel, not 'row'"),
+    ({"grad_bits": 9}, "Gradients must be 1 to 8 bits, or 32 for float, not 9"),
+    ({"first_bits": (9, 8)}, "Weights of first_bits must be 1 to 8 bits, or 32 for float, not 9"),
+    ({"bits": {"group0.conv1": (1, 0)}}, "Activations of group0.conv1 must be 1 to 8 bits, or 32 for float, not 0"),
+    ({"bits": {"group0.conv1": (1, 2, 3)}}, r"Bits of group0.conv1 must be two numbers, \[W, A\], not \(1, 2, 3\)"),
+    ({"bits": {"group3.conv0": (1, 2)}}, "Bits are given for 'group3.conv0', but the layers are stem, group0.conv0,"),
+    ({"bits": {"group1.project": (1, 2)}}, "Bits are given for 'group1.project'"),
+    ({"widths": (16, 8, 8)}, r"Widths may fall with shortcut B alone, not \(16, 8, 8\) with avgpool"),
 ])  # fmt: skip
 def test_wrong_configurations(options, message):
     with pytest.raises(ValueError, match=message):

@@ -153,10 +153,26 @@ def test_a_teacher_of_other_classes_is_refused(tmp_path):
     ("depth = 4", "depth = 5", "Depth must be 2n[+]2 for 1 groups, not 5"),
     ('teacher = "float"', 'teacher = "big"', "teacher must be an earlier phase [(]float[)], not 'big'"),
     ("[network]", "[network", "small.toml: "),
+    ('name = "w1a2"', 'name = "float"', r"name of phase 1 must be .* not taken [(]state, final, float[)], not 'float'"),
+    ('name = "w1a2"', 'name = "final"', r"name of phase 1 must be .* not 'final'"),
+    ("lr = 0.05", 'lr = "high"', "lr of phase 1 must be a number, not 'high'"),
+    ("batch = 32", "batch = 3.5", "batch of phase 0 must be of type int, not 3.5"),
+    ("depth = 4", 'depth = "4"', "small.toml: "),
+    ("[network]", "[export]\nstream_bits = 17\n[network]", "stream_bits must be 2 to 16, not 17"),
+    ("augment = {", "seed = 0.5\naugment = {", "seed must be of type int, not 0.5"),
+    ("learned_clip = true", 'activation = "gelu"', "Activation must be one of relu, mish, not 'gelu'"),
+    ("learned_clip = true", "bits = { conv9 = [1, 2] }", "Bits are given for 'conv9', but the layers are stem, "),
 ])  # fmt: skip
 def test_wrong_recipes(tmp_path, old, new, message):
     with pytest.raises(RecipeError, match=message):
         load_recipe(write(tmp_path, RECIPE.replace(old, new, 1)))
+
+
+def test_a_recipe_needs_phases(tmp_path):
+    text = RECIPE.split("[[phase]]")[0]
+    for phases in ("phase = []\n" + text, text + '[phase]\nname = "float"\nepochs = 1\n'):
+        with pytest.raises(RecipeError, match=r"a recipe needs at least one table \[\[phase\]\], not "):
+            load_recipe(write(tmp_path, phases))
 
 
 def test_unknown_recipe_lists_the_known(capsys):
