@@ -11,7 +11,7 @@ Python is woken once for a burst of accepted beats and once for an emitted resul
     i_hold, o_hold               2^n - 1: a pause lasts 1 to 2^n cycles
     seed                         of both generators, loaded during reset; not 0
     patience, hung               `hung` rises when no beat has moved on either side for `patience` cycles
-    tap_images                   each tap writes the beats of so many images to its file
+    tap_images, drained          each tap writes the beats of so many images to its file; `drained` once all have
 
 A tap's file holds each beat as 32-bit words, least significant first, each word little endian ($fwrite's %u).
 A stall never withdraws i.valid once it is offered, so the bench obeys the stream rules that the design relies on.
@@ -117,6 +117,7 @@ def generate(top: Top) -> str:
         module=top.module,
         connections=connections,
         monitors=monitors,
+        drained=" && ".join(["1", *(f"tap{i}_left == 0" for i in range(len(taps)))]),
     )
 
 
@@ -158,7 +159,7 @@ module bench;
   reg [63:0] seed {write} = 1;
   reg [31:0] patience {write} = 0, tap_images {write} = 0;
 
-  reg taken {read} = 0, emitted {read} = 0, hung {read} = 0;
+  reg taken {read} = 0, emitted {read} = 0, hung {read} = 0, drained {read} = 0;
   reg [63:0] cycle {read} = 0, first_cycle {read} = 0, emit_cycle {read} = 0;
   reg [{result_high}:0] result {read} = 0;
 
@@ -227,5 +228,7 @@ module bench;
     .i__payload(i_payload), .i__valid(i_valid), .i__ready(i_ready),
     .o__payload(o_payload), .o__valid(o_valid), .o__ready(o_ready){connections}
   );
-{monitors}endmodule
+{monitors}
+  always @(posedge clk) drained <= !rst && {drained};
+endmodule
 """

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hw.folding import Folding, parallel
+from hw.folding import Folding, parallel, serial
 from hw.solve import solve
 from sim.compare import compare
 from sim.rtl import RtlSimulator
@@ -20,14 +20,18 @@ GRID = {
     "W1A2": ("solved", dict(channels=(4, 8), strides=(1, 2), shortcut="A", first_bits=(8, 8), last_bits=(8, 8))),
     "W2A3-project": ("solved", dict(weight_bits=2, act_bits=3, channels=(3, 6), strides=(2, 1), shortcut="B")),
     "W1A1-1x1": ("parallel", dict(act_bits=1, kernel=1, channels=(6,), strides=(2,), first_bits=(1, 4), relu=True)),
+    "W1A1-1x1-slow-stem": (
+        "serial",
+        dict(act_bits=1, kernel=1, channels=(6,), strides=(2,), shortcut="identity", height=4, last_bits=(1, 1)),
+    ),  # the last row is taken after the last result
     "W4A2-multipliers": ("mac", dict(weight_bits=4, channels=(4,), strides=(1,), convs_per_shortcut=2, in_channels=1)),
     "W1A2-5x5-no-skip": ("solved", dict(kernel=5, padding=0, height=15, width=14, channels=(3,), strides=(1,))),
 }
 
 
 def folding_of(kind, network):
-    if kind == "parallel":
-        return parallel(network)
+    if kind in ("parallel", "serial"):
+        return {"parallel": parallel, "serial": serial}[kind](network)
     folding = solve(network, 800)
     if kind == "mac":
         return Folding({name: replace(fold, arithmetic="mac") for name, fold in folding.items()})
