@@ -1,0 +1,179 @@
+"""The host link under Verilator, with the other end of its UART in C++ (boards/bench.cpp): compiled once and driven.
+
+bench = Script(compile_link(link), link)
+bench.send(encode(frame)); frames = bench.reply()
+"""
+
+import os
+import shutil
+import struct
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from boards.link import HostLink
+from boards.protocol import Decoder, Frame
+from sim.build import (
+    OPTIMIZE,
+    WAIVERS,
+    BuildError,
+    check_tools,
+    environment,
+    keep_runtime,
+    key,
+    make_flags,
+    use_runtime,
+    verilator_bin,
+    versions,
+)  # fmt: skip
+
+__all__ = ["Script", "clocks_per_bit", "compile_link"]
+
+ROOT = Path("build")
+SOURCE, EXECUTABLE, LOG = "bench.cpp", "Vtop", "build.log"
+FLAGS = ["--cc", "--exe", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-assert", "--output-split", "0",
+         "--top-module", "top", "--prefix", "Vtop", "-CFLAGS", "-std=c++20 -march=native"]  # fmt: skip
+HUNG = 1 << 31
+PATIENCE = 64  # intervals, and
+LEAST_PATIENCE = 1_000_000  # clocks make a hang
+
+
+def clocks_per_bit(link: HostLink) -> float:
+    """The length of a bit as the link's identity has it."""
+    return link.identity.clock_hz / link.identity.baud
+
+
+def verilog_text(link: HostLink) -> str:
+    """The link as module `top`: clk, rst, rx, tx, busy."""
+    from amaranth.back import verilog
+
+    with environment(AMARANTH_USE_YOSYS="builtin"):
+        return str(verilog.convert(link, name="top", strip_internal_attrs=True))
+
+
+def run_tool(command: list[str], folder: Path) -> None:
+    """Run in `folder`, output to its log; BuildError with the first line that says error."""
+    with (folder / LOG).open("a") as log:
+        done = subprocess.run(command, cwd=folder, stdout=log, stderr=subprocess.STDOUT, check=False)
+    if done.returncode:
+        lines = (folder / LOG).read_text(errors="replace").splitlines()
+        said = next((line.strip() for line in lines if "rror" in line), f"{command[0]} ended with {done.returncode}")
+        raise BuildError(said)
+
+
+def compile_link(link: HostLink, root: Path = ROOT, optimize: int = 3) -> Path:
+    """The bench's executable, in root/verilator/<key>; compiled unless it is there. Raises BuildError, ValueError."""
+    if optimize not in OPTIMIZE:
+        raise ValueError(f"Optimization must be 0 to {OPTIMIZE[-1]}, not {optimize!r}")
+    check_tools()
+    here, waivers = Path(__file__).parent, waivers_path().read_text()
+    common, text = key(*versions(), *FLAGS), verilog_text(link)
+    bench = (here / SOURCE).read_text()
+    folder = root / "verilator" / key(common, make_flags(optimize), waivers, text, bench)
+    if (folder / EXECUTABLE).exists():
+        return folder / EXECUTABLE
+    runtime = root / "verilator" / f"runtime-{common}"
+    beside = folder.with_name(f".{folder.name}.{os.getpid()}")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    try:
+        for name, content in ((WAIVERS, waivers), ("top.v", text), (SOURCE, bench)):
+            (beside / name).write_text(content)
+        use_runtime(beside, runtime)
+        variables = make_flags(optimize).split()
+        with environment(VERILATOR_ROOT=None, MAKEFLAGS=None, MAKELEVEL=None, CXXFLAGS=None):
+            tool = str(verilator_bin().resolve() / "verilator")
+            run_tool([tool, *FLAGS, "--Mdir", ".", WAIVERS, "top.v", SOURCE], beside)
+            run_tool(["make", "-f", "Vtop.mk", *variables, EXECUTABLE], beside)
+        keep_runtime(beside, runtime)
+        for path in beside.glob("*.gch"):
+            path.unlink()
+        try:
+            beside.rename(folder)
+        except OSError:
+            if not (folder / EXECUTABLE).exists():
+                raise
+    except BuildError as error:
+        failed = root / "verilator" / f"failed-{folder.name}.log"
+        shutil.copyfile(beside / LOG, failed)
+        raise BuildError(f"{error}; log in {failed}") from None
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return folder / EXECUTABLE
+
+
+def waivers_path() -> Path:
+    """The waivers of the generated Verilog, which the accelerator's bench uses too."""
+    import sim
+
+    return Path(next(iter(sim.__path__))) / WAIVERS
+
+
+class Script:
+    """A running bench that does what it is told, clock by clock the same each time; a context manager.
+
+    Parameters
+    ----------
+    executable, link : from compile_link.
+    """
+
+    def __init__(self, executable: Path, link: HostLink):
+        self.link = link
+        self.bit = clocks_per_bit(link)
+        self.patience = PATIENCE * link.identity.interval + LEAST_PATIENCE
+        command = [str(executable.resolve()), repr(self.bit)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def __enter__(self) -> "Script":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the bench."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.stdout.close()
+        self._process.wait(timeout=10)
+
+    def _tell(self, letter: str, number: int, data: bytes = b"") -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(letter.encode() + struct.pack("<I", number) + data)
+
+    def send(self, data: bytes) -> None:
+        """Put bytes on the line."""
+        self._tell("S", len(data), data)
+
+    def wait(self, clocks: int) -> None:
+        """Leave the line alone."""
+        self._tell("W", clocks)
+
+    def wait_gap(self) -> None:
+        """Leave it alone for as long as ends a broken frame."""
+        self.wait((1 << self.link.gap_bit) + 16)
+
+    def low(self, clocks: int) -> None:
+        """Hold the line low: a glitch, or a break."""
+        self._tell("L", clocks)
+
+    def reset(self, clocks: int = 2) -> None:
+        """Reset the board."""
+        self._tell("R", clocks)
+
+    def raw_reply(self) -> bytes:
+        """What has come since the last reply, once the board is quiet. TimeoutError if it does not become quiet."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._tell("Q", self.patience)
+        self._process.stdin.flush()
+        (count,) = struct.unpack("<I", self._process.stdout.read(4))
+        data = self._process.stdout.read(count & ~HUNG)
+        if count & HUNG:
+            raise TimeoutError(f"The board was not quiet within {self.patience:,} clocks")
+        return data
+
+    def reply(self) -> list[Frame]:
+        """The frames in raw_reply."""
+        return Decoder().feed(self.raw_reply())

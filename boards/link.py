@@ -1,0 +1,273 @@
+# amaranth: UnusedElaboratable=no
+"""The accelerator behind a UART: requests in, replies out, as boards/protocol.py says. One request at a time.
+
+    rx ─► UartRx ─► frame check ─► memory (image; constant parts of the replies) ─► accelerator
+                        │ CRC                 │                                         │ label, logits
+    tx ◄─ UartTx ◄──────┴─────────────────────┴──────────────◄── cycle counter ◄────────┘
+
+An image is fed only after its length, its CRC and the range of its codes have been found right, so that a damaged
+frame cannot change a result, nor what is in flight. While a request is computed or answered, the receiver is deaf.
+"""
+
+from collections.abc import Mapping
+from math import ceil, log2
+from typing import Any
+
+from amaranth.hdl import C, Cat, Module, Mux, Signal, Value
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from boards.crc import SerialCrc
+from boards.protocol import GAP_SECONDS, SYNC, Fault, Kind
+from boards.replies import IDENTITY_CODE, RESULT_CODE, identity, layout
+from boards.uart import UartRx, UartTx
+from hw.accelerator import Accelerator
+from hw.folding import Fold, Folding
+from model.manifest import Network
+
+__all__ = ["HostLink"]
+
+CYCLE_BITS = 32
+LEAST_GAP_BITS = 20  # bit times: a pause of a byte is no gap
+
+
+class HostLink(wiring.Component):
+    """`network`'s accelerator with a UART.
+
+    Parameters
+    ----------
+    network, folding : as for the Accelerator.
+    clock_hz : of the sync domain.
+    baud : of the UART, at most 3,000,000 and a quarter of the clock.
+    gap : clocks of silence that end a broken frame, rounded up to a power of two; by default GAP_SECONDS.
+
+    Attributes
+    ----------
+    accelerator : the Accelerator inside.
+    identity : the Identity it answers with.
+    memory : content and addresses of the buffer (replies.Memory).
+
+    Members
+    -------
+    rx : In(1), init 1, asynchronous.
+    tx : Out(1).
+    busy : Out(1), high from a good request until its reply has left.
+    """
+
+    def __init__(
+        self, network: Network, folding: Mapping[str, Fold], clock_hz: float, baud: float, gap: int | None = None
+    ):
+        whole = folding if isinstance(folding, Folding) else Folding(dict(folding))
+        self.network, self.folding = network, whole
+        self.uart_rx, self.uart_tx = UartRx(clock_hz, baud), UartTx(clock_hz, baud)
+        wanted = clock_hz * GAP_SECONDS if gap is None else gap
+        if not LEAST_GAP_BITS * clock_hz / baud <= wanted < 1 << (CYCLE_BITS - 1):
+            raise ValueError(
+                f"A gap must be {ceil(LEAST_GAP_BITS * clock_hz / baud)} ({LEAST_GAP_BITS} bits) to "
+                f"{(1 << (CYCLE_BITS - 1)) - 1} clocks, not {wanted:.0f}"
+            )
+        self.gap_bit = ceil(log2(wanted))
+        self.accelerator = Accelerator(network, whole)
+        self.identity = identity(network, whole, clock_hz, baud)
+        self.memory = layout(self.identity)
+        super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1), "busy": Out(1)})
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        m.submodules.uart_rx, m.submodules.uart_tx = rx, tx = self.uart_rx, self.uart_tx
+        m.submodules.accelerator = self.accelerator
+        m.submodules.crc = crc = SerialCrc()
+        m.submodules.buffer = buffer = Memory(shape=9, depth=len(self.memory.words), init=self.memory.words)
+        write, read = buffer.write_port(), buffer.read_port()
+        place = self.memory
+        result = self.accelerator.o
+
+        address = Signal(range(len(place.words)))
+        cycles = Signal(CYCLE_BITS)
+        byte, got = rx.o.payload, rx.o.valid
+        kind = Signal(3)  # the bits of Kind
+        length_right, legal = Signal(), Signal()
+        held = Signal()  # a good image is in the buffer
+        tail = Signal(2)  # byte of the CRC
+        body = Signal()  # the reply's sync and sequence number have left
+        reply = Signal(3)  # a Fault, RESULT_CODE or IDENTITY_CODE
+        feed_left, finish_left = Signal(8), Signal(8)  # images
+        listening, running, advance = Signal(), Signal(), Signal()
+
+        m.d.comb += [self.tx.eq(tx.tx), rx.rx.eq(self.rx), tx.i.payload.eq(crc.byte)]
+        m.d.comb += [read.addr.eq(address), read.en.eq(~running | advance)]
+        m.d.comb += [write.addr.eq(address), write.data.eq(Cat(byte, C(1, 1)))]
+        with m.If(listening | running):
+            m.d.sync += cycles.eq(cycles + 1)
+        with m.If(listening & got):
+            m.d.sync += cycles.eq(0)
+        data = self._reply_byte(address, read.data[:8], body & (reply == RESULT_CODE), cycles)
+        m.d.comb += crc.data.eq(Mux(listening, byte, data))
+        fetched, full = self._pixel(m, read.data[: self.network.input.bits], advance)
+
+        def answer(code: int) -> None:
+            m.d.sync += [reply.eq(code), address.eq(place.error), body.eq(0)]
+            m.next = "FETCH"
+
+        def listen(drain: int = 0) -> None:
+            """Within a frame: every byte goes through the CRC, and silence ends it."""
+            m.d.comb += [listening.eq(1), crc.start.eq(got), crc.drain.eq(drain)]
+            with m.If(cycles[self.gap_bit] & ~got):
+                answer(Fault.TIMEOUT)
+
+        requests = {Kind.IDENTIFY: 0, Kind.CLASSIFY: place.size, Kind.SELFTEST: 1}
+        identify, classify, selftest = kind
+        with m.FSM(name="state"):
+            with m.State("SYNC"):
+                m.d.comb += crc.clear.eq(1)
+                m.d.sync += [address.eq(place.sequence), length_right.eq(1), legal.eq(1), tail.eq(0)]
+                with m.If(got & (byte == SYNC[0])):
+                    m.next = "SYNC END"
+            with m.State("SYNC END"):
+                m.d.comb += crc.clear.eq(1)
+                with m.If(got & (byte == SYNC[1])):
+                    m.d.sync += cycles.eq(0)
+                    m.next = "SEQUENCE"
+                with m.Elif(got & (byte != SYNC[0])):
+                    m.next = "SYNC"
+            with m.State("SEQUENCE"):
+                listen()
+                m.d.comb += write.en.eq(got)
+                with m.If(got):
+                    m.next = "KIND"
+            with m.State("KIND"):
+                listen()
+                m.d.sync += [feed_left.eq(1), finish_left.eq(1)]
+                with m.If(got):
+                    m.d.sync += kind.eq(0)
+                    for known in requests:
+                        with m.If(byte == known):
+                            m.d.sync += kind.eq(known)
+                    m.next = "LENGTH"
+            for index, (name, following) in enumerate((("LENGTH", "LENGTH END"), ("LENGTH END", ""))):
+                with m.State(name):
+                    listen()
+                    expected = Signal(8, name=f"expected_{index}")
+                    for bit, (_, size) in zip(kind, requests.items(), strict=True):
+                        with m.If(bit):
+                            m.d.comb += expected.eq(size >> 8 * index & 0xFF)
+                    same = byte == expected
+                    with m.If(got):
+                        if following:
+                            m.d.sync += length_right.eq(same)
+                            m.next = following
+                        else:
+                            m.d.sync += address.eq(0)
+                            m.next = "PAYLOAD"
+                            with m.If(identify):
+                                m.next = "CRC"
+                            with m.If(classify):
+                                m.d.sync += held.eq(0)
+                            with m.If(kind == 0):
+                                answer(Fault.KIND)
+                            with m.Elif(~(same & length_right)):
+                                answer(Fault.LENGTH)
+            with m.State("PAYLOAD"):
+                listen()
+                m.d.comb += write.en.eq(got & classify)
+                with m.If(got):
+                    m.d.sync += address.eq(address + 1)
+                    with m.If(selftest):
+                        m.d.sync += [feed_left.eq(byte), finish_left.eq(byte), legal.eq(byte != 0)]
+                    with m.Elif(byte[self.network.input.bits :].any()):
+                        m.d.sync += legal.eq(0)
+                    with m.If(selftest | (address == place.size - 1)):
+                        m.next = "CRC"
+            with m.State("CRC"):
+                listen(drain=1)
+                with m.If(got):
+                    m.d.sync += tail.eq(tail + 1)
+                    with m.If(tail == 3):
+                        m.next = "CHECK"
+            with m.State("CHECK"):
+                m.d.sync += [address.eq(0), cycles.eq(0)]
+                with m.If(~crc.busy):
+                    with m.If(crc.wrong):
+                        answer(Fault.CRC)
+                    with m.Elif(~legal):
+                        answer(Fault.VALUE)
+                    with m.Elif(identify):
+                        answer(IDENTITY_CODE)
+                    with m.Elif(selftest & ~held):
+                        answer(Fault.NO_IMAGE)
+                    with m.Else():
+                        m.d.sync += held.eq(1)
+                        m.next = "RUN"
+            with m.State("RUN"):
+                m.d.comb += [self.busy.eq(1), running.eq(1), advance.eq(~fetched | ~full | self.accelerator.i.ready)]
+                with m.If(advance):
+                    m.d.sync += fetched.eq(feed_left != 0)
+                    with m.If(feed_left != 0):
+                        m.d.sync += address.eq(address + 1)
+                        with m.If(address == place.size - 1):
+                            m.d.sync += [address.eq(0), feed_left.eq(feed_left - 1)]
+                with m.If(result.valid):
+                    with m.If(finish_left == 1):
+                        answer(RESULT_CODE)
+                    with m.Else():
+                        m.d.comb += result.ready.eq(1)
+                        m.d.sync += finish_left.eq(finish_left - 1)
+            with m.State("FETCH"):  # the memory is read
+                m.d.comb += [self.busy.eq(1), crc.clear.eq(~body)]
+                m.next = "LOAD"
+            with m.State("LOAD"):
+                m.d.comb += [self.busy.eq(1), crc.start.eq(1)]
+                m.next = "SEND"
+            with m.State("SEND"):
+                m.d.comb += [self.busy.eq(1), tx.i.valid.eq(~crc.busy)]
+                with m.If(tx.i.ready & ~crc.busy):
+                    m.d.sync += address.eq(address + 1)
+                    m.next = "FETCH"
+                    with m.If(read.data[8]):
+                        body_address = Mux(reply == RESULT_CODE, place.result, place.error | Cat(C(0, 2), reply))
+                        m.d.sync += [address.eq(body_address), body.eq(1), tail.eq(0)]
+                        with m.If(body):
+                            m.next = "TAIL"
+            with m.State("TAIL"):
+                m.d.comb += [self.busy.eq(1), crc.start.eq(1), crc.drain.eq(1)]
+                m.next = "TAIL SEND"
+            with m.State("TAIL SEND"):
+                m.d.comb += [self.busy.eq(1), tx.i.valid.eq(~crc.busy)]
+                with m.If(tx.i.ready & ~crc.busy):
+                    m.d.sync += tail.eq(tail + 1)
+                    m.next = "TAIL"
+                    with m.If(tail == 3):
+                        m.d.comb += result.ready.eq(reply == RESULT_CODE)
+                        m.next = "SYNC"
+        return m
+
+    def _pixel(self, m: Module, code: Value, advance: Signal) -> tuple[Signal, Value]:
+        """Gather the codes of a pixel; returns `fetched` (the memory has read a code) and "it is the pixel's last"."""
+        pixel, channels = self.accelerator.i, self.network.input.shape[0]
+        fetched = Signal()
+        earlier = Signal(self.network.input.bits * (channels - 1), reset_less=True)
+        index = Signal(range(channels))
+        last = index == channels - 1
+        m.d.comb += [pixel.valid.eq(fetched & last), Value.cast(pixel.payload).eq(Cat(earlier, code))]
+        if channels > 1:
+            with m.If(advance & fetched):
+                m.d.sync += [earlier.eq(Cat(earlier, code) >> len(code)), index.eq(Mux(last, 0, index + 1))]
+        return fetched, last
+
+    def _reply_byte(self, address: Signal, constant: Value, dynamic: Value, cycles: Signal) -> Value:
+        """The byte of the reply at `address`: `constant`, with label, cycles and logits in its empty places."""
+        result = self.accelerator.o.payload
+        label = Cat(C(0, 24), result.label)
+        word_address = address[2 : (self.memory.region - 1).bit_length()]
+        word = select(word_address, [label, cycles, *(Value.cast(logit) for logit in result.logits)])
+        byte = select(address[:2], [word[8 * place : 8 * place + 8] for place in range(4)])
+        return constant | Mux(dynamic, byte, 0)
+
+
+def select(address: Value, values: list[Value]) -> Value:
+    """values[address] as a tree of multiplexers; addresses beyond the last give any of them."""
+    if len(values) == 1:
+        return values[0]
+    pairs = [Mux(address[0], *values[k : k + 2][::-1]) for k in range(0, len(values) - 1, 2)]
+    return select(address[1:], pairs + values[2 * len(pairs) :])
