@@ -10,8 +10,11 @@ VENV := .venv
 PY := $(VENV)/bin/python
 ARGUMENTS ?=
 
+BOARD_GIVEN = @test -n "$(BOARD)" || { echo "error: name a board, BOARD=...; make boards lists them" >&2; exit 1; }
+
 .DEFAULT_GOAL := help
-.PHONY: help sim test train export rom accuracy verilog resources lint clean
+.PHONY: help sim test train export rom accuracy verilog resources \
+    bitstream boards flash board-sim host lint clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
@@ -21,7 +24,7 @@ help:  ## list the targets
 sim: $(VENV)/.sim  ## stream real images through the RTL and compare with the golden model (WAVES=1, STALL=0.3)
 	$(PY) -m sim.run $(NET) --images $(N) --stall $(STALL) --seed $(SEED) $(if $(WAVES),--waves) $(ARGUMENTS)
 
-test: $(VENV)/.dev $(VENV)/.sim $(VENV)/.build $(VENV)/.train  ## lint, type check and run every test
+test: $(VENV)/.dev $(VENV)/.sim $(VENV)/.build $(VENV)/.train $(VENV)/.host  ## lint, type check and run every test
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
@@ -46,6 +49,24 @@ verilog: $(VENV)/.build  ## write NET's accelerator as Verilog, with its port li
 resources: $(VENV)/.build  ## synthesise NET's accelerator and report LUT, EBR and DSP (FAMILY=ecp5 or ice40)
 	$(PY) -m hw.resources $(NET) $(if $(FAMILY),--family $(FAMILY)) $(ARGUMENTS)
 
+board-sim: $(VENV)/.sim $(VENV)/.host  ## NET's board in simulation, behind a pseudo-terminal (ARGUMENTS='-- data --images 20' asks it)
+	$(PY) -m boards.board_sim $(NET) $(ARGUMENTS)
+
+host: $(VENV)/.host  ## talk to a board: ARGUMENTS='identify --port PORT', classify, data, selftest, ports
+	$(PY) -m boards.host $(or $(ARGUMENTS),--help)
+
+bitstream: $(VENV)/.build  ## build NET for BOARD, timing checked (SEED=, SEEDS=, FREQ=; the fastest folding that fits)
+	$(BOARD_GIVEN)
+	$(PY) -m boards.build $(BOARD) --net $(NET) --seed $(SEED) $(if $(SEEDS),--seeds $(SEEDS)) \
+	    $(if $(FREQ),--freq $(FREQ)) $(ARGUMENTS)
+
+boards: $(VENV)/.build  ## list the boards, and which networks fit them
+	$(PY) -m boards.catalog $(ARGUMENTS)
+
+flash: $(VENV)/.build  ## write NET's bitstream to BOARD's SRAM, or with FLASH=1 to its flash
+	$(BOARD_GIVEN)
+	$(PY) -m boards.flash $(BOARD) --net $(NET) $(if $(FLASH),--flash) $(ARGUMENTS)
+
 lint: $(VENV)/.dev  ## ruff and mypy
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -67,7 +88,7 @@ $(VENV)/.core: pyproject.toml constraints.txt | $(VENV)/.python
 	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	@touch $@
 
-$(VENV)/.sim $(VENV)/.build $(VENV)/.train $(VENV)/.dev: $(VENV)/.%: $(VENV)/.core
+$(VENV)/.sim $(VENV)/.build $(VENV)/.train $(VENV)/.host $(VENV)/.dev: $(VENV)/.%: $(VENV)/.core
 	@echo "setting up $(VENV): $*"
 	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$*]'
 	@touch $@
