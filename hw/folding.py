@@ -12,7 +12,7 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from hw.timing import Timing, WindowGeometry, window_timing
@@ -105,9 +105,21 @@ class Folding(Mapping[str, Fold]):
         """Read what `save` wrote and check it against `network`; FoldingError names the file."""
         try:
             content = json.loads(Path(path).read_text())
-            return cls({name: Fold(**entry) for name, entry in content.items()}).check(network)
-        except (OSError, json.JSONDecodeError, AttributeError, TypeError, FoldingError) as error:
+            if not isinstance(content, dict):
+                raise FoldingError(f"must be an object of folds by node name, not {type(content).__name__}")
+            return cls({name: read_fold(name, entry) for name, entry in content.items()}).check(network)
+        except OSError as error:
+            raise FoldingError(f"{path}: cannot be read ({error.strerror})") from error
+        except ValueError as error:  # FoldingError and what json raises
             raise FoldingError(f"{path}: {error}") from error
+
+
+def read_fold(name: str, entry: object) -> Fold:
+    """A fold from its JSON object; FoldingError unless it has simd and pe, and no key that a fold has not."""
+    known = [field.name for field in fields(Fold)]
+    if not isinstance(entry, dict) or not {"simd", "pe"} <= entry.keys() <= set(known):
+        raise FoldingError(f"Node {name!r}: must be an object with simd and pe, of {', '.join(known)}, not {entry!r}")
+    return Fold(**entry)
 
 
 def folded(network: Network) -> list[Node]:

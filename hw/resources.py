@@ -134,7 +134,7 @@ def main(arguments: list[str] | None = None) -> int:
             top = write(network, folding, folder)
         with console.status(f"{network.name}: {device.synthesis} (log: {folder / 'synth.log'})"):
             cells = synthesise(top, device, folder)
-    except (ManifestError, FoldingError, SynthesisError, OSError) as error:
+    except (ManifestError, FoldingError, SynthesisError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     used = count(device, cells)

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Verilog of a network's accelerator: `python -m hw.verilog NET` writes top.v, ports.json and folding.json.
 
 ports.json says everything that whoever instantiates `top` needs: each port with direction, width and meaning, how a
@@ -124,7 +125,7 @@ def main(arguments: list[str] | None = None) -> int:
         network = load(find(options.net))
         folding = Folding.load(options.folding, network) if options.folding else solve(network, options.interval)
         top = write(network, folding, options.out or Path("build") / network.name / "verilog", options.taps)
-    except (ManifestError, FoldingError, OSError) as error:
+    except (ManifestError, FoldingError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     cycles = interval(network, folding)

@@ -74,10 +74,14 @@ def test_file_round_trip_and_errors(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["folding.json"]
     content = json.loads(path.read_text())
     for change, message in [
-        ({"linear": None}, "argument after"),
+        ({"linear": None}, "Node 'linear': must be an object with simd and pe, .* not None"),
         ({"extra": content["linear"]}, "an entry for node 'extra'"),
         ({"linear": {"simd": 5, "pe": 1}}, "simd must divide its 12 products"),
-        ({"linear": {"simd": 1, "pe": 1, "size": 3}}, "unexpected keyword argument 'size'"),
+        (
+            {"linear": {"simd": 1, "pe": 1, "size": 3}},
+            "of simd, pe, arithmetic, .*'size': 3",
+        ),
+        ({"linear": {"simd": 1}}, "Node 'linear': must be an object with simd and pe, .* not {'simd': 1}"),
     ]:
         path.write_text(json.dumps(content | change))
         with pytest.raises(FoldingError, match=message) as error:
@@ -87,6 +91,11 @@ def test_file_round_trip_and_errors(tmp_path):
     path.write_text("{")
     with pytest.raises(FoldingError, match="Expecting"):
         Folding.load(path, network)
+    path.write_text("[]")
+    with pytest.raises(FoldingError, match="must be an object of folds by node name, not list"):
+        Folding.load(path, network)
+    with pytest.raises(FoldingError, match=r"none.json: cannot be read \(No such file or directory\)"):
+        Folding.load(tmp_path / "none.json", network)
     with pytest.raises(FoldingError, match="no entry for node 'linear'"):
         Folding({name: fold for name, fold in folding.items() if name != "linear"}).check(network)
 

@@ -98,6 +98,13 @@ def test_command(network, tmp_path, capsys):
     assert (again / "top.v").read_text() == (out / "top.v").read_text()
 
 
+def test_more_classes_than_a_label_can_name(tmp_path, capsys):
+    save(random_network(1, classes=300, strides=(1,), channels=(2,), height=2, width=2), tmp_path / "net")
+    assert verilog.main([str(tmp_path / "net"), "--out", str(tmp_path / "out")]) == 1
+    assert "1 to 256 classes, not [300]" in (error := capsys.readouterr().err)
+    assert error.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
