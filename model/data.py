@@ -21,6 +21,10 @@ class DataError(RuntimeError):
     """A data set is missing or damaged; the message names the file and what to do."""
 
 
+class DamageError(DataError):
+    """A file of a data set is there and cannot be used."""
+
+
 @dataclass(frozen=True)
 class DataSet:
     """Train and test images uint8 [N, C, H, W] and labels int64 [N], with the class names."""
@@ -90,10 +94,12 @@ def read_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
             batch = pickle.load(file, encoding="bytes")
         images = np.asarray(batch[b"data"], dtype=np.uint8).reshape(-1, 3, 32, 32)
         labels = np.asarray(batch[b"labels"], dtype=np.int64)
-    except (pickle.UnpicklingError, EOFError, KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
-        raise DataError(f"{path} is damaged ({type(error).__name__}: {error}); fetch it again") from error
+    except OSError as error:
+        raise DamageError(f"{path} cannot be read ({error.strerror})") from error
+    except Exception as error:  # pickle raises a different type for each kind of damage
+        raise DamageError(f"{path} is damaged ({type(error).__name__}: {error}); fetch it again") from error
     if len(images) != len(labels) or len(images) == 0 or labels.min() < 0 or labels.max() > 9:
-        raise DataError(f"{path} is damaged: {len(images)} images, {len(labels)} labels; fetch it again")
+        raise DamageError(f"{path} is damaged: {len(images)} images, {len(labels)} labels; fetch it again")
     return images, labels
 
 

@@ -53,10 +53,15 @@ def images_for(network: Network, count: int, seed: int = 0) -> Images:
 
 
 def network_and_images(net: str, count: int, seed: int = 0) -> tuple[Network, Images, str | None]:
-    """The network NET and its images; where CIFAR-10 cannot be had, digits-w1a2 and a line that says so."""
+    """The network NET and its images; where CIFAR-10 cannot be had, digits-w1a2 and a line that says so.
+
+    A damaged file is no such case: it raises data.DamageError.
+    """
     network = load(find(net))
     try:
         return network, images_for(network, count, seed), None
+    except data.DamageError:
+        raise
     except data.DataError as error:
         fallback = load(find(FALLBACK))
         images = images_for(fallback, min(count, len(data.load(fallback.data).test_images)), seed)

@@ -39,6 +39,8 @@ def test_the_folder_itself_may_be_named(tmp_path):
     (lambda p: p.unlink(), "data_batch_3 is missing"),
     (lambda p: p.write_bytes(p.read_bytes()[:100]), "data_batch_3 is damaged"),
     (lambda p: p.write_bytes(b"not a pickle"), "data_batch_3 is damaged"),
+    (lambda p: p.write_bytes(b"cno_such_module\nname\n."), "data_batch_3 is damaged [(]ModuleNotFoundError"),
+    (lambda p: (p.unlink(), p.mkdir()), "data_batch_3 cannot be read [(]Is a directory[)]"),
     (lambda p: p.write_bytes(pickle.dumps({b"data": np.zeros((2, 3072), np.uint8), b"labels": [1]})), "2 images, 1"),
     (lambda p: p.write_bytes(pickle.dumps({b"data": np.zeros((1, 3072), np.uint8), b"labels": [10]})), "is damaged"),
 ])  # fmt: skip

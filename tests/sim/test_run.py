@@ -155,6 +155,18 @@ def test_without_cifar10_the_digits_run(monkeypatch, tmp_path):
     assert images.top1(images.labels[:50]) == 100
 
 
+def test_a_damaged_batch_is_an_error_not_a_reason_for_digits(monkeypatch, tmp_path, capfd):
+    network = random_network(2, height=4, width=4, channels=(3,), strides=(1,))
+    save(Network.build("wants-cifar", "cifar10", network.classes, network.nodes), tmp_path)
+    batches = tmp_path / data.CIFAR10_FOLDER
+    batches.mkdir()
+    for name in ("test_batch", *(f"data_batch_{i}" for i in range(1, 6))):
+        (batches / name).write_bytes(b"cut")
+    monkeypatch.setenv("CIFAR10_DIR", str(tmp_path))
+    assert run.main([str(tmp_path)]) == run.ERROR
+    assert re.fullmatch(r"error: .*data_batch_1 is damaged .*; fetch it again\n", capfd.readouterr().err)
+
+
 def test_images_of_another_shape_and_processes():
     network = random_network(2, height=4, width=4, channels=(3,), strides=(1,))
     wrong = Network.build("wrong", "digits", network.classes, network.nodes)
