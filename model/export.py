@@ -1,5 +1,6 @@
-"""Export a trained network: `python -m model.export resnet20-w1a2` writes model/zoo/<net>/ and its ROM image.
+"""Export a trained network: `python -m model.export resnet20-w1a2` writes model/zoo/<net>/.
 
+`make export` packs its ROM image (model/rom.py) after that.
 The manifest carries the accuracy of the frozen integers on every test image, and how the network was trained.
 """
 

@@ -121,6 +121,10 @@ class Freezer:
         codes, scale = self.model.linear_quantizer.to_int(self.model.linear.weight)
         unit = scale.double().flatten()[0].item() * 2.0 ** (shift - self.fraction_bits) / pixels
         bias = torch.floor(self.model.linear.bias.detach().double() / unit + 0.5).to(torch.int64).numpy()
+        if np.abs(bias).max() >= 2**31:
+            raise FreezeError(
+                f"A linear bias of {np.abs(bias).max()} units does not fit into 32 bits; its weights vanish"
+            )
         self.add("linear", "linear", [pooled], {"weight": codes.to(torch.uint8).numpy(), "bias": bias.astype(np.int32)},
                  out_features=self.config.classes, weight_bits=weight_bits, act_bits=act_bits)  # fmt: skip
 
@@ -179,6 +183,9 @@ def freeze(model: ResNet, calibration: np.ndarray, name: str, data: str, classes
     """
     if FLOAT_BITS in (model.config.weight_bits, model.config.act_bits):
         raise FreezeError("A float network has no integers; train a phase with weight_bits and act_bits of 1 to 8")
+    for layer in model.config.layers:
+        if FLOAT_BITS in model.config.layer_bits(layer):
+            raise FreezeError(f"Layer {layer} is float and has no integers; give it 1 to 8 bits (W, A) and train again")
     model = model.eval().cpu()
     largest, mean = measure_stream(model, torch.from_numpy(calibration))
     fraction_bits = stream_bits - 1 - math.ceil(math.log2(max(largest, 1e-6)))

@@ -2,7 +2,7 @@
 
 Weights are bipolar odd codes w = 2q - (2^W - 1) with q in [0, 2^W - 1]; activations are unsigned codes
 a in [0, 2^A - 1] of value a / (2^A - 1). Equation numbers are those of DoReFa-Net (arXiv:1606.06160).
-Rounding is floor(x + 1/2) everywhere (see the table in README.md, "Arithmetic").
+Rounding is floor(x + 1/2) everywhere (see the table of rules in sim/golden.py).
 """
 
 import torch

@@ -103,6 +103,20 @@ def test_a_float_network_is_refused():
         freeze(ResNet(ResNetConfig(depth=8)), some_images(4), "small", "random", CLASSES)
 
 
+@pytest.mark.parametrize(("layer", "bits"), [("group1.conv0", (1, 32)), ("linear", (32, 8)), ("stem", (8, 32))])
+def test_a_float_layer_is_refused_by_name(layer, bits):
+    model = ResNet(ResNetConfig(depth=8, weight_bits=1, act_bits=2, bits={layer: bits}))
+    with pytest.raises(FreezeError, match=f"Layer {layer} is float and has no integers; give it 1 to 8 bits"):
+        freeze(model, some_images(4), "small", "random", CLASSES)
+
+
+def test_a_bias_beyond_32_bits_is_refused():
+    model = trained_like()
+    model.linear.bias.data[3] = 1e12
+    with pytest.raises(FreezeError, match=r"A linear bias of \d+ units does not fit into 32 bits"):
+        freeze(model, some_images(64), "small", "random", CLASSES)
+
+
 def test_sums_beyond_float32_are_refused():
     network = freeze(trained_like(), some_images(64), "small", "random", CLASSES)
     node = network.node("stem.conv")
