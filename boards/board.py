@@ -28,6 +28,7 @@ def ecp5(name: str, lut: int, ebr: int, dsp: int) -> Device:
     return replace(ECP5_85, name=name, capacity={"lut": lut, "ff": lut, "ebr": ebr, "dsp": dsp})
 
 
+# Eight cells of an iCE40 share a clock enable, so one for less than four flip-flops wastes cells.
 # An LFE5U-12F is the 25F's die, all of which the open tools use.
 DEVICES: Mapping[str, Device] = {
     "LFE5U-12F": ecp5("LFE5U-12F", 24_288, 56, 28),
@@ -37,7 +38,7 @@ DEVICES: Mapping[str, Device] = {
     "LFE5UM-45F": ecp5("LFE5UM-45F", 43_848, 108, 72),
     "LFE5UM5G-45F": ecp5("LFE5UM5G-45F", 43_848, 108, 72),
     "LFE5UM5G-85F": ecp5("LFE5UM5G-85F", 83_640, 208, 156),
-    "iCE40UP5K": ICE40_UP5K,
+    "iCE40UP5K": replace(ICE40_UP5K, synthesis=f"{ICE40_UP5K.synthesis} -dffe_min_ce_use 4"),
 }
 NEXTPNR = {"12F": "12k", "25F": "25k", "45F": "45k", "85F": "85k"}
 

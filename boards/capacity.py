@@ -23,6 +23,7 @@ from hw.folding import (
     stream_lanes,
     timing,
 )
+from hw.folding import interval as cycles_of
 from hw.solve import divisors, solve
 from model.manifest import Network
 
@@ -138,7 +139,7 @@ def refusal(
     """One line: by how much `network` does not fit, and what would (a larger interval, else other boards)."""
     slower = [target for target in INTERVALS if target > interval]
     found = fastest(board, network)
-    if found is not None and found[0] > interval:
+    if found is not None and max(cycles_of(network, found[1]).values()) > interval:
         would = f"--interval {found[0]} would fit (ARGUMENTS='--interval {found[0]}')"
     elif found is not None and slower:
         would = f"a larger interval may fit (ARGUMENTS='--interval {slower[0]}')"

@@ -23,7 +23,7 @@ PLACED = {
     "ice40": {"lut": "ICESTORM_LC", "ebr": "ICESTORM_RAM", "dsp": "ICESTORM_DSP"},  # an LC holds a LUT and a flip-flop
 }
 ICE40_DELAY_PS = 20_000  # of LUTs alone, between two flip-flops
-EQUAL_MHZ = 0.01  # nextpnr rounds a clock's period to picoseconds
+ROUNDING = 0.002  # nextpnr rounds a clock's period to picoseconds, a PLL's to a few
 
 
 @dataclass(frozen=True)
@@ -92,14 +92,14 @@ def filled(board: Board, log: Path) -> dict[str, int]:
 def judge(board: Board, mhz: float, seed: int, report: Mapping[str, Any]) -> Routed:
     """The accelerator's clock is the one constrained to `mhz`; timing is met if every clock reaches its constraint."""
     clocks = report["fmax"].values()
-    ours = [clock["achieved"] for clock in clocks if abs(clock["constraint"] - mhz) < EQUAL_MHZ]
+    ours = [clock["achieved"] for clock in clocks if abs(clock["constraint"] - mhz) < ROUNDING * mhz]
     if not ours:
         wanted = ", ".join(f"{clock['constraint']:.3f}" for clock in clocks)
         raise ToolError(f"nextpnr constrained no clock to {mhz:.3f} MHz, only to {wanted or 'none'}")
     cells = report["utilization"]
     used = {resource: cells[cell]["used"] for resource, cell in PLACED[board.family].items() if cell in cells}
     total = {resource: cells[cell]["available"] for resource, cell in PLACED[board.family].items() if cell in cells}
-    met = all(clock["achieved"] >= clock["constraint"] for clock in clocks)
+    met = min(ours) >= mhz and all(clock["achieved"] >= clock["constraint"] for clock in clocks)
     return Routed(seed, round(min(ours), 2), met, used, total)
 
 

