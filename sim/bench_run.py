@@ -5,6 +5,7 @@ result.logits, result.taps["stem"], result.interval
 """
 
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -140,7 +141,7 @@ def simulate(
                 "tap_images": int(np.count_nonzero(part < tap_images)),
             }
         )
-    scratch = Path(tempfile.mkdtemp(prefix="run-", dir=folder.parent))
+    scratch = Path(tempfile.mkdtemp(prefix=".run-", suffix=f".{os.getpid()}", dir=folder.parent))
     try:
         folders = [scratch / str(number) for number in range(processes)]
         for place, part, request in zip(folders, parts, requests, strict=True):

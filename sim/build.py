@@ -118,6 +118,7 @@ def build(verilog: Path, bench: str, root: Path = Path("build"), optimize: int =
     if optimize not in OPTIMIZE:
         raise ValueError(f"Optimization must be 0 to {OPTIMIZE[-1]}, not {optimize!r}")
     check_tools()
+    sweep(root / "verilator")
     waivers = Path(__file__).with_name(WAIVERS).read_text()
     common = key(*versions(), *FLAGS, str(waves))
     folder = root / "verilator" / key(common, make_flags(optimize), waivers, verilog.read_text(), bench)
@@ -152,6 +153,19 @@ def build(verilog: Path, bench: str, root: Path = Path("build"), optimize: int =
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return folder
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes left in `folder`: hidden folders whose names end in the id of one that is gone."""
+    for path in folder.glob(".*"):
+        process = path.suffix[1:]
+        if process.isdigit():
+            try:
+                os.kill(int(process), 0)  # signal 0 asks, and does nothing
+            except ProcessLookupError:
+                shutil.rmtree(path, ignore_errors=True)
+            except OSError:
+                pass  # another user's
 
 
 def compile_model(folder: Path, flags: list[str], variables: str, waves: bool) -> None:

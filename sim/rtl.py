@@ -17,7 +17,7 @@ from model.manifest import Network
 from sim.bench_run import Result, SimulationError
 from sim.bench_run import simulate as run_bench
 from sim.bench_top import Tap, Top, generate
-from sim.build import build, key
+from sim.build import build, check_tools, key
 
 __all__ = ["ROOT", "Result", "RtlSimulator", "SimulationError", "read_ports", "simulate", "verilog"]
 
@@ -90,6 +90,7 @@ class RtlSimulator:
         optimize: int = 2,
         root: Path = ROOT,
     ):
+        check_tools()  # before the Verilog, which takes a while
         if folding is None:
             from hw.folding import DEFAULT_INTERVAL
             from hw.solve import solve

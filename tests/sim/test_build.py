@@ -1,6 +1,8 @@
 """The Verilator build and the bench, on a hand-written module: what comes out, stalls, taps, hangs, errors, caching."""
 
+import os
 import shutil
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -145,6 +147,18 @@ def test_a_damaged_folder_is_built_again(verilog, tmp_path, monkeypatch):
     assert (folder / builder.BENCH).read_text() == "program"
     assert len(compiled) == 2
     assert not compiled[0].exists()
+
+
+def test_what_a_killed_process_left_is_removed(verilog, tmp_path, monkeypatch):
+    monkeypatch.setattr(builder, "compile_model", lambda folder, *_: (folder / builder.LOG).write_text(""))
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    kept = [f".mine.{os.getpid()}", "0123456789abcdef", ".other.log"]
+    for name in (*kept, f".0123456789abcdef.{gone.pid}", f".run-x.{gone.pid}"):
+        (tmp_path / "verilator" / name / "deep").mkdir(parents=True)
+    folder = build(verilog, "", tmp_path)
+    left = {path.name for path in (tmp_path / "verilator").iterdir() if not path.name.startswith("runtime-")}
+    assert left == {*kept, folder.name}
 
 
 def test_a_failure_leaves_a_log_and_nothing_else(tmp_path):
