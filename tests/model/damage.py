@@ -1,10 +1,13 @@
-"""Ways to change a saved manifest behind its back, for tests."""
+"""Ways to change a saved manifest behind its back, and what loading it then says, for tests."""
 
 import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import safetensors.numpy
+
+from model.manifest import ManifestError, load
 
 
 def edit(folder: Path, change: Callable) -> None:
@@ -21,3 +24,13 @@ def edit_tensors(folder: Path, change: Callable) -> None:
 
 def entry(content: dict, name: str) -> dict:
     return next(node for node in content["nodes"] if node["name"] == name)
+
+
+def refused(folder: Path) -> str:
+    """The message of the error that loading raises: one line that begins with a file's path."""
+    with pytest.raises(ManifestError) as caught:
+        load(folder)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith(str(folder))
+    return message

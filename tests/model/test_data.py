@@ -70,9 +70,13 @@ def test_digits_are_split_without_overlap():
 
 
 @pytest.mark.parametrize("bits", range(1, 9))
-def test_pixel_codes_round_half_up(bits):
+def test_rule_r1_pixel_codes_round_half_up(bits):
     pixels = np.arange(256, dtype=np.uint8)
     levels = 2**bits - 1
     exact = [(2 * levels * int(p) + 255) // 510 for p in pixels]
     np.testing.assert_array_equal(data.quantize_pixels(pixels, bits), exact)
     assert data.quantize_pixels(pixels, bits)[[0, 255]].tolist() == [0, levels]
+
+
+def test_rule_r1_has_no_tie_at_one_bit():
+    assert data.quantize_pixels(np.array([127, 128], np.uint8), 1).tolist() == [0, 1]  # 127/255 < 1/2 < 128/255

@@ -5,7 +5,6 @@ import time
 import numpy as np
 import pytest
 
-from model.data import quantize_pixels
 from model.manifest import Network, Node, accumulator_range
 from sim import golden
 from tests.networks import random_images, random_network
@@ -206,14 +205,6 @@ def test_linear_and_rule_r11():
     logits = golden.node_function(node, codes)[:, :, 0, 0]
     assert logits.tolist() == [[16, -16, 16], [-8, 8, -8]]
     assert golden.labels(logits).tolist() == [0, 1]
-
-
-def test_rule_r1_pixels_round_halves_up():
-    pixels = np.arange(256, dtype=np.uint8)
-    for bits in range(1, 9):
-        expected = [(2 * (2**bits - 1) * x + 255) // 510 for x in range(256)]
-        assert quantize_pixels(pixels, bits).tolist() == expected
-    assert quantize_pixels(pixels, 1)[127:129].tolist() == [0, 1]  # 127/255 < 1/2 < 128/255
 
 
 @pytest.fixture(scope="module")
