@@ -11,7 +11,6 @@ import argparse
 import os
 import sys
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,8 +23,8 @@ from model.manifest import ManifestError, Network
 from sim import golden
 from sim.build import BuildError
 from sim.compare import compare
-from sim.images import Images, network_and_images, percent, processes_for, write_json
-from sim.rtl import ROOT, RtlSimulator, SimulationError
+from sim.images import Images, add_options, check_options, network_and_images, percent, processes_for, write_json
+from sim.rtl import RtlSimulator, SimulationError
 from sim.run import ERROR, MISMATCH, stream
 
 
@@ -35,20 +34,15 @@ class TorchError(RuntimeError):
 
 def arguments(given: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m sim.accuracy", description=__doc__.splitlines()[0])
-    parser.add_argument("net", help="a network of model/zoo, or the path of a manifest")
+    add_options(parser)
     parser.add_argument("--images", type=int, default=1000, help="test images for frozen and golden (%(default)s)")
     parser.add_argument(
         "--rtl", type=int, default=20, help="how many of them for the RTL; 0 leaves it out (%(default)s)"
     )
-    parser.add_argument("--stall", type=float, default=0.0, help="probability of pauses in the RTL (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the pauses (%(default)s)")
-    parser.add_argument("--interval", type=int, help="fold for at most so many cycles an image")
-    parser.add_argument("--processes", type=int, help="simulators at once (one for each core)")
-    parser.add_argument("--optimize", type=int, default=2, help="level of the C++ compiler (%(default)s)")
-    parser.add_argument("--root", type=Path, default=ROOT, help="folder of everything built (%(default)s)")
     options = parser.parse_args(given)
-    if options.images < 1 or options.rtl < 0:
-        parser.error(f"--images must be at least 1 and --rtl at least 0, not {options.images} and {options.rtl}")
+    check_options(parser, options)
+    if options.rtl < 0:
+        parser.error(f"--rtl must not be negative, not {options.rtl}")
     options.rtl = min(options.rtl, options.images)
     return options
 
@@ -130,6 +124,9 @@ def main(given: list[str] | None = None) -> int:
         return MISMATCH
     except (ManifestError, DataError, FoldingError, BuildError, TorchError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
+        return ERROR
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
         return ERROR
     path = options.root / network.name / "accuracy.json"
     write_json(path, content)

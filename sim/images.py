@@ -1,5 +1,6 @@
 """Which images a network is simulated on, and small things that the two commands share."""
 
+import argparse
 import json
 import os
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import numpy as np
 from model import data
 from model.manifest import Network, find, load
 
+ROOT = Path("build")
 FALLBACK = "digits-w1a2"  # its data set comes with a package
 PER_PROCESS = 16  # fewer images are not worth another simulator
 
@@ -84,3 +86,25 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 def percent(value: float | None) -> str:
     """For a table."""
     return "-" if value is None else f"{value:.2f} %"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The network and how it is simulated."""
+    parser.add_argument("net", help="a network of model/zoo, or the path of a manifest")
+    parser.add_argument("--stall", type=float, default=0.0, help="probability of pauses on both sides (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of pauses and random images (%(default)s)")
+    parser.add_argument("--interval", type=int, help="fold for at most so many cycles an image")
+    parser.add_argument("--processes", type=int, help="simulators at once (one for each core)")
+    parser.add_argument("--optimize", type=int, default=2, help="level of the C++ compiler (%(default)s)")
+    parser.add_argument("--root", type=Path, default=ROOT, help="folder of everything built (%(default)s)")
+
+
+def check_options(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """The parser's error for an option of `add_options`, or a number of images, out of its range."""
+    for name in ("images", "interval", "processes"):
+        if getattr(options, name) is not None and getattr(options, name) < 1:
+            parser.error(f"--{name} must be at least 1, not {getattr(options, name)}")
+    if not 0 <= options.stall < 1:
+        parser.error(f"--stall must be a probability from 0 to below 1, not {options.stall}")
+    if options.seed < 0:
+        parser.error(f"--seed must not be negative, not {options.seed}")

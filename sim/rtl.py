@@ -18,10 +18,10 @@ from sim.bench_run import Result, SimulationError
 from sim.bench_run import simulate as run_bench
 from sim.bench_top import Tap, Top, generate
 from sim.build import build, check_tools, key
+from sim.images import ROOT
 
 __all__ = ["ROOT", "Result", "RtlSimulator", "SimulationError", "read_ports", "simulate", "verilog"]
 
-ROOT = Path("build")
 SOURCES = ("hw", "model/manifest.py", "model/node.py", "model/checks.py")  # what the Verilog depends on
 
 

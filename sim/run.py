@@ -22,8 +22,8 @@ from sim import fault as faults
 from sim.bench_run import Result
 from sim.build import BuildError
 from sim.compare import Divergence, Report, compare
-from sim.images import Images, network_and_images, percent, processes_for, write_json
-from sim.rtl import ROOT, RtlSimulator, SimulationError
+from sim.images import Images, add_options, check_options, network_and_images, percent, processes_for, write_json
+from sim.rtl import RtlSimulator, SimulationError
 
 TAP_IMAGES = 50  # 600,000 values each for ResNet-20
 MISMATCH, ERROR = 1, 2  # exit statuses
@@ -31,28 +31,18 @@ MISMATCH, ERROR = 1, 2  # exit statuses
 
 def arguments(given: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m sim.run", description=__doc__.splitlines()[0])
-    parser.add_argument("net", help="a network of model/zoo, or the path of a manifest")
+    add_options(parser)
     parser.add_argument("--images", type=int, default=20, help="number of test images (%(default)s)")
-    parser.add_argument("--stall", type=float, default=0.0, help="probability of pauses on both sides (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of pauses and random images (%(default)s)")
     parser.add_argument("--taps", type=int, default=TAP_IMAGES, help="most images compared by node (%(default)s)")
-    parser.add_argument("--interval", type=int, help="fold for at most so many cycles an image")
     parser.add_argument("--folding", type=Path, help="a folding.json to use instead")
     parser.add_argument("--fault", help="node.tensor[index] or node.tensor[index]^bit: flip it in the hardware only")
     parser.add_argument("--waves", action="store_true", help="write build/<net>/waves.vcd; take few images")
-    parser.add_argument("--processes", type=int, help="simulators at once (one for each core)")
-    parser.add_argument("--optimize", type=int, default=2, help="level of the C++ compiler (%(default)s)")
-    parser.add_argument("--root", type=Path, default=ROOT, help="folder of everything built (%(default)s)")
     options = parser.parse_args(given)
-    for name in ("images", "interval", "processes"):
-        if getattr(options, name) is not None and getattr(options, name) < 1:
-            parser.error(f"--{name} must be at least 1, not {getattr(options, name)}")
+    check_options(parser, options)
     if options.interval and options.folding:
         parser.error("--interval and --folding exclude each other")
-    if not 0 <= options.stall < 1:
-        parser.error(f"--stall must be a probability from 0 to below 1, not {options.stall}")
-    if options.taps < 0 or options.seed < 0:
-        parser.error("--taps and --seed must not be negative")
+    if options.taps < 0:
+        parser.error(f"--taps must not be negative, not {options.taps}")
     return options
 
 

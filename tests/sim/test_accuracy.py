@@ -65,8 +65,14 @@ def test_needs_labelled_images(capfd, tmp_path):
 
 
 def test_options(capfd):
-    with pytest.raises(SystemExit):
-        accuracy.main(["digits-w1a2", "--images", "0"])
-    assert "--images must be at least 1 and --rtl at least 0, not 0 and 20" in capfd.readouterr().err
+    for name, least in (
+        ("images", "at least 1, not -1"),
+        ("interval", "at least 1, not -1"),
+        ("rtl", "negative, not -1"),
+    ):
+        with pytest.raises(SystemExit):
+            accuracy.main(["digits-w1a2", f"--{name}", "-1"])
+        assert f"--{name} must " in (message := capfd.readouterr().err)
+        assert least in message
     assert accuracy.arguments(["x", "--images", "5", "--rtl", "9"]).rtl == 5
     assert Path("build") == accuracy.arguments(["x"]).root

@@ -119,7 +119,8 @@ def test_errors_are_one_line(small, capfd, extra, message):
     [
         (["--images", "0"], "--images must be at least 1, not 0"),
         (["--stall", "1"], "--stall must be a probability from 0 to below 1, not 1.0"),
-        (["--taps", "-1"], "--taps and --seed must not be negative"),
+        (["--taps", "-1"], "--taps must not be negative, not -1"),
+        (["--seed", "-1"], "--seed must not be negative, not -1"),
         (["--interval", "9", "--folding", "x"], "--interval and --folding exclude each other"),
     ],
 )
