@@ -24,7 +24,7 @@ from hw.head import LOGIT_BITS, Classifier, Pool
 from hw.matvec import MatVec
 from hw.residual import Requant
 from hw.shortcut import Shortcut
-from hw.stream import Fork, Repack, StreamFifo, value_layout
+from hw.stream import Fork, Repack, StreamFifo, connect, value_layout
 from hw.threshold import Threshold
 from hw.window import Window
 from model.manifest import Network, Node
@@ -288,13 +288,3 @@ class Accelerator(wiring.Component):
                 getattr(self, f"{tap.port}_data").eq(Value.cast(beat)),
             ]
         return m
-
-
-def connect(m: Module, source: Any, sink: Any) -> None:
-    """Wire two streams of equally wide payloads."""
-    assert Shape.cast(source.payload.shape()).width == Shape.cast(sink.payload.shape()).width
-    m.d.comb += [
-        Value.cast(sink.payload).eq(Value.cast(source.payload)),
-        sink.valid.eq(source.valid),
-        source.ready.eq(sink.ready),
-    ]

@@ -14,12 +14,12 @@ from hw.bitplane import MacTerm, XnorTerm, plane_pairs
 from hw.pipeline import delay, select, select_latency
 from hw.popcount import AdderTree
 from hw.stream import StreamFifo, value_layout
+from hw.table import LOGIC_DEPTH, checked_storage
 
 __all__ = ["MatVec"]
 
 _LANES_PER_COPY = 1024  # loads on one copy of the weight address
 _ASYNC_DEPTH = 8  # a weight bit of so few words and its XNOR share one LUT4
-_LOGIC_DEPTH = 64  # weight memories up to this depth are built from LUTs
 
 
 class MatVec(wiring.Component):
@@ -91,8 +91,6 @@ class MatVec(wiring.Component):
             raise ValueError(f"PE must divide the {channels} output channels, {pe} does not")
         if arithmetic not in ("lanes", "mac"):
             raise ValueError(f"Arithmetic must be 'lanes' or 'mac', not {arithmetic!r}")
-        if storage not in ("auto", "logic", "block"):
-            raise ValueError(f"Storage must be 'auto', 'logic' or 'block', not {storage!r}")
         if pes_per_copy is None:
             pes_per_copy = min(pe, max(1, _LANES_PER_COPY // simd))
         if not 1 <= pes_per_copy <= pe:
@@ -103,7 +101,7 @@ class MatVec(wiring.Component):
         self.simd = simd
         self.pe = pe
         self.arithmetic = arithmetic
-        self.storage = storage
+        self.storage = checked_storage(storage)
         self.pes_per_copy = pes_per_copy
         self.groups = channels // pe
         self.chunks = length // simd
@@ -123,7 +121,7 @@ class MatVec(wiring.Component):
             self.acc_shape = AdderTree.shape_of(min(low, -1), high)
 
         self._words = self.groups * self.chunks * (weight_bits if arithmetic == "lanes" else 1)
-        self._style = storage if storage != "auto" else "logic" if self._words <= _LOGIC_DEPTH else "block"
+        self._style = storage if storage != "auto" else "logic" if self._words <= LOGIC_DEPTH else "block"
         self._rom_async = self._style == "logic" and self._words <= _ASYNC_DEPTH
         group_cycles = self.chunks * len(self._steps)
         self._group_cycles = group_cycles

@@ -10,7 +10,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["Fork", "Repack", "StreamFifo", "value_layout"]
+__all__ = ["Fork", "Repack", "StreamFifo", "connect", "value_layout"]
 
 
 def value_layout(shape: ShapeLike, lanes: int) -> data.ArrayLayout:
@@ -212,18 +212,19 @@ class Repack(wiring.Component):
         source: Any = self.i
         if self.lanes_in != self.common:
             m.submodules.split = split = _Split(width, self.lanes_in // self.common)
-            _connect(m, source, split.i)
+            connect(m, source, split.i)
             source = split.o
         if self.lanes_out != self.common:
             m.submodules.join = join = _Join(width, self.lanes_out // self.common)
-            _connect(m, source, join.i)
+            connect(m, source, join.i)
             source = join.o
-        _connect(m, source, self.o)
+        connect(m, source, self.o)
         return m
 
 
-def _connect(m: Module, source: Any, sink: Any) -> None:
+def connect(m: Module, source: Any, sink: Any) -> None:
     """Wires two streams whose payloads have the same width and may differ in layout."""
+    assert Shape.cast(source.payload.shape()).width == Shape.cast(sink.payload.shape()).width
     m.d.comb += [
         Value.cast(sink.payload).eq(Value.cast(source.payload)),
         sink.valid.eq(source.valid),
