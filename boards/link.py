@@ -19,7 +19,8 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from boards.crc import SerialCrc
-from boards.protocol import GAP_SECONDS, SYNC, Fault, Kind
+from boards.onehot import OneHot
+from boards.protocol import GAP_SECONDS, MAX_COUNT, SYNC, Fault, Kind
 from boards.replies import IDENTITY_CODE, RESULT_CODE, identity, layout
 from boards.uart import UartRx, UartTx
 from hw.accelerator import Accelerator
@@ -29,6 +30,11 @@ from model.manifest import Network
 __all__ = ["HostLink"]
 
 CYCLE_BITS = 32
+SLACK = 64  # a count of cycles has room for a pipeline that holds so many images
+STATES = (
+    *("SYNC", "SYNC_END", "SEQUENCE", "KIND", "LENGTH", "LENGTH_END", "PAYLOAD", "CRC", "CHECK", "RUN"),
+    *("FETCH", "LOAD", "SEND", "TAIL", "TAIL_SEND"),
+)
 LEAST_GAP_BITS = 20  # bit times: a pause of a byte is no gap
 
 
@@ -71,6 +77,8 @@ class HostLink(wiring.Component):
         self.accelerator = Accelerator(network, whole)
         self.identity = identity(network, whole, clock_hz, baud)
         self.memory = layout(self.identity)
+        most = (MAX_COUNT + SLACK) * self.identity.interval
+        self.cycle_bits = min(CYCLE_BITS, max(most.bit_length(), self.gap_bit + 1))
         super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1), "busy": Out(1)})
 
     def elaborate(self, platform: Any) -> Module:
@@ -80,11 +88,8 @@ class HostLink(wiring.Component):
         m.submodules.crc = crc = SerialCrc()
         m.submodules.buffer = buffer = Memory(shape=9, depth=len(self.memory.words), init=self.memory.words)
         write, read = buffer.write_port(), buffer.read_port()
-        place = self.memory
-        result = self.accelerator.o
+        place, result = self.memory, self.accelerator.o
 
-        address = Signal(range(len(place.words)))
-        cycles = Signal(CYCLE_BITS)
         byte, got = rx.o.payload, rx.o.valid
         kind = Signal(3)  # the bits of Kind
         length_right, legal = Signal(), Signal()
@@ -94,21 +99,39 @@ class HostLink(wiring.Component):
         reply = Signal(3)  # a Fault, RESULT_CODE or IDENTITY_CODE
         feed_left, finish_left = Signal(8), Signal(8)  # images
         listening, running, advance = Signal(), Signal(), Signal()
+        answering, code = Signal(), Signal(3)
+
+        address = Signal(range(len(place.words)))
+        to_sequence, to_image, to_body, step = Signal(), Signal(), Signal(), Signal()
+        at_end = address == place.size - 1  # of the image; the replies lie behind it
+        with m.If(to_sequence | to_image | to_body | answering | (step & at_end)):
+            body_address = Mux(reply == RESULT_CODE, place.result, place.error | Cat(C(0, 2), reply))
+            m.d.sync += address.eq(
+                Mux(to_sequence, place.sequence, 0) | Mux(to_body, body_address, 0) | Mux(answering, place.error, 0)
+            )
+        with m.Elif(step):
+            m.d.sync += address.eq(address + 1)
+        cycles = Signal(self.cycle_bits)
+        with m.If((listening & got) | ~(listening | running | self.busy)):
+            m.d.sync += cycles.eq(0)
+        with m.Elif(listening | running):
+            m.d.sync += cycles.eq(cycles + 1)
 
         m.d.comb += [self.tx.eq(tx.tx), rx.rx.eq(self.rx), tx.i.payload.eq(crc.byte)]
         m.d.comb += [read.addr.eq(address), read.en.eq(~running | advance)]
         m.d.comb += [write.addr.eq(address), write.data.eq(Cat(byte, C(1, 1)))]
-        with m.If(listening | running):
-            m.d.sync += cycles.eq(cycles + 1)
-        with m.If(listening & got):
-            m.d.sync += cycles.eq(0)
         data = self._reply_byte(address, read.data[:8], body & (reply == RESULT_CODE), cycles)
-        m.d.comb += crc.data.eq(Mux(listening, byte, data))
+        m.d.comb += crc.data.eq(Mux(self.busy, data, byte))
         fetched, full = self._pixel(m, read.data[: self.network.input.bits], advance)
 
-        def answer(code: int) -> None:
-            m.d.sync += [reply.eq(code), address.eq(place.error), body.eq(0)]
-            m.next = "FETCH"
+        states = OneHot(m, STATES)
+
+        def answer(which: int) -> None:
+            m.d.comb += [answering.eq(1), code.eq(which)]
+            states.go("FETCH")
+
+        with m.If(answering):
+            m.d.sync += [reply.eq(code), body.eq(0)]
 
         def listen(drain: int = 0) -> None:
             """Within a frame: every byte goes through the CRC, and silence ends it."""
@@ -118,128 +141,120 @@ class HostLink(wiring.Component):
 
         requests = {Kind.IDENTIFY: 0, Kind.CLASSIFY: place.size, Kind.SELFTEST: 1}
         identify, classify, selftest = kind
-        with m.FSM(name="state"):
-            with m.State("SYNC"):
-                m.d.comb += crc.clear.eq(1)
-                m.d.sync += [address.eq(place.sequence), length_right.eq(1), legal.eq(1), tail.eq(0)]
-                with m.If(got & (byte == SYNC[0])):
-                    m.next = "SYNC END"
-            with m.State("SYNC END"):
-                m.d.comb += crc.clear.eq(1)
-                with m.If(got & (byte == SYNC[1])):
-                    m.d.sync += cycles.eq(0)
-                    m.next = "SEQUENCE"
-                with m.Elif(got & (byte != SYNC[0])):
-                    m.next = "SYNC"
-            with m.State("SEQUENCE"):
-                listen()
-                m.d.comb += write.en.eq(got)
-                with m.If(got):
-                    m.next = "KIND"
-            with m.State("KIND"):
-                listen()
-                m.d.sync += [feed_left.eq(1), finish_left.eq(1)]
-                with m.If(got):
-                    m.d.sync += kind.eq(0)
-                    for known in requests:
-                        with m.If(byte == known):
-                            m.d.sync += kind.eq(known)
-                    m.next = "LENGTH"
-            for index, (name, following) in enumerate((("LENGTH", "LENGTH END"), ("LENGTH END", ""))):
-                with m.State(name):
-                    listen()
-                    expected = Signal(8, name=f"expected_{index}")
-                    for bit, (_, size) in zip(kind, requests.items(), strict=True):
-                        with m.If(bit):
-                            m.d.comb += expected.eq(size >> 8 * index & 0xFF)
-                    same = byte == expected
-                    with m.If(got):
-                        if following:
-                            m.d.sync += length_right.eq(same)
-                            m.next = following
-                        else:
-                            m.d.sync += address.eq(0)
-                            m.next = "PAYLOAD"
-                            with m.If(identify):
-                                m.next = "CRC"
-                            with m.If(classify):
-                                m.d.sync += held.eq(0)
-                            with m.If(kind == 0):
-                                answer(Fault.KIND)
-                            with m.Elif(~(same & length_right)):
-                                answer(Fault.LENGTH)
-            with m.State("PAYLOAD"):
-                listen()
-                m.d.comb += write.en.eq(got & classify)
-                with m.If(got):
-                    m.d.sync += address.eq(address + 1)
-                    with m.If(selftest):
-                        m.d.sync += [feed_left.eq(byte), finish_left.eq(byte), legal.eq(byte != 0)]
-                    with m.Elif(byte[self.network.input.bits :].any()):
-                        m.d.sync += legal.eq(0)
-                    with m.If(selftest | (address == place.size - 1)):
-                        m.next = "CRC"
-            with m.State("CRC"):
-                listen(drain=1)
-                with m.If(got):
-                    m.d.sync += tail.eq(tail + 1)
-                    with m.If(tail == 3):
-                        m.next = "CHECK"
-            with m.State("CHECK"):
-                m.d.sync += [address.eq(0), cycles.eq(0)]
-                with m.If(~crc.busy):
-                    with m.If(crc.wrong):
-                        answer(Fault.CRC)
-                    with m.Elif(~legal):
-                        answer(Fault.VALUE)
-                    with m.Elif(identify):
-                        answer(IDENTITY_CODE)
-                    with m.Elif(selftest & ~held):
-                        answer(Fault.NO_IMAGE)
-                    with m.Else():
-                        m.d.sync += held.eq(1)
-                        m.next = "RUN"
-            with m.State("RUN"):
-                m.d.comb += [self.busy.eq(1), running.eq(1), advance.eq(~fetched | ~full | self.accelerator.i.ready)]
-                with m.If(advance):
-                    m.d.sync += fetched.eq(feed_left != 0)
-                    with m.If(feed_left != 0):
-                        m.d.sync += address.eq(address + 1)
-                        with m.If(address == place.size - 1):
-                            m.d.sync += [address.eq(0), feed_left.eq(feed_left - 1)]
-                with m.If(result.valid):
-                    with m.If(finish_left == 1):
-                        answer(RESULT_CODE)
-                    with m.Else():
-                        m.d.comb += result.ready.eq(1)
-                        m.d.sync += finish_left.eq(finish_left - 1)
-            with m.State("FETCH"):  # the memory is read
-                m.d.comb += [self.busy.eq(1), crc.clear.eq(~body)]
-                m.next = "LOAD"
-            with m.State("LOAD"):
-                m.d.comb += [self.busy.eq(1), crc.start.eq(1)]
-                m.next = "SEND"
-            with m.State("SEND"):
-                m.d.comb += [self.busy.eq(1), tx.i.valid.eq(~crc.busy)]
-                with m.If(tx.i.ready & ~crc.busy):
-                    m.d.sync += address.eq(address + 1)
-                    m.next = "FETCH"
-                    with m.If(read.data[8]):
-                        body_address = Mux(reply == RESULT_CODE, place.result, place.error | Cat(C(0, 2), reply))
-                        m.d.sync += [address.eq(body_address), body.eq(1), tail.eq(0)]
-                        with m.If(body):
-                            m.next = "TAIL"
-            with m.State("TAIL"):
-                m.d.comb += [self.busy.eq(1), crc.start.eq(1), crc.drain.eq(1)]
-                m.next = "TAIL SEND"
-            with m.State("TAIL SEND"):
-                m.d.comb += [self.busy.eq(1), tx.i.valid.eq(~crc.busy)]
-                with m.If(tx.i.ready & ~crc.busy):
-                    m.d.sync += tail.eq(tail + 1)
-                    m.next = "TAIL"
-                    with m.If(tail == 3):
-                        m.d.comb += result.ready.eq(reply == RESULT_CODE)
-                        m.next = "SYNC"
+        with states.when("SYNC"):
+            m.d.comb += [crc.clear.eq(1), to_sequence.eq(1)]
+            m.d.sync += [legal.eq(1), tail.eq(0)]
+            with m.If(got & (byte == SYNC[0])):
+                states.go("SYNC_END")
+        with states.when("SYNC_END"):
+            m.d.comb += crc.clear.eq(1)
+            with m.If(got & (byte == SYNC[1])):
+                states.go("SEQUENCE")
+            with m.Elif(got & (byte != SYNC[0])):
+                states.go("SYNC")
+        with states.when("SEQUENCE"):
+            listen()
+            m.d.comb += write.en.eq(got)
+            with m.If(got):
+                states.go("KIND")
+        with states.when("KIND"):
+            listen()
+            m.d.sync += [feed_left.eq(1), finish_left.eq(1)]
+            with m.If(got):
+                m.d.sync += kind.eq(Cat(byte == known for known in requests))
+                states.go("LENGTH")
+        low, high = (
+            Cat(identify, classify, selftest) & Cat(byte == (size >> shift & 0xFF) for size in requests.values())
+            for shift in (0, 8)
+        )
+        with states.when("LENGTH"):
+            listen()
+            with m.If(got):
+                m.d.sync += length_right.eq(low.any())
+                states.go("LENGTH_END")
+        with states.when("LENGTH_END"):
+            listen()
+            with m.If(got):
+                m.d.comb += to_image.eq(1)
+                with m.If(classify):
+                    m.d.sync += held.eq(0)
+                with m.If(~kind.any()):
+                    answer(Fault.KIND)
+                with m.Elif(~(high.any() & length_right)):
+                    answer(Fault.LENGTH)
+                with m.Elif(identify):
+                    states.go("CRC")
+                with m.Else():
+                    states.go("PAYLOAD")
+        with states.when("PAYLOAD"):
+            listen()
+            with m.If(got & selftest):
+                m.d.sync += [feed_left.eq(byte), finish_left.eq(byte), legal.eq(byte != 0)]
+                states.go("CRC")
+            with m.Elif(got):
+                m.d.comb += [write.en.eq(1), step.eq(1)]
+                m.d.sync += legal.eq(legal & ~byte[self.network.input.bits :].any())
+                with m.If(at_end):
+                    states.go("CRC")
+        with states.when("CRC"):
+            listen(drain=1)
+            with m.If(got):
+                m.d.sync += tail.eq(tail + 1)
+                with m.If(tail == 3):
+                    states.go("CHECK")
+        with states.when("CHECK"), m.If(~crc.busy):
+            with m.If(crc.wrong):
+                answer(Fault.CRC)
+            with m.Elif(~legal):
+                answer(Fault.VALUE)
+            with m.Elif(identify):
+                answer(IDENTITY_CODE)
+            with m.Elif(selftest & ~held):
+                answer(Fault.NO_IMAGE)
+            with m.Else():
+                m.d.sync += held.eq(1)
+                states.go("RUN")
+        with states.when("RUN"):
+            m.d.comb += [self.busy.eq(1), running.eq(1), advance.eq(~fetched | ~full | self.accelerator.i.ready)]
+            with m.If(advance):
+                m.d.sync += fetched.eq(feed_left != 0)
+                with m.If(feed_left != 0):
+                    m.d.comb += step.eq(1)
+                    m.d.sync += feed_left.eq(feed_left - at_end)
+            with m.If(result.valid):
+                with m.If(finish_left == 1):
+                    answer(RESULT_CODE)
+                with m.Else():
+                    m.d.comb += result.ready.eq(1)
+                    m.d.sync += finish_left.eq(finish_left - 1)
+        with states.when("FETCH"):  # the memory is read
+            m.d.comb += [self.busy.eq(1), crc.clear.eq(~body)]
+            states.go("LOAD")
+        with states.when("LOAD"):
+            m.d.comb += [self.busy.eq(1), crc.start.eq(1)]
+            states.go("SEND")
+        with states.when("SEND"):
+            m.d.comb += [self.busy.eq(1), tx.i.valid.eq(~crc.busy)]
+            with m.If(tx.i.ready & ~crc.busy):
+                m.d.comb += [step.eq(1), to_body.eq(read.data[8])]
+                with m.If(read.data[8]):
+                    m.d.sync += [body.eq(1), tail.eq(0)]
+                with m.If(read.data[8] & body):
+                    states.go("TAIL")
+                with m.Else():
+                    states.go("FETCH")
+        with states.when("TAIL"):
+            m.d.comb += [self.busy.eq(1), crc.start.eq(1), crc.drain.eq(1)]
+            states.go("TAIL_SEND")
+        with states.when("TAIL_SEND"):
+            m.d.comb += [self.busy.eq(1), tx.i.valid.eq(~crc.busy)]
+            with m.If(tx.i.ready & ~crc.busy):
+                m.d.sync += tail.eq(tail + 1)
+                with m.If(tail == 3):
+                    m.d.comb += result.ready.eq(reply == RESULT_CODE)
+                    states.go("SYNC")
+                with m.Else():
+                    states.go("TAIL")
         return m
 
     def _pixel(self, m: Module, code: Value, advance: Signal) -> tuple[Signal, Value]:

@@ -40,7 +40,8 @@ def test_digits_through_the_terminal_equal_golden(network, capsys):
 def test_the_board_knows_the_network_and_keeps_its_interval(network, capsys):
     assert board_sim.main([*OPTIONS, "--", "selftest", "--count", "40", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
-    assert said["cycles_per_image"] == pytest.approx(said["cycles_estimated"], rel=0.1)  # the estimate leaves out bubbles
+    # the estimate leaves out bubbles
+    assert said["cycles_per_image"] == pytest.approx(said["cycles_estimated"], rel=0.1)
 
 
 def test_it_prints_a_terminal_that_another_program_can_use(network):
