@@ -18,6 +18,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from hw.cost import DEVICE
 from hw.folding import DEFAULT_INTERVAL, FoldingError, interval
 from hw.solve import solve
 from hw.verilog import write
@@ -46,7 +47,7 @@ class Device:
 ECP5_85 = Device(
     "LFE5U-85F",
     "synth_ecp5 -nowidelut",
-    {"lut": 83_640, "ff": 83_640, "ebr": 208, "dsp": 156},
+    DEVICE,
     {
         "LUT4": ("lut", 1),
         "CCU2C": ("lut", 2),  # two positions of a slice
@@ -118,6 +119,14 @@ def report(device: Device, used: Mapping[str, int], title: str) -> Table:
     return table
 
 
+def save_figures(path: Path, family: str, figures: Mapping[str, object]) -> None:
+    """Put `figures` under `family` into the JSON file at `path`, whole, beside those of other families."""
+    known = json.loads(path.read_text()) if path.exists() else {}
+    beside = path.with_suffix(".partial")
+    beside.write_text(json.dumps(known | {family: figures}, indent=1) + "\n")
+    os.replace(beside, path)
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m hw.resources", description="Synthesise and count resources.")
     parser.add_argument("net", help="a network of model/zoo, or the path of a manifest")
@@ -148,10 +157,7 @@ def main(arguments: list[str] | None = None) -> int:
         "synthesis": device.synthesis, "minutes": round((time.time() - began) / 60, 2),
         "folding": {name: asdict(fold) for name, fold in folding.items()},
     }  # fmt: skip
-    result = Path("build") / network.name / "resources.json"
-    beside = result.with_suffix(".partial")
-    beside.write_text(json.dumps(figures, indent=1) + "\n")
-    os.replace(beside, result)
+    save_figures(Path("build") / network.name / "resources.json", options.family, figures)
     return 0 if fits else 1
 
 

@@ -257,14 +257,25 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: torch's)")
     options = parser.parse_args(arguments)
+    if options.threads < 0:
+        parser.error(f"--threads must not be negative, not {options.threads}")
     if options.threads:
         torch.set_num_threads(options.threads)
+    try:
+        device = torch.device(options.device)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        parser.error(f"--device must be one that torch has here, such as cpu, not {options.device!r} ({reason})")
     path = Path(options.net) if options.net.endswith(".toml") else RECIPES / f"{options.net}.toml"
     try:
         out = options.out or Path("build") / path.stem / "train"
-        Trainer(load_recipe(path), out, torch.device(options.device)).train()
+        Trainer(load_recipe(path), out, device).train()
     except (TrainingError, RecipeError, data.DataError) as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from the last whole epoch", file=sys.stderr)
         return 1
     return 0
 

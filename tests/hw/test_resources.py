@@ -43,7 +43,7 @@ def test_the_digits_network_fits_an_up5k(tmp_path, monkeypatch):
     network = resources.find("digits-w1a2").resolve()
     monkeypatch.chdir(tmp_path)
     assert resources.main([str(network), "--family", "ice40"]) == 0
-    figures = json.loads((tmp_path / "build" / "digits-w1a2" / "resources.json").read_text())
+    figures = json.loads((tmp_path / "build" / "digits-w1a2" / "resources.json").read_text())["ice40"]
     assert figures["fits"]
     assert 0 < figures["lut"] <= 5280
     assert 0 < figures["ebr"] <= 30

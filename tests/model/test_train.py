@@ -217,3 +217,13 @@ def test_timing_of_progress_is_shown(tmp_path):
                           cwd=ROOT, check=True, capture_output=True, text=True).stdout  # fmt: skip
     seconds = float(text.splitlines()[0].split("seconds")[1])
     assert 0 < seconds < time.time() - began
+
+
+@pytest.mark.parametrize(("option", "value", "message"), [
+    ("--device", "abacus", "--device must be one that torch has here, such as cpu, not 'abacus'"),
+    ("--threads", "-3", "--threads must not be negative, not -3"),
+])  # fmt: skip
+def test_wrong_options(capsys, option, value, message):
+    with pytest.raises(SystemExit):
+        train.main(["digits-w1a2", option, value])
+    assert message in capsys.readouterr().err

@@ -8,8 +8,11 @@ import pytest
 
 from hw.folding import Folding, parallel, serial
 from hw.solve import solve
+from model.data import quantize_pixels
+from model.freeze import freeze
 from sim.compare import compare
 from sim.rtl import RtlSimulator
+from tests.model.test_freeze import CLASSES, some_images, trained_like
 from tests.networks import random_images, random_network
 
 ROOT = Path("build/tests")
@@ -55,3 +58,17 @@ def test_every_value(name):
         report = compare(network, codes, result)
         assert report.good, report.divergence
         assert not np.array_equal(result.emitted, calm.emitted)
+
+
+@pytest.mark.parametrize("options", [
+    {"activation": "mish", "weight_bits": 2, "shortcut": "B", "convs_per_shortcut": 2},
+    {"bits": {"group0.conv0": (3, 1), "group1.conv1": (1, 4)}, "first_bits": (4, 6), "shortcut": "avgpool"},
+])  # fmt: skip
+def test_a_frozen_network(options):
+    """From PyTorch to Verilator: Mish between convs, and bits that differ from layer to layer."""
+    model = trained_like(depth=6, widths=(4, 6), **options)
+    network = freeze(model, some_images(64), "frozen", "random", CLASSES)
+    codes = quantize_pixels(some_images(3, seed=5), network.input.bits)
+    result = RtlSimulator(network, solve(network, 8000), optimize=1, root=ROOT).simulate(codes, tap_images=3, stall=0.3)
+    report = compare(network, codes, result)
+    assert report.good, report.divergence

@@ -1,0 +1,53 @@
+"""The committed networks: their published accuracy, and torch, golden model and RTL on the same images."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hw.solve import solve
+from model import data, frozen
+from model.export import ZOO
+from model.manifest import load
+from sim import golden
+from sim.compare import compare
+from sim.images import images_for
+from sim.rtl import RtlSimulator
+
+ROOT = Path("build/tests")
+NETWORKS = sorted(path.parent.name for path in ZOO.glob("*/network.json"))
+
+
+def pixels_and_labels(network, count):
+    """Test images uint8, and their labels; where the data set is not at hand, seeded noise and no labels."""
+    try:
+        images = images_for(network, count)
+    except data.DataError:
+        noise = np.random.default_rng(0).integers(0, 256, (min(count, 20), *network.input.shape), dtype=np.uint8)
+        return noise, None
+    return images.pixels, images.labels
+
+
+def test_the_zoo_is_there():
+    assert {"digits-w1a2", "resnet20-w1a2"} <= set(NETWORKS)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_published_accuracy_is_the_golden_models(name):
+    network = load(ZOO / name)
+    pixels, labels = pixels_and_labels(network, network.accuracy["images"])
+    logits = golden.run_batches(network, data.quantize_pixels(pixels, network.input.bits), workers=2)
+    if labels is not None:
+        assert network.accuracy["top1_frozen"] == pytest.approx(frozen.top1(logits, labels), abs=0.005)
+        assert network.accuracy["top1_frozen"] > network.accuracy["top1_float"] - 1.5
+    np.testing.assert_array_equal(frozen.run(network, pixels[:20]), logits[:20])
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_rtl_is_the_golden_model(name):
+    network = load(ZOO / name)
+    pixels, _ = pixels_and_labels(network, 2)
+    codes = data.quantize_pixels(pixels[:2], network.input.bits)
+    result = RtlSimulator(network, solve(network), optimize=1, root=ROOT).simulate(codes, tap_images=2, stall=0.1)
+    report = compare(network, codes, result)
+    assert report.good, report.divergence
