@@ -5,29 +5,16 @@ An estimate refuses early and picks a folding; what counts is the synthesised an
 
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from itertools import product
 from math import ceil
 
 from boards.board import Board
-from hw.cost import Cost, layer_cost, network_cost
-from hw.folding import (
-    ARITHMETICS,
-    Fold,
-    Folding,
-    FoldingError,
-    channels_out,
-    cycles,
-    folded,
-    pixels,
-    products,
-    stream_lanes,
-    timing,
-)
+from hw.cost import Cost, network_cost
+from hw.folding import Fold, Folding, FoldingError
 from hw.folding import interval as cycles_of
-from hw.solve import divisors, solve
+from hw.solve import UNPAIRED, smallest, solve
 from model.manifest import Network
 
-__all__ = ["INTERVALS", "MARGIN", "fastest", "fold", "lacking", "need", "refusal", "shortage", "smallest"]
+__all__ = ["INTERVALS", "MARGIN", "fastest", "fold", "lacking", "need", "refusal", "shortage"]
 
 INTERVALS = (5_000, 10_000, 20_000, 30_000, 40_000, 50_000, 100_000, 200_000, 500_000, 1_000_000, 2_000_000, 5_000_000)
 MARGIN = 1.1  # an estimate refuses only what is larger than the device by more than its own error
@@ -36,10 +23,7 @@ FILL = {  # share of a device that `fastest` takes, so that it routes at speed
     "ecp5": {"lut": 0.7, "ff": 0.7, "ebr": 0.9, "dsp": 1.0},
     "ice40": {"lut": 0.99, "ff": 0.9, "ebr": 0.9, "dsp": 1.0},
 }
-# iCE40: a logic cell holds a LUT and the flip-flop that it feeds; of the flip-flops estimated so many need their own.
-UNPAIRED = 0.93
 ICE40_EBR = 2  # block RAMs of 4 kbit for one of 18 kbit, which a small network leaves nearly empty (measured)
-ICE40_DSP = 60  # cells that one of its few multipliers is worth
 
 
 class Content:
@@ -53,29 +37,6 @@ class Content:
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Content) and other.network.hash == self.network.hash
-
-
-def smallest(network: Network, target: int) -> Folding:
-    """The folding of fewest logic cells whose stages each take at most `target` cycles: no prefetch, no row FIFOs.
-
-    Layer by layer in topological order, for devices that are short of flip-flops. FoldingError if a layer takes longer.
-    """
-    entries: dict[str, Fold] = {}
-    for node in folded(network):
-        found: list[tuple[float, Fold]] = []
-        for arithmetic, pe, simd in product(ARITHMETICS, divisors(channels_out(node)), divisors(products(node))):
-            entry = Fold(simd, pe, arithmetic, prefetch=False)
-            if pixels(node) * cycles(node, entry) > target:
-                continue
-            trial = {**entries, node.name: entry}
-            lanes = stream_lanes(network, trial)
-            if timing(network, node, trial, lanes).interval <= target:
-                cost = layer_cost(network, node, entry, lanes[node.inputs[0]])
-                found.append((cost.lut + UNPAIRED * cost.ff + ICE40_DSP * cost.dsp, entry))
-        if not found:
-            raise FoldingError(f"Node {node.name!r}: no folding takes at most {target} cycles an image")
-        entries[node.name] = min(found, key=lambda pair: pair[0])[1]
-    return Folding(entries).check(network)
 
 
 @lru_cache(maxsize=256)

@@ -20,7 +20,7 @@ from rich.table import Table
 
 from hw.cost import DEVICE
 from hw.folding import DEFAULT_INTERVAL, FoldingError, interval
-from hw.solve import solve
+from hw.solve import smallest, solve
 from hw.verilog import write
 from model.manifest import ManifestError, find, load
 
@@ -137,7 +137,7 @@ def main(arguments: list[str] | None = None) -> int:
     began = time.time()
     try:
         network = load(find(options.net))
-        folding = solve(network, options.interval)
+        folding = (smallest if options.family == "ice40" else solve)(network, options.interval)
         folder = Path("build") / network.name / f"synth-{options.family}"
         with console.status(f"{network.name}: writing Verilog"):
             top = write(network, folding, folder)

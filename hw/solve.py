@@ -1,5 +1,7 @@
 """Solver: for every conv and linear layer the cheapest fold that keeps an image within a number of cycles."""
 
+from itertools import product
+
 from hw.cost import layer_cost
 from hw.folding import (
     ARITHMETICS,
@@ -18,7 +20,11 @@ from hw.folding import (
 )
 from model.manifest import Network, Node
 
-__all__ = ["candidates", "solve"]
+__all__ = ["candidates", "smallest", "solve"]
+
+# iCE40: a logic cell holds a LUT and the flip-flop that it feeds; of the flip-flops estimated so many need their own.
+UNPAIRED = 0.93
+ICE40_DSP = 60  # cells that one of its few multipliers is worth
 
 
 def divisors(value: int) -> list[int]:
@@ -106,3 +112,26 @@ def choose(network: Network, node: Node, entries: dict[str, Fold], target: int, 
         if pixels(node) * (channels_out(node) // fold.pe) <= target:
             return fold
     return None
+
+
+def smallest(network: Network, target: int) -> Folding:
+    """The folding of fewest logic cells whose stages each take at most `target` cycles: no prefetch, no row FIFOs.
+
+    Layer by layer in topological order, for devices that are short of flip-flops. FoldingError if a layer takes longer.
+    """
+    entries: dict[str, Fold] = {}
+    for node in folded(network):
+        found: list[tuple[float, Fold]] = []
+        for arithmetic, pe, simd in product(ARITHMETICS, divisors(channels_out(node)), divisors(products(node))):
+            entry = Fold(simd, pe, arithmetic, prefetch=False)
+            if pixels(node) * cycles(node, entry) > target:
+                continue
+            trial = {**entries, node.name: entry}
+            lanes = stream_lanes(network, trial)
+            if timing(network, node, trial, lanes).interval <= target:
+                cost = layer_cost(network, node, entry, lanes[node.inputs[0]])
+                found.append((cost.lut + UNPAIRED * cost.ff + ICE40_DSP * cost.dsp, entry))
+        if not found:
+            raise FoldingError(f"Node {node.name!r}: no folding takes at most {target} cycles an image")
+        entries[node.name] = min(found, key=lambda pair: pair[0])[1]
+    return Folding(entries).check(network)
