@@ -60,7 +60,7 @@ def stage(console: Console, text: str) -> Iterator[Callable[[str], None]]:
     else:
         print(f"{text} ...", flush=True)
         yield plain
-    console.print(f"{text}: {time.time() - began:.0f} s", highlight=False)
+    console.print(f"{text}: {time.time() - began:.0f} s", highlight=False, soft_wrap=True)
 
 
 def check_fit(
@@ -146,7 +146,9 @@ def report(figures: Mapping[str, Any]) -> Table:
         used, total = figures[resource], figures[f"{resource}_total"]
         table.add_row(resource.upper(), f"{used:,}", f"{total:,}", f"{100 * used / total:.1f} %")
     table.add_row("clock, MHz", f"{figures['fmax_mhz']:.2f}", "", f"{figures['target_mhz']:g} wanted")
-    table.add_row("cycles an image", f"{figures['interval_cycles']:,}", "", f"{figures['images_per_second']:,} a s")
+    table.add_row(
+        "cycles an image", f"{figures['interval_cycles']:,}", "", f"{figures['images_per_second']:,} images/s"
+    )
     table.add_row("seed", str(figures["seed"]), "", f"{figures['minutes']:.1f} minutes")
     return table
 

@@ -5,5 +5,5 @@ from amaranth_boards.icebreaker import ICEBreakerPlatform
 from boards.board import Board
 
 BOARDS = (
-    Board("icebreaker", ICEBreakerPlatform, "clk12", ("led_g", 0), 18, ("-b", "ice40_generic"), flash=(), pll_pad=True),
+    Board("icebreaker", ICEBreakerPlatform, "clk12", ("led_g", 0), 24, ("-b", "ice40_generic"), flash=(), pll_pad=True),
 )

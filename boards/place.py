@@ -23,6 +23,8 @@ PLACED = {
     "ice40": {"lut": "ICESTORM_LC", "ebr": "ICESTORM_RAM", "dsp": "ICESTORM_DSP"},  # an LC holds a LUT and a flip-flop
 }
 ICE40_DELAY_PS = 20_000  # of LUTs alone, between two flip-flops
+ROUTER = {"ecp5": "router2", "ice40": "router1"}  # router2 may turn for ever on the last nets of a full iCE40
+ICE40_DENSITY = 0.99  # a device nearly full: aiming at less than that, the placer does not come to an end
 ROUNDING = 0.002  # nextpnr rounds a clock's period to picoseconds, a PLL's to a few
 
 
@@ -72,9 +74,10 @@ def route(board: Board, folder: Path, mhz: float, seed: int, progress: Progress 
     text = ["--textcfg"] if board.family == "ecp5" else ["--asc"]
     constraints = ["--lpf" if board.family == "ecp5" else "--pcf", CONSTRAINTS[board.family]]
     # Timing is judged here, from the report, so that a failure of the tool and a slow design are told apart.
+    dense = ["--placer-heap-beta", f"{ICE40_DENSITY}"] if board.family == "ice40" else []
     arguments = [
-        *board.nextpnr(), "--json", "top.json", *constraints, *text, f"{out.name}/{TEXT[board.family]}",
-        "--router", "router2", "--seed", str(seed), "--freq", f"{mhz:.6f}", "--timing-allow-fail",
+        *board.nextpnr(), *dense, "--json", "top.json", *constraints, *text, f"{out.name}/{TEXT[board.family]}",
+        "--router", ROUTER[board.family], "--seed", str(seed), "--freq", f"{mhz:.6f}", "--timing-allow-fail",
         "--report", f"{out.name}/report.json", "--quiet", "--log", f"{out.name}/route.log",
     ]  # fmt: skip
     run(f"nextpnr-{board.family}", arguments, folder, f"{out.name}/route.log", progress)

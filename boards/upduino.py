@@ -28,7 +28,7 @@ BOARDS = (
         UpduinoV3Platform,
         "clk12",
         ("rgb_led", 0, "g"),
-        18,
+        24,
         ("-b", "ice40_generic"),
         flash=(),
         resources=(
