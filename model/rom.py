@@ -1,6 +1,7 @@
 """ROM image: all weights, thresholds, multipliers and biases of a network, in the order of the hardware's memories.
 
-    python -m model.rom NET        # writes build/<net>/rom.bin (flash) and rom.mem ($readmemh), read back and compared
+    python -m model.rom NET                  # writes build/<net>/rom.bin (flash), rom.mem ($readmemh), reads them back
+    python -m model.rom NET --check FILE     # says whether FILE is whole and NET's, else which node and tensor is not
 
 Words of 32 bits, everything most significant bit first:
 
@@ -11,7 +12,7 @@ Words of 32 bits, everything most significant bit first:
 | 1 | size of the image in words | u32 |
 | 1 | CRC-32 (zlib) of the image with this word 0 | u32 |
 | 8 | SHA-256 of the network (Network.hash) | |
-| 5 each | section: node index u16, tensor u8 (TENSORS), width u8, simd u32, pe u32, first word u32, elements u32 | |
+| 6 each | section: node index u16, tensor u8 (TENSORS), width u8, then u32: simd, pe, first word, elements, CRC-32 | |
 | | the sections, each padded with zeros to a word | |
 
 A weight section holds words of simd * pe bits (width 1, elements = all bits), for channel group in Co/pe, for plane in
@@ -37,7 +38,7 @@ from bitstring import pack as pack_bits
 
 from model.manifest import ManifestError, Network, Node, find, load, signed_width
 from model.planes import geometry, weight_codes, weight_words
-from model.romfile import RomError, read, write
+from model.romfile import RomError, read, read_folding, write
 
 __all__ = ["RomError", "Section", "build", "pack", "read", "sections", "unpack", "verify", "write"]
 
@@ -45,8 +46,8 @@ MAGIC = b"POPS"
 VERSION = 1
 TENSORS = ("weight", "thresholds", "multiplier", "bias")
 HEADER = "bytes:4, u:16, u:16, u:32, u:32, bytes:32"
-SECTION = "u:16, u:8, u:8, u:32, u:32, u:32, u:32"
-HEADER_WORDS, SECTION_WORDS, CRC_WORD = 12, 5, 3
+SECTION = "u:16, u:8, u:8, u:32, u:32, u:32, u:32, u:32"
+HEADER_WORDS, SECTION_WORDS, CRC_WORD = 12, 6, 3
 WORD = 4  # bytes
 
 Tensors = dict[str, dict[str, np.ndarray]]  # by node name, then local tensor name
@@ -54,7 +55,7 @@ Tensors = dict[str, dict[str, np.ndarray]]  # by node name, then local tensor na
 
 @dataclass(frozen=True)
 class Section:
-    """One tensor's place in the image: node index, tensor, bits an element, folding, first word, elements."""
+    """One tensor's place in the image: node index, tensor, bits an element, folding, first word, elements, CRC-32."""
 
     node: int
     tensor: str
@@ -63,6 +64,7 @@ class Section:
     pe: int
     start: int
     elements: int
+    crc: int
 
     @property
     def words(self) -> int:
@@ -107,12 +109,15 @@ def pack(network: Network, folding: Mapping[str, tuple[int, int]] | None = None)
             values = node.tensors[key].ravel().tolist()
             width = signed_width(min(values), max(values))
             payload = Array(f"i{width}", values).data.to_immutable()
-        section = Section(index, key, width, simd, pe, start, len(payload) // width)
+        padded = payload + Bits.from_zeros(-len(payload) % 32)
+        crc = zlib.crc32(padded.to_bytes())
+        section = Section(index, key, width, simd, pe, start, len(payload) // width, crc)
         start += section.words
         found.append(section)
-        payloads.append(payload + Bits.from_zeros(-len(payload) % 32))
+        payloads.append(padded)
     head = [
-        pack_bits(SECTION, s.node, TENSORS.index(s.tensor), s.width, s.simd, s.pe, s.start, s.elements) for s in found
+        pack_bits(SECTION, s.node, TENSORS.index(s.tensor), s.width, s.simd, s.pe, s.start, s.elements, s.crc)
+        for s in found
     ]
     header = pack_bits(HEADER, MAGIC, VERSION, len(found), start, 0, bytes.fromhex(network.hash))
     image = Bits.from_joined([header, *head, *payloads]).to_bytes()
@@ -128,8 +133,38 @@ def _crc(image: bytes) -> int:
     return zlib.crc32(_with_crc(image, 0))
 
 
-def sections(data: bytes, source: str = "ROM image") -> tuple[str, list[Section]]:
-    """Check magic, version, size and CRC; the network's hash and the sections. RomError begins with `source`."""
+def _read_sections(reader: Reader, count: int, source: str) -> list[Section]:
+    found: list[Section] = []
+    try:
+        for _ in range(count):
+            entry: list[Any] = reader.read_list(SECTION)
+            found.append(Section(entry[0], TENSORS[entry[1]], *entry[2:]))
+    except (ReadError, IndexError) as error:
+        raise RomError(f"{source}: damaged: section {len(found)} of {count} cannot be read ({error})") from None
+    return found
+
+
+def _check_crc(data: bytes, crc: int, found: list[Section], source: str, network: Network | None) -> None:
+    """RomError where the image's CRC-32 is wrong, naming the first section whose own is wrong too."""
+    if _crc(data) == crc:
+        return
+    for s in found:
+        own = zlib.crc32(data[s.start * WORD : (s.start + s.words) * WORD])
+        if own != s.crc:
+            known = network is not None and s.node < len(network.nodes)
+            node = repr(network.nodes[s.node].name) if network is not None and known else str(s.node)
+            raise RomError(
+                f"{source}: node {node}, tensor {s.tensor!r}: damaged: CRC-32 is {own:08x}, "
+                f"but its header says {s.crc:08x}"
+            )
+    raise RomError(f"{source}: header damaged: CRC-32 is {_crc(data):08x}, but it says {crc:08x}")
+
+
+def sections(data: bytes, source: str = "ROM image", network: Network | None = None) -> tuple[str, list[Section]]:
+    """Check magic, version, size and CRC; the network's hash and the sections.
+
+    RomError begins with `source` and names the damaged node by its name where `network` is given, else by its index.
+    """
     if len(data) < HEADER_WORDS * WORD:
         raise RomError(f"{source}: cut short, {len(data)} bytes, but the header alone has {HEADER_WORDS * WORD}")
     reader = Reader(Bits.from_bytes(data))
@@ -139,17 +174,10 @@ def sections(data: bytes, source: str = "ROM image") -> tuple[str, list[Section]
         raise RomError(f"{source}: not a ROM image, or damaged: begins with {magic!r}, not {MAGIC!r}")
     if len(data) != size * WORD:
         raise RomError(f"{source}: cut short or damaged: {len(data)} bytes, but its header says {size * WORD}")
-    if _crc(data) != crc:
-        raise RomError(f"{source}: damaged: CRC-32 is {_crc(data):08x}, but its header says {crc:08x}")
+    found = _read_sections(reader, count, source)
+    _check_crc(data, crc, found, source, network)
     if version != VERSION:
         raise RomError(f"{source}: version must be {VERSION}, not {version}")
-    found = []
-    try:
-        for _ in range(count):
-            entry: list[Any] = reader.read_list(SECTION)
-            found.append(Section(entry[0], TENSORS[entry[1]], *entry[2:]))
-    except (ReadError, IndexError) as error:
-        raise RomError(f"{source}: damaged: section {len(found)} of {count} cannot be read ({error})") from None
     return digest.hex(), found
 
 
@@ -158,7 +186,7 @@ def unpack(data: bytes, network: Network, source: str = "ROM image") -> Tensors:
 
     Raises RomError, its message begun by `source`, for a damaged image or one packed from another network.
     """
-    digest, found = sections(data, source)
+    digest, found = sections(data, source, network)
     if digest != network.hash:
         raise RomError(
             f"{source}: packed from another network: its hash is {digest[:16]}..., that of {network.name!r} "
@@ -195,21 +223,6 @@ def verify(data: bytes, network: Network, source: str = "ROM image") -> None:
         for key, tensor in tensors.items():
             if not np.array_equal(tensor, network.node(name).tensors[key]):
                 raise RomError(f"{source}: node {name!r}, tensor {key!r}: differs from the manifest")
-
-
-def read_folding(path: Path) -> dict[str, tuple[int, int]]:
-    """(simd, pe) by node name from a folding's JSON: {name: {"simd": ..., "pe": ..., ...}}."""
-    try:
-        content = json.loads(path.read_text())
-        folding = {name: (entry["simd"], entry["pe"]) for name, entry in content.items()}
-    except OSError as error:
-        raise RomError(f"{path}: cannot be read ({error.strerror})") from None
-    except (ValueError, AttributeError, KeyError, TypeError) as error:
-        raise RomError(f"{path}: not a folding ({type(error).__name__}: {error})") from None
-    for name, pair in folding.items():
-        if any(type(value) is not int for value in pair):
-            raise RomError(f"{path}: node {name!r}: simd and pe must be integers, not {pair}")
-    return folding
 
 
 def build(network: Network, folder: Path, folding: Mapping[str, tuple[int, int]] | None = None) -> list[Section]:
@@ -263,10 +276,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="model.rom", description="Pack a manifest into a ROM image and read it back.")
     parser.add_argument("net", help="network of model/zoo, or path of a manifest")
     parser.add_argument("--folding", type=Path, help="folding (JSON) that sets the order of the weights")
+    parser.add_argument("--check", type=Path, metavar="FILE", help="check a .bin or .mem against NET instead")
     parser.add_argument("--build", type=Path, default=Path("build"), help="folder of the outputs (default build)")
     options = parser.parse_args(arguments)
     try:
         network = load(find(options.net))
+        if options.check:
+            verify(read(options.check), network, str(options.check))
+            print(f"{options.check}: whole, and every tensor is that of {network.name}")
+            return 0
         folder = options.build / network.name
         found = build(network, folder, read_folding(options.folding) if options.folding else None)
     except (ManifestError, RomError, OSError) as error:

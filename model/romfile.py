@@ -1,5 +1,6 @@
-"""ROM images as files: .bin for a flash, .mem for $readmemh."""
+"""ROM images as files: .bin for a flash, .mem for $readmemh; and the folding that orders one, from its JSON."""
 
+import json
 import os
 import re
 from pathlib import Path
@@ -50,3 +51,18 @@ def read(path: Path | str) -> bytes:
         if not LINE.fullmatch(line):
             raise RomError(f"{path}: damaged: line {number} must be 8 hex digits, not {line[:40]!r}")
     return bytes.fromhex("".join(lines))
+
+
+def read_folding(path: Path) -> dict[str, tuple[int, int]]:
+    """(simd, pe) by node name from a folding's JSON: {name: {"simd": ..., "pe": ..., ...}}."""
+    try:
+        content = json.loads(path.read_text())
+        folding = {name: (entry["simd"], entry["pe"]) for name, entry in content.items()}
+    except OSError as error:
+        raise RomError(f"{path}: cannot be read ({error.strerror})") from None
+    except (ValueError, AttributeError, KeyError, TypeError) as error:
+        raise RomError(f"{path}: not a folding ({type(error).__name__}: {error})") from None
+    for name, pair in folding.items():
+        if any(type(value) is not int for value in pair):
+            raise RomError(f"{path}: node {name!r}: simd and pe must be integers, not {pair}")
+    return folding

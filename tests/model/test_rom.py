@@ -77,9 +77,9 @@ def test_image_by_hand(small: Network):
     assert words[3] == zlib.crc32(data[:12] + bytes(4) + data[16:])
     assert data[16:48].hex() == small.hash
     elements = small.node("stem.conv").tensors["weight"].size * 8
-    assert words[12:17] == [1 << 16 | 0 << 8 | 1, 9, 2, 12 + 5 * sections, elements]
+    assert words[12:17] == [1 << 16 | 0 << 8 | 1, 9, 2, 12 + 6 * sections, elements]
     first = weight_words(small.node("stem.conv"), 9, 2)[0]
-    start = (12 + 5 * sections) * 4
+    start = (12 + 6 * sections) * 4
     bits = "".join(f"{byte:08b}" for byte in data[start : start + 4])
     assert bits[:18] == "".join(str(bit) for bit in first[::-1])
 
@@ -126,7 +126,7 @@ def test_every_flipped_bit_is_found(small: Network, tmp_path: Path, suffix: str)
     path = tmp_path / f"x{suffix}"
     rom.write(rom.pack(small), path)
     whole = bytearray(path.read_bytes())
-    dense = 8 * (48 + 20 * 2)
+    dense = 8 * (48 + 24 * 2)
     for bit in [*range(dense), *range(dense, 8 * len(whole), 61)]:
         whole[bit // 8] ^= 1 << bit % 8
         path.write_bytes(whole)
@@ -152,7 +152,8 @@ def test_messages(small: Network, tmp_path: Path):
     assert "cannot be read (No such file or directory)" in refused(path, small)
     for change, message in (
         ((0, b"ELF!"), "not a ROM image, or damaged: begins with b'ELF!', not b'POPS'"),
-        ((60, b"\x55"), "damaged: CRC-32 is "),
+        ((60, b"\x55"), "node 'stem.conv', tensor 'weight': damaged: CRC-32 is "),
+        ((16, b"\x55"), "x.bin: header damaged: CRC-32 is "),
     ):
         at, value = change
         path.write_bytes(data[:at] + value + data[at + len(value) :])
@@ -181,7 +182,7 @@ def resign(data: bytes) -> bytes:
         (13, 0, "node 'stem.conv', tensor 'weight': .* does not fit"),
         (15, 10**6, "node 'stem.conv', tensor 'weight': cannot be read"),
         (16, 3, "node 'stem.conv', tensor 'weight': .* does not fit"),
-        (17, 2 << 16 | 2 << 8 | 0, "node 'stem.requant', tensor 'multiplier': cannot be read"),
+        (18, 2 << 16 | 2 << 8 | 0, "node 'stem.requant', tensor 'multiplier': cannot be read"),
     ],
 )
 def test_wrong_sections_with_a_good_crc(small: Network, word: int, value: int, message: str):
@@ -274,3 +275,24 @@ def test_failing_build_leaves_nothing(small: Network, tmp_path: Path, monkeypatc
     assert rom.main([str(tmp_path / "net"), "--build", str(tmp_path / "a" / "build")]) == 1
     assert "disk full" in (text := capsys.readouterr().err) or "rom.bin: cut short" in text
     assert not (tmp_path / "a").exists()
+
+
+def test_a_flipped_bit_is_named_by_node_and_tensor(small: Network, tmp_path: Path, capsys: pytest.CaptureFixture):
+    """From the command line: one line, status 1, the file as it was."""
+    manifest_file = save(small, tmp_path / "net")
+    data = rom.pack(small)
+    path = tmp_path / "x.bin"
+    path.write_bytes(data)
+    assert rom.main([str(manifest_file), "--check", str(path)]) == 0
+    for section in rom.sections(data)[1]:
+        flipped = bytearray(data)
+        flipped[4 * section.start] ^= 0x10
+        path.write_bytes(flipped)
+        capsys.readouterr()
+        assert rom.main([str(manifest_file), "--check", str(path)]) == 1
+        name = small.nodes[section.node].name
+        error = capsys.readouterr().err
+        assert error.startswith(f"error: {path}: node {name!r}, tensor {section.tensor!r}: damaged: CRC-32 is ")
+        assert error.count("\n") == 1
+        assert path.read_bytes() == flipped
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["net", "x.bin"]
