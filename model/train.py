@@ -264,7 +264,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         device = torch.device(options.device)
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         parser.error(f"--device must be one that torch has here, such as cpu, not {options.device!r} ({reason})")
     path = Path(options.net) if options.net.endswith(".toml") else RECIPES / f"{options.net}.toml"
