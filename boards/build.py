@@ -5,8 +5,6 @@ The same network, folding, clock and seed give the same bitstream, byte for byte
 """
 
 import argparse
-import json
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -27,6 +25,7 @@ from boards.toolchain import TOOLS, ToolError, locate, version
 from boards.top import Top, clock_plan
 from hw.folding import Folding, FoldingError, interval
 from model import manifest
+from model.files import write_json
 from model.manifest import ManifestError, Network
 
 __all__ = ["ERRORS", "TimingError", "build", "folder_of", "main"]
@@ -125,9 +124,7 @@ def build(
         "seeds": {run.seed: run.fmax_mhz for run in runs}, "synthesised": cells, "folding": folding.to_dict(),
         "synthesis": board.device.synthesis, "tools": {tool: version(tool) for tool in TOOLS[board.family]},
     }  # fmt: skip
-    beside = folder / f".bitstream.json.{os.getpid()}"
-    beside.write_text(json.dumps(figures, indent=1) + "\n")
-    beside.replace(folder / "bitstream.json")
+    write_json(folder / "bitstream.json", figures)
     if not best.met:
         raise TimingError(
             f"timing not met on {board.name}: {best.fmax_mhz:.2f} of {actual:g} MHz is the best of seeds "

@@ -10,12 +10,12 @@ simd divides N, pe divides Co. A stream has as many lanes (channels a beat) as i
 
 import json
 import math
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from hw.timing import Timing, WindowGeometry, window_timing
+from model.files import write_json
 from model.manifest import Network, Node
 
 __all__ = [
@@ -95,10 +95,7 @@ class Folding(Mapping[str, Fold]):
 
     def save(self, path: Path) -> None:
         """Write as JSON, beside the target first and then renamed."""
-        path = Path(path)
-        scratch = path.with_name(f".{path.name}.{os.getpid()}")
-        scratch.write_text(json.dumps(self.to_dict(), indent=1) + "\n")
-        scratch.replace(path)
+        write_json(Path(path), self.to_dict())
 
     @classmethod
     def load(cls, path: Path, network: Network) -> "Folding":

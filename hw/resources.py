@@ -6,7 +6,6 @@ cells, in the device's own units: logic as LUT4 equivalents of the slices taken,
 
 import argparse
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from hw.cost import DEVICE
 from hw.folding import DEFAULT_INTERVAL, FoldingError, interval
 from hw.solve import smallest, solve
 from hw.verilog import write
+from model.files import write_json
 from model.manifest import ManifestError, find, load
 
 __all__ = ["FAMILIES", "Device", "count", "synthesise"]
@@ -122,9 +122,7 @@ def report(device: Device, used: Mapping[str, int], title: str) -> Table:
 def save_figures(path: Path, family: str, figures: Mapping[str, object]) -> None:
     """Put `figures` under `family` into the JSON file at `path`, whole, beside those of other families."""
     known = json.loads(path.read_text()) if path.exists() else {}
-    beside = path.with_suffix(".partial")
-    beside.write_text(json.dumps(known | {family: figures}, indent=1) + "\n")
-    os.replace(beside, path)
+    write_json(path, known | {family: figures})
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,11 +1,12 @@
 """ROM images as files: .bin for a flash, .mem for $readmemh; and the folding that orders one, from its JSON."""
 
 import json
-import os
 import re
 from pathlib import Path
 
 import numpy as np
+
+from model.files import write_whole
 
 TITLE = "// popstream ROM image, {} words of 32 bits"
 LINE = re.compile(r"[0-9a-f]{8}")
@@ -24,13 +25,7 @@ def write(data: bytes, path: Path | str) -> None:
         words = np.frombuffer(data, ">u4")
         text = TITLE.format(len(words)) + "\n" + "".join(f"{word:08x}\n" for word in words)
     content = data if path.suffix == ".bin" else text.encode()
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_bytes(content)
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
+    write_whole(path, content)
 
 
 def read(path: Path | str) -> bytes:

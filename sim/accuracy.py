@@ -19,11 +19,12 @@ from rich.table import Table
 from tqdm import tqdm
 
 from model.data import DataError
+from model.files import write_json
 from model.manifest import ManifestError, Network
 from sim import golden
 from sim.build import BuildError
 from sim.compare import compare
-from sim.images import Images, add_options, check_options, network_and_images, percent, processes_for, write_json
+from sim.images import Images, add_options, check_options, network_and_images, percent, processes_for
 from sim.rtl import RtlSimulator, SimulationError
 from sim.run import ERROR, MISMATCH, stream
 

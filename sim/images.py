@@ -1,11 +1,9 @@
 """Which images a network is simulated on, and small things that the two commands share."""
 
 import argparse
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -73,14 +71,6 @@ def network_and_images(net: str, count: int, seed: int = 0) -> tuple[Network, Im
 def processes_for(images: int, asked: int | None = None) -> int:
     """How many simulators: what was asked for, else one for each core and at least PER_PROCESS images."""
     return asked or max(1, min(len(os.sched_getaffinity(0)), images // PER_PROCESS))
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Written beside and renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(json.dumps(content, indent=1) + "\n")
-    beside.replace(path)
 
 
 def percent(value: float | None) -> str:

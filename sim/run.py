@@ -17,12 +17,13 @@ from rich.table import Table
 from tqdm import tqdm
 
 from model.data import DataError
+from model.files import write_json
 from model.manifest import ManifestError, Network
 from sim import fault as faults
 from sim.bench_run import Result
 from sim.build import BuildError
 from sim.compare import Divergence, Report, compare
-from sim.images import Images, add_options, check_options, network_and_images, percent, processes_for, write_json
+from sim.images import Images, add_options, check_options, network_and_images, percent, processes_for
 from sim.rtl import RtlSimulator, SimulationError
 
 TAP_IMAGES = 50  # 600,000 values each for ResNet-20
