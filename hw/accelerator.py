@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from amaranth.hdl import Module, Shape, Value, signed, unsigned
+from amaranth.hdl import Cat, Module, Shape, Value, signed, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.buffering import Buffers, buffers
-from hw.folding import Fold, Folding, shortcut_lanes
+from hw.folding import Fold, Folding, folded, shortcut_lanes
 from hw.head import LOGIT_BITS, Classifier, Pool
 from hw.matvec import MatVec
 from hw.residual import Requant
@@ -78,11 +78,13 @@ class Accelerator(wiring.Component):
     folding : a legal fold for each conv and linear node; FoldingError otherwise.
     taps : whether to bring every node's values out, for comparison with the golden model.
     depths : FIFO depths of the requants with skip, by name; computed (hw.buffering) if not given.
+    counters : whether to bring out lanes_busy and lanes_blocked.
 
     Attributes
     ----------
     depths : the depths used.
     taps : list of Tap, empty without taps.
+    counted : names of the nodes of the bits of lanes_busy and lanes_blocked, empty without counters.
     latencies : cycles from input to output of each node's blocks, by name.
 
     Members
@@ -91,6 +93,7 @@ class Accelerator(wiring.Component):
     o : Out, stream of one image a beat: {"label": unsigned(8), "logits": O values signed(32)}.
     tap_<node>_valid : Out, 1 bit: high in the cycle in which a beat of the node's output is transferred.
     tap_<node>_data : Out, lanes * width bits: that beat, lowest channel first.
+    lanes_busy, lanes_blocked : Out, bits in the order of `counted`: lanes work; wait for room behind (else: a window).
     """
 
     def __init__(
@@ -99,6 +102,7 @@ class Accelerator(wiring.Component):
         folding: Mapping[str, Fold],
         taps: bool = False,
         depths: Mapping[str, Buffers] | None = None,
+        counters: bool = False,
     ):
         self.network = network
         self.folding = folding if isinstance(folding, Folding) else Folding(dict(folding))
@@ -134,6 +138,8 @@ class Accelerator(wiring.Component):
         self.taps = [self._tap(node) for node in network.nodes if node.op != "input"] if taps else []
         for tap in self.taps:
             members |= {f"{tap.port}_valid": Out(1), f"{tap.port}_data": Out(tap.lanes * tap.width)}
+        self.counted = [node.name for node in folded(network)] if counters else []
+        members |= dict.fromkeys(("lanes_busy", "lanes_blocked") if counters else (), Out(len(self.counted)))
         super().__init__(members)
 
     def _tap(self, node: Node) -> Tap:
@@ -287,4 +293,7 @@ class Accelerator(wiring.Component):
                 getattr(self, f"{tap.port}_valid").eq(port.valid & port.ready),
                 getattr(self, f"{tap.port}_data").eq(Value.cast(beat)),
             ]
+        for bit in ("busy", "blocked") if self.counted else ():
+            units = (self.blocks[f"{flat_name(name)}_matvec"] for name in self.counted)
+            m.d.comb += getattr(self, f"lanes_{bit}").eq(Cat(getattr(unit, bit) for unit in units))
         return m

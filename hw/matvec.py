@@ -55,6 +55,9 @@ class MatVec(wiring.Component):
     acc_shape : shape of one lane of `o`; unsigned for lanes, signed for mac, wide enough for every input.
     correction : int64 [Co]: raw minus the dot product.
     depth : beats in the output FIFO.
+    busy : Signal, high in a cycle in which a chunk goes to the lanes.
+    blocked : Signal, high in a cycle in which they wait, with a window at hand, for room behind. In every other cycle
+        they are starved.
 
     Members
     -------
@@ -134,6 +137,8 @@ class MatVec(wiring.Component):
         self._done = self._meet + self._term_latency + (group_cycles > 1)
         self.latency = self._done + self._copies - 1 + StreamFifo.latency_of(2)
         self.depth = 1 + -(-self.latency // group_cycles)
+        self.busy = Signal()
+        self.blocked = Signal()
         super().__init__(
             {
                 "i": In(stream.Signature(data.ArrayLayout(unsigned(act_bits), length))),
@@ -214,7 +219,11 @@ class MatVec(wiring.Component):
         window_end = step_end & (group == self.groups - 1)
         open_ = ~begin | (credits != 0)
         issue = self.i.valid & open_
-        m.d.comb += self.i.ready.eq(open_ & window_end)
+        m.d.comb += [
+            self.i.ready.eq(open_ & window_end),
+            self.busy.eq(issue),
+            self.blocked.eq(self.i.valid & ~open_),
+        ]
 
         with m.If(issue):
             m.d.sync += chunk.eq(Mux(chunk_end, 0, chunk + 1))

@@ -60,6 +60,12 @@ def ports(accelerator: Accelerator) -> list[dict[str, Any]]:
                 f"{tap.lanes} channels of {tap.width} bits, {sign}, lowest channel first{raw}",
             ),
         ]
+    if accelerator.counted:
+        size = len(accelerator.counted)
+        listed += [
+            ("lanes_busy", "output", size, "bit k: the lanes of the k-th of `counted` work in this cycle"),
+            ("lanes_blocked", "output", size, "bit k: they wait for room behind; neither: they wait for a window"),
+        ]
     return [dict(name=name, direction=way, width=size, meaning=text) for name, way, size, text in listed]
 
 
@@ -87,16 +93,17 @@ def describe(accelerator: Accelerator) -> dict[str, Any]:
         "latencies": accelerator.latencies,
         "fifos": {name: asdict(depths) for name, depths in accelerator.depths.items()},
         "taps": [describe_tap(tap) for tap in accelerator.taps],
+        "counted": accelerator.counted,
     }
 
 
-def write(network: Network, folding: Folding, folder: Path, taps: bool = False) -> Path:
+def write(network: Network, folding: Folding, folder: Path, taps: bool = False, counters: bool = False) -> Path:
     """Write top.v, ports.json and folding.json into `folder` and return the path of top.v.
 
     They are written beside it first; a failure leaves what was there before.
     """
     folder = Path(folder)
-    accelerator = Accelerator(network, folding, taps)
+    accelerator = Accelerator(network, folding, taps, counters=counters)
     os.environ["AMARANTH_USE_YOSYS"] = "builtin"
     text = verilog.convert(accelerator, name=TOP, strip_internal_attrs=True)
     folder.mkdir(parents=True, exist_ok=True)

@@ -69,6 +69,14 @@ def test_without_taps_there_are_none(network, tmp_path):
     }
 
 
+def test_counters_are_listed(network, tmp_path):
+    text = verilog.write(network, solve(network, 800), tmp_path, counters=True).read_text()
+    listed = json.loads((tmp_path / "ports.json").read_text())
+    assert module_ports(text) == {port["name"]: (port["direction"], port["width"]) for port in listed["ports"]}
+    assert listed["counted"] == [node.name for node in network.nodes if node.op in ("conv", "linear")]
+    assert module_ports(text)["lanes_busy"] == module_ports(text)["lanes_blocked"] == ("output", len(listed["counted"]))
+
+
 def test_a_failure_leaves_what_was_there(network, tmp_path, monkeypatch):
     (tmp_path / "top.v").write_text("before")
 
