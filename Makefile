@@ -49,8 +49,9 @@ verilog: $(VENV)/.build  ## write NET's accelerator as Verilog, with its port li
 resources: $(VENV)/.build  ## synthesise NET's accelerator and report LUT, EBR and DSP (FAMILY=ecp5 or ice40)
 	$(PY) -m hw.resources $(NET) $(if $(FAMILY),--family $(FAMILY)) $(ARGUMENTS)
 
-board-sim: $(VENV)/.sim $(VENV)/.host  ## NET's board in simulation, behind a pseudo-terminal (ARGUMENTS='-- data --images 20' asks it)
-	$(PY) -m boards.board_sim $(NET) $(ARGUMENTS)
+board-sim: $(VENV)/.sim $(VENV)/.build $(VENV)/.host  ## BOARD's complete top with NET in simulation: N images by the host program, against golden
+	$(BOARD_GIVEN)
+	$(PY) -m boards.board_sim $(BOARD) --net $(NET) --images $(N) $(if $(BAUD),--baud $(BAUD)) $(ARGUMENTS)
 
 host: $(VENV)/.host  ## talk to a board: ARGUMENTS='identify --port PORT', classify, data, selftest, ports
 	$(PY) -m boards.host $(or $(ARGUMENTS),--help)

@@ -7,7 +7,8 @@
 //     Q n            wait for the end of the reply, at most n clocks; answers u32 count (highest bit: n was not
 //                    enough) and the bytes that have come since the last Q
 //
-// CLOCKS is the length of a bit in clocks, which need not be an integer. Numbers are little endian.
+// CLOCKS is the length of a bit in clocks, which need not be an integer. Numbers are little endian. Before anything
+// else the board's own reset is waited for, in which it is busy.
 
 #include <fcntl.h>
 #include <poll.h>
@@ -30,6 +31,7 @@ constexpr int kQuietBits = 24;    // of an idle line after which no more of a re
 constexpr int kChunk = 4096;      // clocks between two looks at the file descriptor
 constexpr int kIdleClocks = 2048; // that pass for each wait on it
 constexpr int kIdleMs = 2;
+constexpr int kStartClocks = 1 << 20; // that the board's own reset lasts at most
 
 struct Bench {
   VerilatedContext context;
@@ -45,7 +47,10 @@ struct Bench {
   uint8_t byte = 0;
   double quiet = 0;
 
-  explicit Bench(double clocks) : bit(clocks) { reset(4); }
+  explicit Bench(double clocks) : bit(clocks) {
+    reset(4);
+    for (int i = 0; top.busy && i < kStartClocks; ++i) cycle();
+  }
 
   bool busy() const { return top.busy || receiving || send_bits || !to_send.empty(); }
   bool done() const { return !busy() && quiet >= kQuietBits * bit; }

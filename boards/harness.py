@@ -1,10 +1,11 @@
 """The host link under Verilator, with the other end of its UART in C++ (boards/bench.cpp): compiled once and driven.
 
-bench = Script(compile_link(link), link)
+bench = Script(compile_link(link), link)      # the link alone; compile_board(top): a board's complete top around it
 bench.send(encode(frame)); frames = bench.reply()
 """
 
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -13,6 +14,7 @@ from typing import Any
 
 from boards.link import HostLink
 from boards.protocol import Decoder, Frame
+from boards.top import Top
 from sim.build import (
     OPTIMIZE,
     WAIVERS,
@@ -27,12 +29,20 @@ from sim.build import (
     versions,
 )  # fmt: skip
 
-__all__ = ["Script", "clocks_per_bit", "compile_link"]
+__all__ = ["Script", "board_text", "clocks_per_bit", "compile_bench", "compile_board", "compile_link"]
 
 ROOT = Path("build")
 SOURCE, EXECUTABLE, LOG = "bench.cpp", "Vtop", "build.log"
+CELLS = "cells.v"  # models of the vendor cells in a board's top
 FLAGS = ["--cc", "--exe", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-assert", "--output-split", "0",
-         "--top-module", "top", "--prefix", "Vtop", "-CFLAGS", "-std=c++20 -march=native"]  # fmt: skip
+         "--prefix", "Vtop", "-CFLAGS", "-std=c++20 -march=native"]  # fmt: skip
+OPEN_PINS = "// verilator lint_off PINMISSING"  # a pin that is only read leaves the output side of its cell open
+BENCH = """module bench(input clk, input rst, input rx, output tx, output busy);
+  wire clk_pin = clk, rx_pin = rx;  // a pin may be an inout, which a port cannot be joined to
+  top board ({clock}(clk_pin), .uart_0__rx__io(rx_pin), .uart_0__tx__io(tx){others});
+  assign busy = board.link.busy | board.reset;
+endmodule
+"""
 HUNG = 1 << 31
 PATIENCE = 64  # intervals, and
 LEAST_PATIENCE = 1_000_000  # clocks make a hang
@@ -43,12 +53,28 @@ def clocks_per_bit(link: HostLink) -> float:
     return link.identity.clock_hz / link.identity.baud
 
 
-def verilog_text(link: HostLink) -> str:
-    """The link as module `top`: clk, rst, rx, tx, busy."""
+def link_text(link: HostLink) -> str:
+    """The link as Verilog module `top`: clk, rst, rx, tx, busy."""
     from amaranth.back import verilog
 
     with environment(AMARANTH_USE_YOSYS="builtin"):
         return str(verilog.convert(link, name="top", strip_internal_attrs=True))
+
+
+def board_text(top: Top) -> str:
+    """Verilog of `top` as its board's build has it, and around it module `bench`: clk, rst, rx, tx, busy.
+
+    clk is the PLL's output, a wire from the oscillator's pin (boards/cells.v); busy is high during the board's own
+    reset too, and rst does nothing, since a board is reset by its configuration.
+    """
+    with environment(AMARANTH_USE_YOSYS="builtin"):
+        given = top.board.create().prepare(top, "top", debug_verilog=True).files["top.debug.v"]
+    text = re.sub(r"\(\* src = .*? \*\)", "", given if isinstance(given, str) else given.decode())
+    ports = [name.strip() for name in re.findall(r"^module top\((.*?)\);", text, re.M | re.S)[0].split(",")]
+    clock = next(name for name in ports if name.startswith(f"{top.board.clock}_0__"))
+    others = [name for name in ports if name != clock and not name.startswith("uart_0__")]
+    bench = BENCH.format(clock=f".{clock}", others="".join(f", .{name}()" for name in others))
+    return f"{OPEN_PINS}\n{text}\n{(Path(__file__).parent / CELLS).read_text()}\n{bench}"
 
 
 def run_tool(command: list[str], folder: Path) -> None:
@@ -62,14 +88,28 @@ def run_tool(command: list[str], folder: Path) -> None:
 
 
 def compile_link(link: HostLink, root: Path = ROOT, optimize: int = 3) -> Path:
-    """The bench's executable, in root/verilator/<key>; compiled unless it is there. Raises BuildError, ValueError."""
+    """The bench of the link alone; see compile_bench."""
+    check_tools()
+    return compile_bench(link_text(link), "top", root, optimize)
+
+
+def compile_board(top: Top, root: Path = ROOT, optimize: int = 3) -> Path:
+    """The bench of a board's complete top; see compile_bench."""
+    check_tools()
+    return compile_bench(board_text(top), "bench", root, optimize)
+
+
+def compile_bench(text: str, module: str, root: Path = ROOT, optimize: int = 3) -> Path:
+    """The executable of bench.cpp around Verilog `module` (clk, rst, rx, tx, busy), in root/verilator/<key>.
+
+    Compiled unless it is there. Raises BuildError, ValueError.
+    """
     if optimize not in OPTIMIZE:
         raise ValueError(f"Optimization must be 0 to {OPTIMIZE[-1]}, not {optimize!r}")
     check_tools()
-    here, waivers = Path(__file__).parent, waivers_path().read_text()
-    common, text = key(*versions(), *FLAGS), verilog_text(link)
-    bench = (here / SOURCE).read_text()
-    folder = root / "verilator" / key(common, make_flags(optimize), waivers, text, bench)
+    waivers, bench = waivers_path().read_text(), (Path(__file__).parent / SOURCE).read_text()
+    common = key(*versions(), *FLAGS)
+    folder = root / "verilator" / key(common, make_flags(optimize), waivers, module, text, bench)
     if (folder / EXECUTABLE).exists():
         return folder / EXECUTABLE
     runtime = root / "verilator" / f"runtime-{common}"
@@ -83,7 +123,7 @@ def compile_link(link: HostLink, root: Path = ROOT, optimize: int = 3) -> Path:
         variables = make_flags(optimize).split()
         with environment(VERILATOR_ROOT=None, MAKEFLAGS=None, MAKELEVEL=None, CXXFLAGS=None):
             tool = str(verilator_bin().resolve() / "verilator")
-            run_tool([tool, *FLAGS, "--Mdir", ".", WAIVERS, "top.v", SOURCE], beside)
+            run_tool([tool, *FLAGS, "--top-module", module, "--Mdir", ".", WAIVERS, "top.v", SOURCE], beside)
             run_tool(["make", "-f", "Vtop.mk", *variables, EXECUTABLE], beside)
         keep_runtime(beside, runtime)
         for path in beside.glob("*.gch"):
