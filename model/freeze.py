@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from model.layers import QuantConv2d
 from model.manifest import Network, Node
 from model.quant import FLOAT_BITS
-from model.resnet import ConvUnit, QuantConv2d, ResNet
+from model.resnet import ConvUnit, ResNet
 from model.train import prepare
 
 MULTIPLIER_BITS = 16  # signed; one 18x18 multiplier takes it
@@ -27,13 +28,13 @@ class FreezeError(ValueError):
     """The network has no exact integer form; the message says which part and what to choose instead."""
 
 
-def affine_of(conv: QuantConv2d, norm: torch.nn.BatchNorm2d, levels: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Codes q [Co, Ci, K, K] and the real output's gain and shift, float64 [Co], on codes of value a / levels."""
+def affine_of(conv: QuantConv2d, norm: torch.nn.BatchNorm2d, unit: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Codes q [Co, Ci, K, K] and the real output's gain and shift, float64 [Co], on codes a of value a * unit."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
     codes, scale = conv.quantizer.to_int(conv.weight)
     gamma = norm.weight.detach().double() / torch.sqrt(norm.running_var.double() + norm.eps)
-    gain = gamma * scale.double().expand(conv.out_channels, 1, 1, 1).reshape(-1) / levels
+    gain = gamma * scale.double().expand(conv.out_channels, 1, 1, 1).reshape(-1) * unit
     shift = norm.bias.detach().double() - norm.running_mean.double() * gamma
     return codes, gain, shift
 
@@ -105,7 +106,7 @@ class Freezer:
             else:
                 thresholds = accumulator_thresholds(real, gain, shift)
             source = self.add(f"{unit.name}.threshold", "threshold", [source], {"thresholds": thresholds}, bits=bits)
-            codes, gain, shift = affine_of(unit.conv, unit.bn, 2**bits - 1)
+            codes, gain, shift = affine_of(unit.conv, unit.bn, unit.quantizer.amplitude() / (2**bits - 1))
             if unit is not units[-1]:  # thresholds follow, and they need a gain that is not negative
                 top = 2**unit.conv.quantizer.bits - 1
                 codes, gain = torch.where(gain.view(-1, 1, 1, 1) < 0, top - codes, codes), gain.abs()
@@ -133,7 +134,7 @@ class Freezer:
         model, config = self.model, self.config
         input_bits = config.layer_bits("stem")[1]
         self.add("image", "input", [], channels=config.in_channels, height=height, width=width, bits=input_bits)
-        codes, gain, shift = affine_of(model.stem, model.stem_bn, 2**input_bits - 1)
+        codes, gain, shift = affine_of(model.stem, model.stem_bn, 1 / (2**input_bits - 1))
         acc = self.conv("stem.conv", "image", model.stem, codes, input_bits)
         stream = self.requant("stem.requant", [acc], gain, shift, config.stream_relu)
         last = len(model.additions) - 1

@@ -8,19 +8,25 @@ pre-activation). `convs_per_shortcut` = 1 adds after every conv, 2 after every s
 
 from dataclasses import asdict, dataclass, field
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.layers import QuantConv2d, QuantNetwork
 from model.quant import (
+    ACT_QUANTIZERS,
     ACTIVATIONS,
+    BETA_DIMENSIONS,
     FLOAT_BITS,
+    WEIGHT_QUANTIZERS,
     WEIGHT_SCALES,
     ActivationQuantizer,
-    GradientQuantizer,
+    DoReFaWeights,
     RoundToLevels,
-    WeightQuantizer,
+    RPReLU,
+    act_quantizer,
     check_bits,
+    check_name,
+    weight_quantizer,
 )
 
 SHORTCUTS = ("A", "B", "avgpool")
@@ -51,6 +57,11 @@ class ResNetConfig:
     standardize: bool = False
     grad_bits: int = FLOAT_BITS
     width_multiplier: float = 1.0
+    weight_quantizer: str = "dorefa"
+    act_quantizer: str = "dorefa"
+    stream_prelu: bool = False
+    project_kernel: int = 1
+    beta_dimensions: int = 1
     bits: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def __post_init__(self):
@@ -61,11 +72,29 @@ class ResNetConfig:
             ("Shortcut", self.shortcut, SHORTCUTS),
             ("Activation", self.activation, ACTIVATIONS),
             ("Weight scale", self.weight_scale, WEIGHT_SCALES),
+            ("Weight quantizer", self.weight_quantizer, WEIGHT_QUANTIZERS),
+            ("Activation quantizer", self.act_quantizer, ACT_QUANTIZERS),
         ):
-            if value not in allowed:
-                raise ValueError(f"{what} must be one of {', '.join(allowed)}, not {value!r}")
-        if self.convs_per_shortcut not in (1, 2):
-            raise ValueError(f"Convs per shortcut must be 1 or 2, not {self.convs_per_shortcut}")
+            check_name(value, allowed, what)
+        for what, number, numbers in (
+            ("Convs per shortcut", self.convs_per_shortcut, (1, 2)),
+            ("Kernel of projections", self.project_kernel, (1, 3)),
+            ("Dimensions of beta", self.beta_dimensions, BETA_DIMENSIONS),
+        ):
+            if number not in numbers:
+                raise ValueError(f"{what} must be {' or '.join(map(str, numbers))}, not {number}")
+        if self.stream_prelu and self.stream_relu:
+            raise ValueError("The stream has a ReLU (stream_relu) or an RPReLU (stream_prelu), not both")
+        if self.act_quantizer != "dorefa" and self.activation != "relu":
+            raise ValueError(
+                f"Activation {self.activation!r} belongs to act_quantizer 'dorefa', not {self.act_quantizer!r}"
+            )
+        if self.act_quantizer != "dorefa" and self.learned_clip:
+            raise ValueError(f"learned_clip belongs to act_quantizer 'dorefa', not {self.act_quantizer!r}")
+        if self.weight_quantizer != "dorefa" and (self.standardize or self.weight_scale != "layer"):
+            raise ValueError(
+                f"weight_scale and standardize belong to weight_quantizer 'dorefa', not {self.weight_quantizer!r}"
+            )
         if self.shortcut != "B" and list(self.channels) != sorted(self.channels):
             raise ValueError(f"Widths may fall with shortcut B alone, not {self.channels} with {self.shortcut}")
         check_bits(self.weight_bits, "Weights")
@@ -78,6 +107,18 @@ class ResNetConfig:
                 raise ValueError(f"Bits of {name} must be two numbers, [W, A], not {pair}")
             check_bits(pair[0], f"Weights of {name}")
             check_bits(pair[1], f"Activations of {name}")
+        for name in self.layers[1:-1]:
+            self.check_quantizers(name)
+
+    def check_quantizers(self, name: str) -> None:
+        """Raise ValueError where a hidden layer's bits are not among those of the quantizers chosen."""
+        for what, quantizer, bits in (
+            ("Weight", WEIGHT_QUANTIZERS[self.weight_quantizer], self.layer_bits(name)[0]),
+            ("Activation", ACT_QUANTIZERS[self.act_quantizer], self.layer_bits(name)[1]),
+        ):
+            if quantizer.most_bits < bits < FLOAT_BITS:
+                chosen = self.weight_quantizer if what == "Weight" else self.act_quantizer
+                raise ValueError(f"{what} quantizer {chosen!r} has 1 bit, or 32 for float; {name} has {bits}")
 
     @property
     def layers(self) -> list[str]:
@@ -113,20 +154,6 @@ class ResNetConfig:
         return asdict(self)
 
 
-class QuantConv2d(nn.Conv2d):
-    """Conv without bias on quantized weights; its output's gradient may be quantized too (eq. 12)."""
-
-    def __init__(self, c_in: int, c_out: int, kernel: int, stride: int, config: ResNetConfig, weight_bits: int):
-        super().__init__(c_in, c_out, kernel, stride, kernel // 2, bias=False)
-        self.quantizer = WeightQuantizer(weight_bits, config.weight_scale, config.standardize)
-        self.grad_bits = check_bits(config.grad_bits, "Gradients")
-        nn.init.kaiming_normal_(self.weight)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = F.conv2d(x, self.quantizer(self.weight), None, self.stride, self.padding)
-        return y if self.grad_bits == FLOAT_BITS else GradientQuantizer.apply(y, self.grad_bits)
-
-
 class ConvUnit(nn.Module):
     """quantize -> conv -> BatchNorm: stream or BN output [N, Ci, H, W] to [N, Co, H/stride, W/stride]."""
 
@@ -139,8 +166,12 @@ class ConvUnit(nn.Module):
         super().__init__()
         w_bits, a_bits = config.layer_bits(name)
         self.name = name
-        self.quantizer = ActivationQuantizer(a_bits, c_in, config.activation, config.learned_clip)
-        self.conv = QuantConv2d(c_in, c_out, kernel, stride, config, w_bits)
+        self.quantizer = act_quantizer(config.act_quantizer, a_bits, c_in, config.activation, config.learned_clip)
+        shape = (c_out, c_in, kernel, kernel)
+        weights = weight_quantizer(
+            config.weight_quantizer, w_bits, shape, config.weight_scale, config.standardize, config.beta_dimensions
+        )
+        self.conv = QuantConv2d(shape, stride, weights, config.grad_bits)
         self.bn = nn.BatchNorm2d(c_out)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -171,17 +202,19 @@ class Shortcut(nn.Module):
 
 
 class Residual(nn.Module):
-    """One addition to the stream: r' = act(shortcut(r) + units(r))."""
+    """One addition to the stream: r' = act(shortcut(r) + units(r)), act a ReLU, an RPReLU or nothing."""
 
     units: nn.ModuleList
     shortcut: ConvUnit | Shortcut
     relu: bool
+    prelu: RPReLU | None
 
-    def __init__(self, units: list[ConvUnit], shortcut: ConvUnit | Shortcut, relu: bool):
+    def __init__(self, units: list[ConvUnit], shortcut: ConvUnit | Shortcut, relu: bool, prelu: RPReLU | None = None):
         super().__init__()
         self.units = nn.ModuleList(units)
         self.shortcut = shortcut
         self.relu = relu
+        self.prelu = prelu
 
     @property
     def chain(self) -> list[ConvUnit]:
@@ -193,18 +226,26 @@ class Residual(nn.Module):
         for unit in self.chain:
             y = unit(y)
         r = self.shortcut(r) + y
+        if self.prelu is not None:
+            return self.prelu(r)
         return F.relu(r) if self.relu else r
 
 
-class ResNet(nn.Module):
-    """The network: image [N, C, H, W] of values x/255 in [0, 1] to logits [N, classes]."""
+class ResNet(QuantNetwork):
+    """The network: image [N, C, H, W] of values x/255 in [0, 1] to logits [N, classes].
+
+    The stem and the linear layer have DoReFa weights, whatever the quantizer of the others is. The last addition has no
+    RPReLU: the head's ReLU follows it.
+    """
+
+    config: ResNetConfig
 
     def __init__(self, config: ResNetConfig):
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         w_bits, _ = config.layer_bits("stem")
         c = config.channels[0]
-        self.stem = QuantConv2d(config.in_channels, c, 3, 1, config, w_bits)
+        weights = DoReFaWeights(w_bits, config.weight_scale, config.standardize)
+        self.stem = QuantConv2d((c, config.in_channels, 3, 3), 1, weights, config.grad_bits)
         self.stem_bn = nn.BatchNorm2d(c)
         self.residuals = nn.ModuleList()
         for group, width in enumerate(config.channels):
@@ -216,12 +257,16 @@ class ResNet(nn.Module):
                     units.append(ConvUnit(name, c, width, 3, stride if k == index else 1, config))
                     c = width
                 if config.shortcut == "B" and (stride > 1 or source != width):
-                    shortcut: ConvUnit | Shortcut = ConvUnit(f"group{group}.project", source, width, 1, stride, config)
+                    shortcut: ConvUnit | Shortcut = ConvUnit(
+                        f"group{group}.project", source, width, config.project_kernel, stride, config
+                    )
                 else:
                     shortcut = Shortcut(source, width, stride, config.shortcut == "avgpool")
-                self.residuals.append(Residual(units, shortcut, config.stream_relu))
+                last = group == len(config.channels) - 1 and index + config.convs_per_shortcut == 2 * config.blocks
+                prelu = RPReLU(width) if config.stream_prelu and not last else None
+                self.residuals.append(Residual(units, shortcut, config.stream_relu, prelu))
         self.linear = nn.Linear(c, config.classes)
-        self.linear_quantizer = WeightQuantizer(config.layer_bits("linear")[0], keep_range=True)
+        self.linear_quantizer = DoReFaWeights(config.layer_bits("linear")[0], keep_range=True)
 
     @property
     def additions(self) -> list[Residual]:
@@ -242,14 +287,3 @@ class ResNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         pooled = F.relu(self.features(x)).mean((2, 3))
         return F.linear(pooled, self.linear_quantizer(self.linear.weight), self.linear.bias)
-
-    @torch.no_grad()
-    def calibrate(self, x: Tensor) -> None:
-        """Set every learned clip from one batch of images, in the order of the layers."""
-        quantizers = [m for m in self.modules() if isinstance(m, ActivationQuantizer)]
-        for quantizer in quantizers:
-            quantizer.calibrating = quantizer.learned
-        self.train()
-        self(x)
-        for quantizer in quantizers:
-            quantizer.calibrating = False

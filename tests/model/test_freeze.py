@@ -44,6 +44,25 @@ VARIANTS = [
     {"shortcut": "B", "convs_per_shortcut": 2, "weight_bits": 4, "act_bits": 4, "activation": "mish"},
     {"shortcut": "avgpool", "convs_per_shortcut": 2, "weight_scale": "channel", "standardize": True, "act_bits": 8},
     {"shortcut": "A", "convs_per_shortcut": 1, "bits": {"group1.conv0": (3, 3)}, "first_bits": (4, 4)},
+    {"weight_quantizer": "lsq", "act_quantizer": "ewgs", "weight_bits": 2, "learned_clip": False},
+    {
+        "weight_quantizer": "bineal",
+        "act_quantizer": "bineal",
+        "act_bits": 1,
+        "shortcut": "B",
+        "project_kernel": 3,
+        "learned_clip": False,
+    },
+    {"weight_quantizer": "recu", "act_quantizer": "react", "act_bits": 1, "learned_clip": False},
+    {
+        "weight_quantizer": "irnet",
+        "act_quantizer": "irnet",
+        "act_bits": 1,
+        "convs_per_shortcut": 2,
+        "shortcut": "A",
+        "learned_clip": False,
+    },
+    {"weight_quantizer": "xnor", "act_quantizer": "bnn", "act_bits": 1, "learned_clip": False},
 ]
 
 
@@ -58,7 +77,7 @@ def test_frozen_equals_golden_and_follows_the_float_network(options):
     units = [m for m in model.modules() if isinstance(m, ConvUnit)]
     _, taps = golden.run(network, codes, [f"{unit.name}.threshold" for unit in units])
     for unit, real in zip(units, quantizer_outputs(model, images, units), strict=True):
-        want = (real * (2**unit.quantizer.bits - 1)).round()
+        want = (real / unit.quantizer.amplitude() * (2**unit.quantizer.bits - 1)).round()
         # fixed-point noise of 2^-f moves a code only where a value is within it of a threshold
         error = np.abs(taps[f"{unit.name}.threshold"] - want) / (2**unit.quantizer.bits - 1)
         assert error.mean() < 0.03, unit.name
@@ -69,7 +88,7 @@ def quantizer_outputs(model: ResNet, images: np.ndarray, units: list[ConvUnit]) 
     seen: dict[str, np.ndarray] = {}
     for unit in units:
         unit.quantizer.register_forward_hook(
-            lambda module, inputs, output, name=unit.name: seen.__setitem__(name, output.numpy())
+            lambda module, inputs, output, name=unit.name: seen.__setitem__(name, output.detach().numpy())
         )
     with torch.no_grad():
         model(torch.from_numpy(images).float() / 255)

@@ -1,16 +1,10 @@
-"""Quantizers against the formulas of DoReFa-Net, and `to_int` against `forward`."""
+"""DoReFa-Net's quantizers against its formulas, and `to_int` against `forward`."""
 
 import pytest
 import torch
 
-from model.quant import (
-    ActivationQuantizer,
-    ClippedLevels,
-    GradientQuantizer,
-    RoundToLevels,
-    WeightQuantizer,
-    inverse_mish,
-)
+from model.quantizers.base import ACTIVATIONS, RoundToLevels, inverse
+from model.quantizers.dorefa import ClippedLevels, DoReFaActivations, DoReFaWeights, GradientQuantizer
 
 BITS = range(1, 9)
 
@@ -24,7 +18,7 @@ def images(*shape, seed=0):
                                                              ("layer", False, True)])  # fmt: skip
 def test_weight_codes_are_what_forward_uses(bits, scale, standardize, keep):
     w = images(6, 5, 3, 3) * 0.3
-    quantizer = WeightQuantizer(bits, scale, standardize, keep)
+    quantizer = DoReFaWeights(bits, scale, standardize, keep)
     codes, step = quantizer.to_int(w)
     assert codes.min() >= 0
     assert codes.max() <= 2**bits - 1
@@ -35,7 +29,7 @@ def test_weight_codes_are_what_forward_uses(bits, scale, standardize, keep):
 def test_one_bit_weights_are_equation_7():
     w = images(4, 3, 3, 3)
     w[0, 0, 0, 0] = 0.0
-    out = WeightQuantizer(1)(w)
+    out = DoReFaWeights(1)(w)
     expected = torch.where(w >= 0, 1.0, -1.0) * w.abs().mean()
     torch.testing.assert_close(out, expected)
 
@@ -45,24 +39,24 @@ def test_more_bits_are_equation_9(bits):
     w = images(4, 3, 3, 3)
     levels = 2**bits - 1
     unit = torch.tanh(w) / (2 * torch.tanh(w).abs().max()) + 0.5
-    torch.testing.assert_close(WeightQuantizer(bits)(w), 2 * torch.floor(unit * levels + 0.5) / levels - 1)
+    torch.testing.assert_close(DoReFaWeights(bits)(w), 2 * torch.floor(unit * levels + 0.5) / levels - 1)
 
 
 def test_weight_gradient_is_straight_through():
     w = images(2, 2, 3, 3).requires_grad_()
     grad = images(2, 2, 3, 3, seed=1)
-    WeightQuantizer(1)(w).backward(grad)
+    DoReFaWeights(1)(w).backward(grad)
     torch.testing.assert_close(w.grad, grad)  # eq. 8
     w.grad = None
-    WeightQuantizer(4)(w).backward(grad)  # eq. 10: d tanh(w) / max |tanh(w)|
+    DoReFaWeights(4)(w).backward(grad)  # eq. 10: d tanh(w) / max |tanh(w)|
     torch.testing.assert_close(w.grad, grad * (1 - torch.tanh(w) ** 2) / torch.tanh(w).abs().max())
 
 
 @pytest.mark.parametrize("bits", BITS)
-@pytest.mark.parametrize("activation", ["relu", "mish"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("learned", [False, True])
 def test_thresholds_are_the_quantizer(bits, activation, learned):
-    quantizer = ActivationQuantizer(bits, 3, activation, learned)
+    quantizer = DoReFaActivations(bits, 3, activation, learned)
     if learned:
         quantizer.offset.data = torch.tensor([-0.3, 0.0, 0.4])
         quantizer.step.data = torch.tensor(1.7)
@@ -76,9 +70,10 @@ def test_thresholds_are_the_quantizer(bits, activation, learned):
     assert torch.equal(codes[clear], counted[clear].double())
 
 
-def test_inverse_mish():
-    y = torch.linspace(0.01, 1, 50, dtype=torch.float64)
-    torch.testing.assert_close(torch.nn.functional.mish(inverse_mish(y)), y)
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_inverse(name):
+    y = torch.linspace(0.01, 0.999, 50, dtype=torch.float64)
+    torch.testing.assert_close(ACTIVATIONS[name](inverse(name, y)), y)
 
 
 def test_fused_clip_equals_plain_autograd():
@@ -112,12 +107,12 @@ def test_gradient_quantizer_is_equation_12(bits):
 
 
 @pytest.mark.parametrize(("make", "message"), [
-    (lambda: WeightQuantizer(0), "Weights must be 1 to 8 bits, or 32 for float, not 0"),
-    (lambda: WeightQuantizer(9), "not 9"),
-    (lambda: WeightQuantizer(1, "filter"), "Weight scale must be one of layer, channel, not 'filter'"),
-    (lambda: ActivationQuantizer(2, 4, "gelu"), "Activation must be one of relu, mish, not 'gelu'"),
-    (lambda: WeightQuantizer(32).to_int(torch.zeros(1)), "Float weights have no integer codes"),
-    (lambda: ActivationQuantizer(32, 1).thresholds(), "Float activations have no thresholds"),
+    (lambda: DoReFaWeights(0), "Weights must be 1 to 8 bits, or 32 for float, not 0"),
+    (lambda: DoReFaWeights(9), "not 9"),
+    (lambda: DoReFaWeights(1, "filter"), "Weight scale must be one of layer, channel, not 'filter'"),
+    (lambda: DoReFaActivations(2, 4, "swish"), "Activation must be one of relu, mish, leaky_relu, gelu, tanh, not 'swish'"),
+    (lambda: DoReFaWeights(32).to_int(torch.zeros(1)), "Float weights have no integer codes"),
+    (lambda: DoReFaActivations(32, 1).thresholds(), "Float activations have no thresholds"),
 ])  # fmt: skip
 def test_wrong_arguments(make, message):
     with pytest.raises(ValueError, match=message):

@@ -3,7 +3,9 @@
 import pytest
 import torch
 
-from model.resnet import ConvUnit, QuantConv2d, ResNet, ResNetConfig
+from model.layers import QuantConv2d
+from model.quant import WEIGHT_QUANTIZERS
+from model.resnet import ConvUnit, ResNet, ResNetConfig
 
 
 @pytest.mark.parametrize("shortcut", ["A", "B", "avgpool"])
@@ -39,6 +41,25 @@ def test_float_network_with_relu_after_the_addition_is_he_et_al():
     torch.testing.assert_close(model.features(x), torch.relu(r + y))
 
 
+@pytest.mark.parametrize("weights", WEIGHT_QUANTIZERS)
+@pytest.mark.parametrize("acts", ["react", "bineal", "lsq"])
+def test_every_weight_quantizer_trains(weights, acts):
+    """ReAct and BiNeal networks: stream PReLU, 1.5 times the width, 3x3 projections."""
+    config = ResNetConfig(depth=6, widths=(4, 6), weight_bits=1, act_bits=1, shortcut="B", project_kernel=3,
+                          width_multiplier=1.5, weight_quantizer=weights, act_quantizer=acts, stream_prelu=True)  # fmt: skip
+    model = ResNet(config)
+    assert [residual.prelu is None for residual in model.additions] == [False, False, False, True]
+    assert model.additions[2].shortcut.conv.weight.shape == (9, 6, 3, 3)
+    x = torch.rand(4, 3, 8, 8)
+    model.calibrate(x)
+    model.set_progress(0.5)
+    model(x).square().sum().backward()
+    for name, p in model.named_parameters():
+        assert p.grad is None if not p.requires_grad else p.grad.isfinite().all(), name
+    with pytest.raises(ValueError, match="Progress must be 0 to 1, not 1.5"):
+        ResNet(ResNetConfig(weight_bits=1, weight_quantizer="irnet")).set_progress(1.5)
+
+
 def test_bits_reach_their_layers():
     config = ResNetConfig(depth=8, weight_bits=1, act_bits=2, first_bits=(6, 8), last_bits=(7, 8),
                           bits={"group1.conv0": (3, 5)})  # fmt: skip
@@ -68,7 +89,17 @@ def test_width_multiplier():
     ({"convs_per_shortcut": 3}, "must be 1 or 2, not 3"),
     ({"weight_bits": 0}, "Weights must be 1 to 8 bits, or 32 for float, not 0"),
     ({"widths": ()}, "Depth must be"),
-    ({"activation": "gelu"}, "Activation must be one of relu, mish, not 'gelu'"),
+    ({"activation": "swish"}, "Activation must be one of relu, mish, leaky_relu, gelu, tanh, not 'swish'"),
+    ({"weight_quantizer": "pact"}, "Weight quantizer must be one of dorefa, xnor, bnn, lsq, ewgs, .*, not 'pact'"),
+    ({"act_quantizer": "pact"}, "Activation quantizer must be one of dorefa, bnn, xnor, lsq, .*, not 'pact'"),
+    ({"weight_quantizer": "recu", "weight_bits": 2}, "Weight quantizer 'recu' has 1 bit, or 32 .*; group0.conv0 has 2"),
+    ({"act_quantizer": "react", "bits": {"group1.conv1": (1, 2)}}, "quantizer 'react' has 1 bit.*; group1.conv1 has 2"),
+    ({"act_quantizer": "bnn", "activation": "mish"}, "Activation 'mish' belongs to act_quantizer 'dorefa', not 'bnn'"),
+    ({"act_quantizer": "lsq", "learned_clip": True}, "learned_clip belongs to act_quantizer 'dorefa', not 'lsq'"),
+    ({"weight_quantizer": "irnet", "standardize": True}, "standardize belong to weight_quantizer 'dorefa', not 'irnet'"),
+    ({"stream_prelu": True, "stream_relu": True}, "stream_relu.* or an RPReLU .*, not both"),
+    ({"project_kernel": 2}, "Kernel of projections must be 1 or 3, not 2"),
+    ({"beta_dimensions": 3}, "Dimensions of beta must be 1 or 2 or 4, not 3"),
     ({"weight_scale": "row"}, "Weight scale must be one of layer, channel, not 'row'"),
     ({"grad_bits": 9}, "Gradients must be 1 to 8 bits, or 32 for float, not 9"),
     ({"first_bits": (9, 8)}, "Weights of first_bits must be 1 to 8 bits, or 32 for float, not 9"),

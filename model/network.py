@@ -1,0 +1,32 @@
+"""The door to all network families: `build_network(config)` makes a network from the table of a recipe or checkpoint.
+
+`config["family"]` picks the family; without it the family is "resnet".
+"""
+
+from dataclasses import fields
+from typing import Any
+
+from model.layers import QuantNetwork
+from model.quant import check_name
+from model.resnet import ResNet, ResNetConfig
+
+FAMILIES: dict[str, tuple[type, type[QuantNetwork]]] = {"resnet": (ResNetConfig, ResNet)}
+DEFAULT_FAMILY = "resnet"
+
+
+def network_config(config: dict[str, Any]) -> Any:
+    """The checked configuration of a table's family; lists become tuples. ValueError for an unknown family or key."""
+    table = {key: tuple(value) if isinstance(value, list) else value for key, value in config.items()}
+    family = table.pop("family", DEFAULT_FAMILY)
+    kind, _ = FAMILIES[check_name(family, FAMILIES, "Network family")]
+    known = [field.name for field in fields(kind)]
+    for key in table.keys() - set(known):
+        raise ValueError(f"Network family {family!r} has no option {key!r}; it takes {', '.join(sorted(known))}")
+    return kind(**table)
+
+
+def build_network(config: dict[str, Any]) -> QuantNetwork:
+    """The network of a configuration's table, its weights drawn from torch's generator."""
+    family = config.get("family", DEFAULT_FAMILY)
+    checked = network_config(config)
+    return FAMILIES[family][1](checked)

@@ -1,0 +1,295 @@
+"""Every quantizer by name: `to_int` against `forward`, and gradients against its estimator or its paper's formula."""
+
+import math
+
+import pytest
+import torch
+
+from model.quant import ACT_QUANTIZERS, WEIGHT_QUANTIZERS, RPReLU, Scheduled, act_quantizer, weight_quantizer
+from model.quantizers.learned import GAUSSIAN_STEPS
+from model.quantizers.signs import clipped_slope, decay_slope, polynomial_slope
+
+SHAPE = (6, 5, 3, 3)
+
+
+def normal(*shape, seed=0, scale=1.0):
+    return scale * torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def shaken(module, seed=5):
+    """The module with parameters as training might leave them: moved, of both signs where they may be."""
+    generator = torch.Generator().manual_seed(seed)
+    for p in module.parameters():
+        p.data += 0.4 * torch.randn(p.shape, generator=generator)
+    if isinstance(module, Scheduled):
+        module.set_progress(0.7)
+    return module
+
+
+def trained(quantizer, w, steps=20):
+    """Weights and parameters after some steps towards a target: no longer random."""
+    w = w.clone().requires_grad_()
+    target = normal(*w.shape, seed=9)
+    optimizer = torch.optim.SGD([w, *(p for p in quantizer.parameters() if p.requires_grad)], lr=0.05)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        (quantizer(w) - target).square().sum().backward()
+        optimizer.step()
+    return w.detach()
+
+
+def kinds(known):
+    return [(name, bits) for name, kind in known.items() for bits in range(1, kind.most_bits + 1)]
+
+
+@pytest.mark.parametrize(("name", "bits"), kinds(WEIGHT_QUANTIZERS))
+@pytest.mark.parametrize("source", ["random", "shaken", "trained"])
+def test_weight_codes_are_what_forward_uses(name, bits, source):
+    quantizer = weight_quantizer(name, bits, SHAPE)
+    w = normal(*SHAPE, scale=0.3)
+    w[0, 0, 0, 0] = 0.0
+    if source == "shaken":
+        shaken(quantizer)
+    elif source == "trained":
+        w = trained(quantizer, w)
+    codes, scale = quantizer.to_int(w)
+    assert codes.dtype == torch.int64
+    assert 0 <= codes.min() <= codes.max() <= 2**bits - 1
+    assert len(codes.unique()) > 1
+    assert (scale > 0).all()
+    assert scale.numel() in (1, SHAPE[0])
+    torch.testing.assert_close((2 * codes - (2**bits - 1)) * scale, quantizer(w).detach(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "bits"), kinds(ACT_QUANTIZERS))
+@pytest.mark.parametrize("source", ["fresh", "calibrated", "shaken"])
+def test_activation_codes_are_what_forward_uses(name, bits, source):
+    quantizer = act_quantizer(name, bits, 4, learned=name == "dorefa").double()
+    x = normal(20, 4, 6, 6).double()
+    if source == "calibrated":
+        quantizer.calibrate(x)
+    elif source == "shaken":
+        shaken(quantizer)
+    thresholds = quantizer.thresholds()
+    assert thresholds.shape == (4, 2**bits - 1)
+    assert (thresholds.diff(dim=1) > 0).all()
+    with torch.no_grad():
+        codes = torch.floor(quantizer(x) / quantizer.amplitude() * (2**bits - 1) + 0.5)
+    clear = (x[:, :, None] - thresholds[:, :, None, None]).abs().amin(2) > 1e-9
+    assert clear.float().mean() > 0.999
+    assert torch.equal(codes.long()[clear], quantizer.to_int(x)[clear])
+
+
+def slope_of(quantizer, x):
+    """Gradient of the sum of outputs with respect to x."""
+    x = x.clone().requires_grad_()
+    quantizer(x).sum().backward()
+    return x.grad
+
+
+def difference(f, x, step=1e-6):
+    """Central finite difference of f, element by element."""
+    return (f(x + step) - f(x - step)) / (2 * step)
+
+
+def error_decay(u, progress):
+    t = 10 ** (2 * progress - 1)
+    return max(1 / t, 1) * torch.tanh(t * u)
+
+
+SURROGATES = {
+    "bnn": lambda u, p: u.clamp(-1, 1), "xnor": lambda u, p: u.clamp(-1, 1), "irnet": error_decay,
+    "bireal": lambda u, p: 2 * u.clamp(-1, 1) - u.clamp(-1, 1) * u.clamp(-1, 1).abs(),
+}  # fmt: skip
+SURROGATES |= {"recu": SURROGATES["bireal"], "react": SURROGATES["bireal"], "bineal": SURROGATES["bireal"]}
+
+
+@pytest.mark.parametrize("name", SURROGATES)
+@pytest.mark.parametrize("progress", [0.0, 0.4, 1.0])
+def test_sign_activations_have_the_gradient_of_their_surrogate(name, progress):
+    """Half of the paper's slope, as codes 0 and 1 stand for -1 and +1."""
+    quantizer = act_quantizer(name, 1, 3).double()
+    if isinstance(quantizer, Scheduled):
+        quantizer.set_progress(progress)
+    x = normal(2, 3, 5, 5).double()
+    inner = lambda x: torch.where(x >= 0, x, 0.25 * x) if name == "bineal" else x  # noqa: E731
+    expected = difference(lambda x: SURROGATES[name](inner(x), progress) / 2, x)
+    torch.testing.assert_close(slope_of(quantizer, x), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_slopes_are_the_papers():
+    u = torch.tensor([-2.0, -1.0, -0.5, 0.0, 0.25, 1.0, 1.5])
+    assert clipped_slope(u).tolist() == [0, 1, 1, 1, 1, 1, 0]
+    assert polynomial_slope(u).tolist() == [0, 0, 1, 2, 1.5, 0, 0]
+    flat = decay_slope(u, torch.zeros(()))  # t = 0.1, k = 10: about 1 everywhere
+    torch.testing.assert_close(flat, 1 - torch.tanh(u / 10).square())
+    sharp = decay_slope(u, torch.ones(()))  # t = 10, k = 1
+    torch.testing.assert_close(sharp, 10 * (1 - torch.tanh(10 * u).square()))
+
+
+def test_rsign_and_bineal_parameters_have_the_gradient_of_their_surrogate():
+    x, smooth = normal(2, 3, 5, 5).double(), SURROGATES["bireal"]
+    quantizer = shaken(act_quantizer("react", 1, 3).double())
+    quantizer(x).sum().backward()
+    expected = difference(lambda a: (smooth(x - a.view(-1, 1, 1), 0) / 2).sum((0, 2, 3)), quantizer.offset.detach())
+    torch.testing.assert_close(quantizer.offset.grad, expected, rtol=1e-5, atol=1e-5)
+    quantizer = shaken(act_quantizer("bineal", 1, 3).double())
+    quantizer.slope.data = torch.tensor([0.3, 0.7, 0.1]).double()
+    quantizer.alpha.data.fill_(1.0)
+    quantizer(x).sum().backward()
+    names = ["beta", "before", "slope", "after"]
+    values = {name: getattr(quantizer, name).detach() for name in names}
+
+    def surrogate(beta, before, slope, after):
+        beta, before, slope, after = (p.view(-1, 1, 1) for p in (beta, before, slope, after))
+        u = beta * x + before
+        return (smooth(torch.where(u >= 0, u, slope * u) + after, 0) / 2).sum((0, 2, 3))
+
+    for name in names:
+        expected = difference(lambda p, name=name: surrogate(**(values | {name: p})), values[name])
+        torch.testing.assert_close(getattr(quantizer, name).grad, expected, rtol=1e-4, atol=1e-4, msg=name)
+
+
+def test_bineal_slope_is_never_negative():
+    quantizer = act_quantizer("bineal", 1, 2)
+    quantizer.slope.data.fill_(-0.5)
+    quantizer.after.data = torch.tensor([0.2, -0.2])
+    x = torch.tensor([-9.0, -1.0, 0.1, 0.3]).view(1, 1, 1, 4).expand(1, 2, 1, 4)
+    assert quantizer(x).tolist() == [[[[1.0, 1.0, 1.0, 1.0]], [[0.0, 0.0, 0.0, 1.0]]]]
+    assert quantizer.thresholds()[0, 0] == -math.inf
+    assert quantizer.to_int(x).tolist() == [[[[1, 1, 1, 1]], [[0, 0, 0, 1]]]]
+
+
+def weight_gradient(quantizer, w, grad):
+    w = w.clone().requires_grad_()
+    quantizer(w).backward(grad)
+    return w.grad
+
+
+def test_bnn_and_xnor_weight_gradients():
+    w, grad = normal(*SHAPE), normal(*SHAPE, seed=1)
+    torch.testing.assert_close(weight_gradient(weight_quantizer("bnn", 1, SHAPE), w, grad), grad * (w.abs() <= 1))
+    torch.testing.assert_close(weight_gradient(weight_quantizer("xnor", 1, SHAPE), w, grad), grad)
+    values = weight_quantizer("xnor", 1, SHAPE)(w)
+    torch.testing.assert_close(values[2].abs(), w[2].abs().mean().expand(5, 3, 3))
+
+
+@pytest.mark.parametrize("progress", [0.0, 0.5, 1.0])
+def test_irnet_gradient_is_that_of_its_surrogate(progress):
+    """2^s k tanh(t v) of the standardized filters, all of it differentiated but s."""
+    w, grad = normal(*SHAPE).double(), normal(*SHAPE, seed=1).double()
+    quantizer = weight_quantizer("irnet", 1, SHAPE).double()
+    quantizer.set_progress(progress)
+    scale = quantizer.to_int(w)[1]
+    assert torch.equal(torch.log2(scale), torch.log2(scale).round())
+
+    def surrogate(w):
+        v = w - w.mean((1, 2, 3), keepdim=True)
+        v = v / v.std((1, 2, 3), keepdim=True)
+        return (grad * scale * error_decay(v, progress)).sum()
+
+    reference = w.clone().requires_grad_()
+    surrogate(reference).backward()
+    found = weight_gradient(quantizer, w, grad)
+    torch.testing.assert_close(found, reference.grad, rtol=1e-5, atol=1e-6)
+    moved = torch.zeros_like(w)
+    moved[1, 2, 0, 1] = 1e-5
+    slope = (surrogate(w + moved) - surrogate(w - moved)) / 2e-5
+    torch.testing.assert_close(found[1, 2, 0, 1], slope, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("progress", "tau"), [(0.0, 0.85), (1.0, 0.99)])
+def test_recu_clamps_at_its_quantiles(progress, tau):
+    w = torch.distributions.Laplace(0.0, 0.02).rsample((4, 4000, 1, 1))
+    quantizer = weight_quantizer("recu", 1, w.shape)
+    quantizer.set_progress(progress)
+    clamped = quantizer._clamped(w)
+    kept = (clamped.abs() < clamped.abs().amax((1, 2, 3), keepdim=True)).float().mean()
+    assert kept == pytest.approx(2 * tau - 1, abs=0.02)  # both tails are clamped
+    w.requires_grad_()
+    clamped = quantizer._clamped(w)
+    clamped.sum().backward()
+    assert torch.equal(quantizer(w).sign(), torch.where(clamped >= 0, 1.0, -1.0))
+
+
+@pytest.mark.parametrize("name", ["lsq", "ewgs"])
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_learned_step_gradients_are_the_papers(name, bits):
+    """LSQ eqs. 3 and 5 with odd levels, and EWGS eq. 6 on what passes."""
+    w, grad = normal(*SHAPE), normal(*SHAPE, seed=1)
+    quantizer, n = weight_quantizer(name, bits, SHAPE), 2**bits - 1
+    w = w.requires_grad_()
+    quantizer(w).backward(grad)
+    step = (w.detach().abs().mean() * GAUSSIAN_STEPS[bits - 1]).item()
+    unit = w.detach() / step
+    q, _ = quantizer.to_int(w)
+    level = 2 * q - n
+    inside = unit.abs() <= n
+    factor = 1 + (1e-3 if name == "ewgs" else 0) * grad.sign() * (unit - level) / (2 * n)
+    torch.testing.assert_close(w.grad, grad * inside * factor)
+    slope = torch.where(inside, level - unit, unit.sign() * n)
+    expected = (grad * slope).sum() / math.sqrt(w.numel() * n) * step  # d step / d gain = step at gain 1
+    torch.testing.assert_close(quantizer.gain.grad, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("bits", [1, 3])
+def test_learned_activation_step_gradient(bits):
+    quantizer, n = act_quantizer("lsq", bits, 3), 2**bits - 1
+    x = normal(4, 3, 5, 5).requires_grad_()
+    quantizer.calibrate(x.detach())
+    grad = normal(4, 3, 5, 5, seed=1)
+    quantizer(x).backward(grad)
+    unit = (x / quantizer.step).detach()
+    inside = (unit >= 0) & (unit <= n)
+    torch.testing.assert_close(x.grad, grad * inside)
+    slope = torch.where(inside, quantizer.to_int(x) - unit, torch.where(unit > n, float(n), 0.0))
+    torch.testing.assert_close(quantizer.step.grad, (grad * slope).sum() / math.sqrt(75 * n), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("bits", range(1, 9))
+def test_gaussian_steps_are_near_the_best(bits):
+    """Of Gaussian weights, no step 20 % to either side has a smaller squared error."""
+    w = normal(40, 50, 10, 1)
+    quantizer = weight_quantizer("lsq", bits, w.shape)
+    errors = []
+    for gain in (0.8, 1.0, 1.2):
+        quantizer.gain.data.fill_(gain)
+        errors.append((quantizer(w) - w).square().mean().item())
+    assert errors[1] == min(errors)
+
+
+@pytest.mark.parametrize("dimensions", [1, 2, 4])
+def test_bineal_weights(dimensions):
+    """alpha sign(tanh(beta w)): gradients of alpha and of what sign passes."""
+    w, grad = normal(*SHAPE).double(), normal(*SHAPE, seed=1).double()
+    quantizer = shaken(weight_quantizer("bineal", 1, SHAPE, dimensions=dimensions).double())
+    quantizer.alpha.data[2] = -0.7
+    assert quantizer.beta.shape == (*SHAPE[:dimensions], *[1] * (4 - dimensions))
+    bounded = torch.tanh(quantizer.beta * w).detach()
+    found = weight_gradient(quantizer, w, grad)
+    alpha = quantizer.alpha.detach()
+    torch.testing.assert_close(found, grad * alpha * quantizer.beta.detach() * (1 - bounded**2))
+    sign = torch.where(bounded >= 0, 1.0, -1.0).double()
+    torch.testing.assert_close(quantizer.alpha.grad, (grad * sign).sum((1, 2, 3), keepdim=True))
+
+
+def test_rprelu_is_the_papers_formula():
+    prelu = shaken(RPReLU(3).double())
+    r = normal(2, 3, 4, 4).double()
+    gamma, beta, zeta = (p.detach().view(-1, 1, 1) for p in (prelu.shift_in, prelu.slope, prelu.shift_out))
+    torch.testing.assert_close(prelu(r), torch.where(r > gamma, r - gamma, beta * (r - gamma)) + zeta)
+
+
+@pytest.mark.parametrize(("make", "message"), [
+    (lambda: weight_quantizer("pact", 1, SHAPE), "Weight quantizer must be one of dorefa, xnor, .*, not 'pact'"),
+    (lambda: act_quantizer("pact", 1, 3), "Activation quantizer must be one of dorefa, bnn, .*, not 'pact'"),
+    (lambda: weight_quantizer("recu", 2, SHAPE), "ReCUWeights have 1 bit, or 32 for float, not 2"),
+    (lambda: act_quantizer("react", 2, 3), "RSignActivations have 1 bit, or 32 for float, not 2"),
+    (lambda: act_quantizer("react", 1, 3, "mish"), "RSignActivations go with relu, not 'mish'"),
+    (lambda: weight_quantizer("bineal", 1, SHAPE, dimensions=3), "beta must be one of 1, 2, 4, not 3"),
+    (lambda: weight_quantizer("lsq", 32, SHAPE).to_int(torch.zeros(1)), "Float weights have no integer codes"),
+    (lambda: act_quantizer("lsq", 32, 3).thresholds(), "Float activations have no thresholds"),
+])  # fmt: skip
+def test_wrong_arguments(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
