@@ -17,7 +17,7 @@ DEFAULT_FAMILY = "resnet"
 def network_config(config: dict[str, Any]) -> Any:
     """The checked configuration of a table's family; lists become tuples. ValueError for an unknown family or key."""
     table = {key: tuple(value) if isinstance(value, list) else value for key, value in config.items()}
-    family = table.pop("family", DEFAULT_FAMILY)
+    family = str(table.pop("family", DEFAULT_FAMILY))
     kind, _ = FAMILIES[check_name(family, FAMILIES, "Network family")]
     known = [field.name for field in fields(kind)]
     for key in table.keys() - set(known):

@@ -2,7 +2,7 @@
 
 | name | weights | activations |
 |---|---|---|
-| dorefa | DoReFa-Net eqs. 7 and 9, 1 to 8 bits; scale by layer, channel | eq. 11, 1 to 8 bits; offset and clip learned |
+| dorefa | DoReFa-Net eqs. 7 and 9, 1 to 8 bits; scale by layer or channel | eq. 11, 1 to 8 bits; learned clip |
 | lsq, ewgs | odd levels of a learned step, 1 to 8 bits | learned step, 1 to 8 bits |
 | bnn, xnor | sign, clipped gradient; sign times E of its channel | sign, clipped gradient |
 | irnet | standardized sign times 2^s, error decay estimator | sign, error decay estimator |

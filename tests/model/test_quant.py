@@ -110,7 +110,7 @@ def test_gradient_quantizer_is_equation_12(bits):
     (lambda: DoReFaWeights(0), "Weights must be 1 to 8 bits, or 32 for float, not 0"),
     (lambda: DoReFaWeights(9), "not 9"),
     (lambda: DoReFaWeights(1, "filter"), "Weight scale must be one of layer, channel, not 'filter'"),
-    (lambda: DoReFaActivations(2, 4, "swish"), "Activation must be one of relu, mish, leaky_relu, gelu, tanh, not 'swish'"),
+    (lambda: DoReFaActivations(2, 4, "swish"), "Activation must be one of relu, mish, leaky_relu, gelu, .*'swish'"),
     (lambda: DoReFaWeights(32).to_int(torch.zeros(1)), "Float weights have no integer codes"),
     (lambda: DoReFaActivations(32, 1).thresholds(), "Float activations have no thresholds"),
 ])  # fmt: skip
