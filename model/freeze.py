@@ -16,7 +16,7 @@ from model.layers import QuantConv2d
 from model.manifest import Network, Node
 from model.quant import FLOAT_BITS
 from model.resnet import ConvUnit, ResNet
-from model.train import prepare
+from model.step import prepare
 
 MULTIPLIER_BITS = 16  # signed; one 18x18 multiplier takes it
 Tensors = dict[str, np.ndarray]

@@ -4,13 +4,12 @@ import json
 import math
 import re
 import tomllib
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from model import data
+from model import data, network
 from model.node import STREAM_BITS
-from model.resnet import ResNetConfig
+from model.quant import FLOAT_BITS
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 RECIPES = Path(__file__).parent / "recipes"
@@ -20,6 +19,7 @@ PHASE_REQUIRED = {"name", "epochs"}
 PHASE_DEFAULTS = {
     "weight_bits": 32, "act_bits": 32, "grad_bits": 32, "batch": 128, "optimizer": "sgd", "schedule": "cosine",
     "lr": 0.1, "momentum": 0.9, "weight_decay": 1e-4, "warmup": 1.0, "teacher": "", "label_weight": 1.0,
+    "start": "", "frozen": False,
 }  # fmt: skip
 OPTIMIZERS = ("sgd", "adam")
 SCHEDULES = ("cosine", "step")
@@ -56,7 +56,6 @@ def load_recipe(path: Path) -> dict:
     stream_bits = recipe.get("export", {}).get("stream_bits", STREAM_BITS[-1])
     if stream_bits not in STREAM_BITS:
         raise RecipeError(f"{path}: stream_bits must be {STREAM_BITS[0]} to {STREAM_BITS[-1]}, not {stream_bits!r}")
-    check_keys(path, "network", recipe["network"], {f.name for f in fields(ResNetConfig)}, set())
     if recipe["data"] not in data.DATA_SETS:
         raise RecipeError(f"{path}: data must be one of {', '.join(data.DATA_SETS)}, not {recipe['data']!r}")
     if not isinstance(recipe["phase"], list) or not recipe["phase"]:
@@ -91,14 +90,21 @@ def check_phase(path: Path, index: int, phase: dict, earlier: list[str]) -> None
     for key in ("epochs", "batch"):
         if phase.get(key, 1) < 1:
             raise RecipeError(f"{path}: {key} must be at least 1, not {phase[key]}")
-    if phase.get("teacher") and phase["teacher"] not in earlier:
-        raise RecipeError(f"{path}: teacher must be an earlier phase ({', '.join(earlier)}), not {phase['teacher']!r}")
+    recipes = sorted(p.stem for p in RECIPES.glob("*.toml") if p.stem != path.stem)
+    for key in ("teacher", "start"):
+        name = phase.get(key, "")
+        if name and not name.endswith(".pt") and name not in (*earlier, *recipes):
+            raise RecipeError(
+                f"{path}: {key} must be an earlier phase ({', '.join(earlier)}), another recipe ({', '.join(recipes)}) "
+                f"or a checkpoint (.pt), not {name!r}"
+            )
+    if phase.get("frozen") and phase.get("grad_bits", FLOAT_BITS) != FLOAT_BITS:
+        raise RecipeError(f"{path}: a frozen phase has float gradients; leave grad_bits of phase {index} away")
 
 
-def network_config(recipe: dict, phase: dict) -> ResNetConfig:
-    """The network of a phase: the recipe's, with the phase's bits."""
-    table: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in recipe["network"].items()}
-    return ResNetConfig(**table, **{k: phase[k] for k in ("weight_bits", "act_bits", "grad_bits")})
+def network_config(recipe: dict, phase: dict) -> Any:
+    """The configuration of a phase's network: the recipe's table, with the phase's bits."""
+    return network.network_config(recipe["network"] | {k: phase[k] for k in ("weight_bits", "act_bits", "grad_bits")})
 
 
 def recipe_up_to(recipe: dict, phase: int) -> str:

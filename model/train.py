@@ -9,11 +9,9 @@ Measured, W1A2 ResNet-20, one core of a 2-core AMD EPYC (bf16, batch 128): 90 s 
 
 import argparse
 import math
-import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -22,54 +20,20 @@ from torch import Tensor
 from tqdm import tqdm
 
 from model import data
+from model.augment import Augmentation
+from model.checkpoint import TrainingError, host, load_network, load_teacher, read, read_state, save, source
 from model.curves import plot_curves
+from model.export import CALIBRATION_IMAGES
+from model.finetune import FrozenForward
+from model.layers import QuantNetwork
+from model.network import build_network
 from model.recipe import RECIPES, RecipeError, learning_rate, load_recipe, network_config, recipe_up_to
-from model.resnet import ResNet, ResNetConfig
-
-
-class TrainingError(RuntimeError):
-    """Training cannot start or go on; the message says why and what is kept."""
-
-
-@dataclass
-class Augmentation:
-    """Random crops of a zero-padded image, `shift` pixels each way, mirrored with probability 1/2 where `flip`."""
-
-    shift: int
-    flip: bool
-    generator: torch.Generator
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """Padded uint8 [N, C, H + 2 shift, W + 2 shift] to [N, C, H, W]."""
-        n, _, height, width = images.shape
-        height, width, device = height - 2 * self.shift, width - 2 * self.shift, images.device
-        offsets = torch.randint(0, 2 * self.shift + 1, (2, n), generator=self.generator, device=device)
-        rows = offsets[0, :, None] + torch.arange(height, device=device)
-        columns = offsets[1, :, None] + torch.arange(width, device=device)
-        if self.flip:
-            mirrored = torch.rand((n, 1), generator=self.generator, device=device) < 0.5
-            columns = torch.where(mirrored, columns.flip(1), columns)
-        picked = torch.arange(n, device=device)[:, None, None]
-        return images.permute(0, 2, 3, 1)[picked, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
-
-
-def prepare(images: Tensor) -> Tensor:
-    """uint8 [N, C, H, W] to float x/255, channels last."""
-    return images.float().div_(255).contiguous(memory_format=torch.channels_last)
-
-
-def make_optimizer(model: ResNet, phase: dict) -> torch.optim.Optimizer:
-    """SGD with Nesterov momentum, or Adam; weight decay on conv and linear weights only."""
-    decayed = [p for p in model.parameters() if p.dim() > 1 and p.requires_grad]
-    plain = [p for p in model.parameters() if p.dim() <= 1 and p.requires_grad]
-    groups = [{"params": decayed, "weight_decay": phase["weight_decay"]}, {"params": plain, "weight_decay": 0.0}]
-    if phase["optimizer"] == "adam":
-        return torch.optim.AdamW(groups, lr=phase["lr"])
-    return torch.optim.SGD(groups, lr=phase["lr"], momentum=phase["momentum"], nesterov=phase["momentum"] > 0)
+from model.resnet import ResNet
+from model.step import make_optimizer, make_step, prepare
 
 
 @torch.no_grad()
-def evaluate(model: ResNet, images: Tensor, labels: Tensor, batch: int = 500, bf16: bool = False) -> float:
+def evaluate(model: QuantNetwork, images: Tensor, labels: Tensor, batch: int = 500, bf16: bool = False) -> float:
     """Top-1 in percent."""
     model.eval()
     correct = torch.zeros((), dtype=torch.long, device=images.device)
@@ -80,7 +44,7 @@ def evaluate(model: ResNet, images: Tensor, labels: Tensor, batch: int = 500, bf
 
 
 @torch.no_grad()
-def reestimate_batchnorm(model: ResNet, batches: Iterable[Tensor]) -> None:
+def reestimate_batchnorm(model: QuantNetwork, batches: Iterable[Tensor]) -> None:
     """Set BatchNorm's statistics to their mean over batches of training images, in float32."""
     norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     for norm in norms:
@@ -93,65 +57,32 @@ def reestimate_batchnorm(model: ResNet, batches: Iterable[Tensor]) -> None:
         norm.momentum = 0.1
 
 
-def loss_of(logits: Tensor, labels: Tensor, taught: Tensor | None, label_weight: float) -> Tensor:
-    """Cross entropy; with a teacher label_weight * CE + KL(teacher || student), at temperature 1."""
-    loss = F.cross_entropy(logits, labels)
-    if taught is None:
-        return loss
-    student, teacher = F.log_softmax(logits, 1), F.log_softmax(taught.float(), 1)
-    return label_weight * loss + F.kl_div(student, teacher, reduction="batchmean", log_target=True)
-
-
-def load_teacher(path: Path, classes: int, device: torch.device) -> ResNet:
-    """The network of a finished phase, for its outputs only."""
-    state = torch.load(path, map_location=device, weights_only=True)
-    config = ResNetConfig(**state["config"])
-    if config.classes != classes:
-        raise TrainingError(f"Teacher {path} has {config.classes} classes, the student {classes}")
-    teacher = ResNet(config).to(device)
-    teacher.load_state_dict(state["model"])
-    return teacher.eval().requires_grad_(False)
-
-
-def save(state: dict, path: Path) -> None:
-    """Write beside, then rename: `path` is always a whole checkpoint."""
-    beside = path.with_suffix(".partial")
+def take_over(model: QuantNetwork, weights: dict, phase: str) -> None:
+    """Load another network's weights; parameters of quantizers and RPReLUs that it lacks keep their first values."""
+    own = model.state_dict()
+    taken = {name: value for name, value in weights.items() if name in own or "quantizer." not in name}
+    kept = [name for name in own.keys() - taken.keys() if "quantizer." in name or ".prelu." in name]
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(state, beside)
-        os.replace(beside, path)
-    except (OSError, RuntimeError) as error:
-        beside.unlink(missing_ok=True)
-        raise TrainingError(f"{path} could not be written ({error}); the checkpoint before it is intact") from error
-
-
-def read_state(path: Path, recipe: dict) -> dict | None:
-    """The checkpoint to go on from, or None; raises TrainingError where it is damaged or another recipe's."""
-    if not path.exists():
-        return None
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises a different type for each kind of damage
-        raise TrainingError(f"{path} is damaged ({type(error).__name__}); remove it to start again") from error
-    if state["recipe"] != recipe_up_to(recipe, state["phase"]):
-        raise TrainingError(f"{path} was made by another recipe; remove {path.parent} to start again")
-    return state
+        model.load_state_dict(taken | {name: own[name] for name in kept})
+    except RuntimeError as error:
+        raise TrainingError(f"Phase {phase} cannot take over the weights: {error}") from error
 
 
 class Trainer:
     """The data on its device, the log, and one method a level: train, phase, epoch."""
 
-    def __init__(self, recipe: dict, out: Path, device: torch.device):
-        self.recipe, self.out, self.device = recipe, out, device
+    def __init__(self, recipe: dict, out: Path, device: torch.device, compile_model: bool = False):
+        self.recipe, self.out, self.device, self.compile_model = recipe, out, device, compile_model
         torch.manual_seed(recipe.get("seed", 0))
         generator = torch.Generator(device).manual_seed(recipe.get("seed", 0))
         options = recipe.get("augment", {})
         self.augmentation = Augmentation(options.get("shift", 0), options.get("flip", False), generator)
-        source = data.load(recipe["data"])
+        images = data.load(recipe["data"])
         shift = self.augmentation.shift
-        self.images = F.pad(torch.from_numpy(source.train_images), (shift,) * 4).to(device)
-        self.labels = torch.from_numpy(source.train_labels).to(device)
-        self.test = torch.from_numpy(source.test_images).to(device), torch.from_numpy(source.test_labels).to(device)
+        self.images = F.pad(torch.from_numpy(images.train_images), (shift,) * 4).to(device)
+        self.labels = torch.from_numpy(images.train_labels).to(device)
+        self.calibration = torch.from_numpy(images.train_images[:CALIBRATION_IMAGES]).to(device)
+        self.test = torch.from_numpy(images.test_images).to(device), torch.from_numpy(images.test_labels).to(device)
         self.log: list[dict] = []
 
     def batches(self, size: int, limit: int) -> Iterator[Tensor]:
@@ -159,56 +90,79 @@ class Trainer:
         for part in self.images[:limit].split(size):
             yield self.augmentation(part)
 
-    def epoch(self, model, teacher, optimizer, phase: dict, epoch: int, note: str) -> tuple[float, float]:
-        """One pass; returns mean loss and training top-1 in percent. TrainingError where the loss is not finite."""
-        model.train()
-        batch = phase["batch"]
-        steps = max(1, len(self.labels) // batch)
+    def shuffled(self, batch: int, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """An epoch's batches: images uint8 [batch, C, H, W] and labels; on a GPU all are augmented in one call."""
         order = torch.randperm(len(self.labels), generator=self.augmentation.generator, device=self.device)
+        for picked in order[: steps * batch].split(batch * (1 if self.device.type == "cpu" else steps)):
+            images, labels = self.augmentation(self.images[picked]), self.labels[picked]
+            yield from zip(images.split(batch), labels.split(batch), strict=True)
+
+    def epoch(self, step, optimizer, phase: dict, epoch: int, note: str) -> tuple[float, float]:
+        """One pass; returns mean loss and training top-1 in percent. TrainingError where the loss is not finite."""
+        batch = min(phase["batch"], len(self.labels))
+        steps = len(self.labels) // batch
         loss_sum, correct = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
-        for step in tqdm(range(steps), desc=note, leave=False, mininterval=1, disable=not sys.stderr.isatty()):
+        batches = tqdm(self.shuffled(batch, steps), note, steps, False, mininterval=1, disable=not sys.stderr.isatty())
+        for index, (images, labels) in enumerate(batches):
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(phase, epoch + step / steps)
-            picked = order[step * batch : (step + 1) * batch]
-            x, y = prepare(self.augmentation(self.images[picked])), self.labels[picked]
-            with torch.autocast(self.device.type, torch.bfloat16):
-                logits = model(x)
-                taught = teacher(x) if teacher is not None else None
-            loss = loss_of(logits.float(), y, taught, phase["label_weight"])
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            loss_sum += loss.detach()
-            correct += (logits.argmax(1) == y).sum()
+                group["lr"] = learning_rate(phase, epoch + index / steps)
+            loss, right = step(images, labels)
+            loss_sum += loss
+            correct += right
         mean = loss_sum.item() / steps
         if not math.isfinite(mean):
             raise TrainingError(f"{note}: the loss is {mean}; lower lr ({phase['lr']}). The last checkpoint is kept")
         return mean, 100 * correct.item() / (steps * batch)
 
-    def phase(self, index: int, phase: dict, weights: dict | None, resumed: dict | None) -> ResNet:
+    def start(self, model: QuantNetwork, index: int, weights: dict | None) -> None:
+        """Weights and clips at the start of phase `index`: those of the phase before, or of the network `start`."""
+        phase, bits = self.recipe["phase"][index], model.config.act_bits
+        if phase["start"]:
+            begun = load_network(source(phase["start"], self.out), model.config.classes, "Start")
+            weights = host(begun)
+        if weights is not None:
+            take_over(model, weights, phase["name"])
+        before = self.recipe["phase"][index - 1]["act_bits"] if index else None
+        if phase["start"]:
+            before = begun.config.act_bits
+        if bits not in (32, before):
+            model.calibrate(prepare(next(self.batches(500, 500))))
+
+    def phase(self, index: int, phase: dict, weights: dict | None, resumed: dict | None) -> QuantNetwork:
         """Run or resume one phase from the weights of the one before; writes state.pt every epoch."""
         config = network_config(self.recipe, phase)
-        model = ResNet(config)
-        if weights is not None:
-            model.load_state_dict(weights)
+        model = build_network(config.to_dict())
         model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        optimizer = make_optimizer(model, phase)
         teacher = None
         if phase["teacher"]:
-            teacher = load_teacher(self.out / f"{phase['teacher']}.pt", config.classes, self.device)
-        start = 0
+            teacher = load_teacher(source(phase["teacher"], self.out), config.classes, self.device)
+        first = 0
         if resumed is not None:
             model.load_state_dict(resumed["model"])
+        else:
+            self.start(model, index, weights)
+            if phase["frozen"]:
+                reestimate_batchnorm(model, self.batches(500, 10000))
+        optimizer = make_optimizer(model, phase)
+        if resumed is not None:
             optimizer.load_state_dict(resumed["optimizer"])
             self.augmentation.generator.set_state(resumed["generator"])
             torch.set_rng_state(resumed["rng"])
-            start = resumed["epoch"]
-        elif config.act_bits != 32:
-            model.calibrate(prepare(next(self.batches(500, 500))))
-        for epoch in range(start, phase["epochs"]):
+            first = resumed["epoch"]
+        forward: torch.nn.Module = model
+        if phase["frozen"]:
+            if not isinstance(model, ResNet):
+                raise TrainingError(f"A frozen phase takes a ResNet, not a {type(model).__name__}")
+            forward = FrozenForward(model, self.calibration, self.recipe.get("export", {}).get("stream_bits", 16))
+        step = make_step(forward, teacher, optimizer, phase["label_weight"], not phase["frozen"], self.compile_model)
+        for epoch in range(first, phase["epochs"]):
             began = time.time()
             note = f"{phase['name']} {epoch + 1}/{phase['epochs']}"
-            loss, top1_train = self.epoch(model, teacher, optimizer, phase, epoch, note)
+            forward.train()
+            model.set_progress(epoch / max(1, phase["epochs"] - 1))
+            loss, top1_train = self.epoch(step, optimizer, phase, epoch, note)
+            if isinstance(forward, FrozenForward):
+                forward.rescale()
             row = {"phase": phase["name"], "epoch": epoch + 1, "loss": round(loss, 4),
                    "top1_train": round(top1_train, 2), "top1_test": round(evaluate(model, *self.test, bf16=True), 2),
                    "seconds": round(time.time() - began, 1)}  # fmt: skip
@@ -218,25 +172,32 @@ class Trainer:
                      "model": model.state_dict(), "optimizer": optimizer.state_dict(),
                      "generator": self.augmentation.generator.get_state(), "rng": torch.get_rng_state()}  # fmt: skip
             save(state, self.out / "state.pt")
-            plot_curves(self.log, self.out / "curves.png")
+            self.plot()
         save({"config": config.to_dict(), "model": host(model)}, self.out / f"{phase['name']}.pt")
         return model
 
+    def plot(self) -> None:
+        """Training curves; a disk that takes no picture does not end the training."""
+        try:
+            plot_curves(self.log, self.out / "curves.png")
+        except OSError as error:
+            print(f"curves.png could not be written ({error})", file=sys.stderr)
+
     def train(self) -> Path:
-        """Run or resume every phase, re-estimate BatchNorm, and write `out`/final.pt."""
+        """Run or resume every phase, re-estimate BatchNorm (not after a frozen phase), and write `out`/final.pt."""
         resumed = read_state(self.out / "state.pt", self.recipe)
         if resumed:
             self.log = resumed["log"]
         weights = model = None
         for index, phase in enumerate(self.recipe["phase"]):
-            finished = self.out / f"{phase['name']}.pt"
             if resumed and resumed["phase"] > index:
-                weights = torch.load(finished, map_location="cpu", weights_only=True)["model"]
+                weights = read(self.out / f"{phase['name']}.pt")["model"]
                 continue
             model = self.phase(index, phase, weights, resumed if resumed and resumed["phase"] == index else None)
             weights = host(model)
         assert model is not None, "a recipe has at least one phase, and the last one is always entered"
-        reestimate_batchnorm(model, self.batches(500, 10000))
+        if not self.recipe["phase"][-1]["frozen"]:
+            reestimate_batchnorm(model, self.batches(500, 10000))
         top1 = evaluate(model, *self.test)
         result = {"config": model.config.to_dict(), "model": host(model), "log": self.log, "recipe": self.recipe,
                   "data": self.recipe["data"], "top1_float": top1}  # fmt: skip
@@ -245,20 +206,18 @@ class Trainer:
         return self.out / "final.pt"
 
 
-def host(model: ResNet) -> dict:
-    """The weights on the CPU."""
-    return {k: v.detach().cpu().clone() for k, v in model.state_dict().items()}
-
-
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Train a network by its recipe; the same command resumes.")
     parser.add_argument("net", help="a recipe of model/recipes, or a path to one")
     parser.add_argument("--out", type=Path, help="folder of the checkpoints (default build/<net>/train)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: torch's)")
+    parser.add_argument("--seed", type=int, help="in place of the recipe's; its checkpoints go to <out>/seed<n>")
+    parser.add_argument("--compile", action="store_true", help="fuse elementwise operations by torch.compile")
     options = parser.parse_args(arguments)
-    if options.threads < 0:
-        parser.error(f"--threads must not be negative, not {options.threads}")
+    for name in ("threads", "seed"):
+        if (getattr(options, name) or 0) < 0:
+            parser.error(f"--{name} must not be negative, not {getattr(options, name)}")
     if options.threads:
         torch.set_num_threads(options.threads)
     try:
@@ -269,8 +228,11 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"--device must be one that torch has here, such as cpu, not {options.device!r} ({reason})")
     path = Path(options.net) if options.net.endswith(".toml") else RECIPES / f"{options.net}.toml"
     try:
+        recipe = load_recipe(path)
         out = options.out or Path("build") / path.stem / "train"
-        Trainer(load_recipe(path), out, device).train()
+        if options.seed is not None and options.seed != recipe.get("seed", 0):
+            recipe["seed"], out = options.seed, out / f"seed{options.seed}"
+        Trainer(recipe, out, device, options.compile).train()
     except (TrainingError, RecipeError, data.DataError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

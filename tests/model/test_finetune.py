@@ -1,0 +1,93 @@
+"""Fine-tuning on the frozen integers: what is trained is what the manifest computes, for every shortcut kind."""
+
+import numpy as np
+import pytest
+import torch
+
+from model import data, frozen, manifest
+from model.checkpoint import TrainingError
+from model.export import CALIBRATION_IMAGES, export
+from model.finetune import FrozenForward, places
+from model.freeze import freeze
+from model.network import build_network
+from model.resnet import ResNet, ResNetConfig
+from model.step import make_optimizer, make_step, prepare
+from tests.model.test_train import RECIPE, run, write
+
+PHASE = {"optimizer": "sgd", "lr": 0.01, "momentum": 0.9, "weight_decay": 0.0, "label_weight": 1.0}
+
+
+def network(shortcut="avgpool", convs=1, **options):
+    """A network with BatchNorm statistics and clips away from their first values."""
+    torch.manual_seed(4)
+    config = {"depth": 6, "widths": (4, 6), "in_channels": 1, "weight_bits": 1, "act_bits": 2, "learned_clip": True}
+    model = ResNet(ResNetConfig(**(config | {"shortcut": shortcut, "convs_per_shortcut": convs} | options)))
+    model.calibrate(prepare(images(200)))
+    for _ in range(3):
+        model(prepare(images(200)))
+    return model.eval()
+
+
+def images(count):
+    return torch.from_numpy(data.load("digits").train_images[:count])
+
+
+@pytest.mark.parametrize(("shortcut", "convs", "options"), [
+    ("avgpool", 1, {}), ("A", 2, {"stream_relu": True}), ("B", 2, {"weight_bits": 2}), ("A", 1, {"activation": "mish"}),
+    ("avgpool", 1, {"act_bits": 1, "act_quantizer": "react", "learned_clip": False}),
+    ("avgpool", 1, {"act_quantizer": "lsq", "weight_quantizer": "ewgs", "weight_bits": 2, "learned_clip": False}),
+])  # fmt: skip
+def test_forward_is_the_manifests(shortcut, convs, options):
+    model = network(shortcut, convs, **options)
+    forward = FrozenForward(model, images(300), 12)
+    x = images(50)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = forward(prepare(x))
+    integers = freeze(network(shortcut, convs, **options), images(300).numpy(), "n", "digits", list("0123456789"), 12)
+    expected = frozen.run(integers, x.numpy())
+    unit = (logits.detach().double() / torch.from_numpy(expected)).nanmedian().item()
+    assert unit > 0
+    assert np.array_equal(np.round(logits.detach().double().numpy() / unit), expected)
+
+
+def test_every_threshold_and_addition_is_replaced():
+    model = network("B", 2)
+    forward = FrozenForward(model, images(100), 16)
+    named = {name for _, name in places(model)}
+    assert named == {node.name for node in forward.nodes() if node.op in ("threshold", "requant")}
+
+
+def test_gradients_reach_every_parameter_and_lower_the_loss():
+    model = network()
+    forward = FrozenForward(model, images(300), 16)
+    optimizer = make_optimizer(model, PHASE)
+    step = make_step(forward, None, optimizer, 1.0, record=False)
+    x, y = images(200), torch.from_numpy(data.load("digits").train_labels[:200])
+    statistics = [b.clone() for b in model.buffers()]
+    losses = [step(x, y)[0].item() for _ in range(12)]
+    assert losses[-1] < losses[0]
+    assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in model.parameters() if p.requires_grad)
+    assert all(torch.equal(a, b) for a, b in zip(statistics, model.buffers(), strict=True))  # BatchNorm is frozen
+
+
+def test_a_float_network_has_no_integers():
+    with pytest.raises(TrainingError, match="A frozen phase needs a network that has integers"):
+        FrozenForward(ResNet(ResNetConfig(depth=4, widths=(4,), in_channels=1)), images(50), 16)
+
+
+def test_a_frozen_phase_trains_and_exports_what_it_trained(tmp_path):
+    text = RECIPE.replace("epochs = 2", "epochs = 1").replace("epochs = 4", "epochs = 1") + (
+        '[[phase]]\nname = "integers"\nweight_bits = 1\nact_bits = 2\nepochs = 1\nbatch = 64\n'
+        "lr = 1e-3\nfrozen = true\n"
+    )
+    assert run(write(tmp_path, text), tmp_path / "out") == 0
+    exported = export("n", tmp_path / "out" / "final.pt", tmp_path / "zoo")
+    source = data.load("digits")
+    state = torch.load(tmp_path / "out" / "final.pt", weights_only=True)
+    model = build_network(state["config"])
+    model.load_state_dict(state["model"])
+    forward = FrozenForward(model, torch.from_numpy(source.train_images[:CALIBRATION_IMAGES]), 16)
+    for mine, theirs in zip(forward.nodes(), manifest.load(tmp_path / "zoo").nodes, strict=True):
+        for name, tensor in theirs.tensors.items():
+            assert np.array_equal(mine.tensors[name], tensor), (mine.name, name)
+    assert exported.accuracy["images"] == 360

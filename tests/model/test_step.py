@@ -1,0 +1,85 @@
+"""The recorded step: same weights as the eager one, no trace of warm-up, eager where recording fails."""
+
+import pytest
+import torch
+
+from model.augment import Augmentation
+from model.resnet import ResNet, ResNetConfig
+from model.step import RecordedStep, Step, make_optimizer, make_step
+
+PHASE = {"optimizer": "sgd", "lr": 0.05, "momentum": 0.9, "weight_decay": 1e-4, "label_weight": 0.5}
+
+
+def parts(optimizer="sgd"):
+    torch.manual_seed(2)
+    config = ResNetConfig(depth=4, widths=(4,), in_channels=1, weight_bits=1, act_bits=2, learned_clip=True)
+    model, teacher = ResNet(config), ResNet(config).eval()
+    return model, Step(model, teacher, make_optimizer(model, PHASE | {"optimizer": optimizer}), 0.5)
+
+
+def batches(count):
+    generator = torch.Generator().manual_seed(5)
+    for _ in range(count):
+        yield (
+            torch.randint(0, 256, (16, 1, 8, 8), dtype=torch.uint8, generator=generator),
+            torch.randint(0, 10, (16,), generator=generator),
+        )
+
+
+def replayed(step):
+    """A recorder without a GPU: a replay does the work again, into gradients that start from nothing."""
+
+    def recorder(work):
+        def replay():
+            step.optimizer.zero_grad(set_to_none=True)
+            work()
+
+        return replay
+
+    return recorder
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_recorded_and_eager_steps_give_the_same_weights(optimizer):
+    model, eager = parts(optimizer)
+    twin, step = parts(optimizer)
+    recorded = RecordedStep(step, twin, replayed(step))
+    for index, (images, labels) in enumerate(batches(4)):
+        for group in (*eager.optimizer.param_groups, *step.optimizer.param_groups):
+            group["lr"] = 0.05 / (index + 1)  # a schedule reaches a recorded step too
+        expected, result = eager(images, labels), recorded(images, labels)
+        assert [float(a) for a in expected] == [float(a) for a in result]
+    for (name, a), b in zip(model.state_dict().items(), twin.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
+
+
+def test_a_step_that_cannot_be_recorded_runs_eagerly():
+    model, eager = parts()
+    twin, step = parts()
+
+    def refuse(work):
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    recorded = RecordedStep(step, twin, refuse)
+    for index, (images, labels) in enumerate(batches(2)):
+        eager(images, labels)
+        if index == 0:
+            with pytest.warns(UserWarning, match="runs unrecorded, slower: RuntimeError: operation not permitted"):
+                recorded(images, labels)
+        else:
+            recorded(images, labels)
+    for (name, a), b in zip(model.state_dict().items(), twin.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
+
+
+def test_on_a_cpu_the_step_is_eager():
+    model, step = parts()
+    assert isinstance(make_step(model, None, step.optimizer, 1.0), Step)
+
+
+def test_images_of_an_epoch_may_be_augmented_in_one_call():
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (40, 3, 12, 12), dtype=torch.uint8)
+    whole = Augmentation(2, True, generator)(images)
+    assert [part.shape for part in whole.split(16)] == [(16, 3, 8, 8), (16, 3, 8, 8), (8, 3, 8, 8)]
+    assert whole.is_contiguous(memory_format=torch.channels_last)
