@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.stream import value_layout
+from hw.timing import WindowGeometry, window_timing
 
 __all__ = ["Window"]
 
@@ -20,9 +21,13 @@ class Window(wiring.Component):
     o[(ky*K + kx)*C + c] = image[c, y*stride + ky - padding, x*stride + kx - padding] for output pixel (y, x), 0 outside
     the image. Windows come in raster order, a beat each, out_height * out_width an image; images follow without a gap.
 
-    One line memory of K-1 rows feeds K shift registers of K pixels, which move by `lanes` codes a beat. Positions are
-    scanned in raster order over the padded image, less the rows above the image (those are masked) and what no window
-    needs below and right of it; each position takes channels/lanes cycles, an image `load_cycles`.
+    One line memory of K-1 rows feeds a store of the next `stride` columns (K pixels each, at most K of them), `lanes`
+    codes a row and beat; a row above the image is masked, one below it scanned without input. A full store enters the
+    window registers at once, in the cycle in which the window is taken, so that the next columns are loaded while the
+    window is in use. The first move on a row clears what stood before: padding on the left, never loaded. Columns of
+    padding on the right enter as zeros. Rows on which no window ends are loaded without a move.
+
+    Flip-flops: K*K*C*bits for the window and min(stride, K)*K*C*bits for the store.
 
     Parameters
     ----------
@@ -32,13 +37,13 @@ class Window(wiring.Component):
     stride : distance of windows, at least 1.
     padding : zeros on each side, 0 .. K-1.
     lanes : channels of an input beat, a divisor of `channels`.
-    prefetch : keep the finished window in a register of its own, so that the next one is shifted in while `o` waits.
-        Without it the shift registers stand still until `o` is taken (K*K*channels*bits flip-flops less).
+    prefetch : whether there is a store. Without it beats are shifted into the window itself, all K columns and those of
+        padding too, and stand still until `o` is taken: the fewest flip-flops.
 
     Attributes
     ----------
     out_height, out_width : windows along each axis.
-    load_cycles : cycles an image when `o` is always ready.
+    load_cycles : cycles an image when `o` is always ready and `i` always valid.
     latency : cycles from the transfer of the beat that completes a window until `o` is valid.
     shape : payload layout of `o`.
 
@@ -87,13 +92,11 @@ class Window(wiring.Component):
         self.lanes = lanes
         self.prefetch = prefetch
         self.groups = channels // lanes
-        self.out_height = (height + 2 * padding - kernel) // stride + 1
-        self.out_width = (width + 2 * padding - kernel) // stride + 1
-        # The scan ends, on each axis, at the image's edge or at the last window's, whichever is later.
-        self._last_row = max(padding + height - 1, kernel - 1 + (self.out_height - 1) * stride)
-        self._last_column = max(padding + width - 1, kernel - 1 + (self.out_width - 1) * stride)
-        self.load_cycles = (self._last_row - padding + 1) * (self._last_column + 1) * self.groups
-        self.latency = 2 if prefetch else 1
+        self.geometry = WindowGeometry(channels, height, width, kernel, stride, padding)
+        self.out_height = self.geometry.out_height
+        self.out_width = self.geometry.out_width
+        self.load_cycles = window_timing(self.geometry, self.groups, 1, 0, prefetch, 0).interval
+        self.latency = 1 + 2 * (kernel > 1) + prefetch
         self.shape = data.ArrayLayout(unsigned(bits), kernel * kernel * channels)
         super().__init__(
             {
@@ -104,98 +107,151 @@ class Window(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        held = self.kernel - 1
-        columns = self._last_column + 1
+        full = Signal()  # the store holds columns that the window has not taken
+        load = Signal()  # everything up to the store moves on
+        held = self.geometry.moved if self.prefetch else self.kernel
+        store = [Signal(held * self.channels * self.bits, name=f"store{row}") for row in range(self.kernel)]
+        entering, valid, due = self._scan(m, load)
+        with m.If(load):
+            m.d.sync += full.eq(valid & due)
+        with m.If(load & valid):
+            for columns, codes in zip(store, entering, strict=True):
+                m.d.sync += columns.eq(Cat(columns[len(codes) :], codes))
+        if self.prefetch:
+            self._move(m, store, full, load)
+        else:
+            m.d.comb += [
+                load.eq(~full | self.o.ready),
+                self.o.valid.eq(full),
+                Value.cast(self.o.payload).eq(Cat(store)),
+            ]
+        return m
 
+    def _move(self, m: Module, store: list[Signal], full: Signal, load: Signal) -> None:
+        """Moves the store, or zeros where a block lies to the right of the image, into the window registers."""
+        g = self.geometry
+        count, whole = len(g.blocks), g.blocks.index(self.kernel - 1)
+        place = Signal(range(count))  # of the block that is next
+        following = Signal(range(count))
+        first = Signal(init=1)
+        blank = Signal(init=g.filled == 0)
+        move = Signal()
+        m.d.comb += [
+            following.eq(Mux(place == count - 1, 0, place + 1)),
+            move.eq((full | blank) & (~self.o.valid | self.o.ready)),
+            load.eq(~full | (~blank & (~self.o.valid | self.o.ready))),
+        ]
+        with m.If(move):
+            m.d.sync += [
+                place.eq(following),
+                first.eq(following == 0),
+                blank.eq(following >= g.filled),
+                self.o.valid.eq(place >= whole),
+            ]
+        with m.Elif(self.o.ready):
+            m.d.sync += self.o.valid.eq(0)
+        window = []
+        for row, columns in enumerate(store):
+            newest = Signal(len(columns), name=f"newest{row}")
+            older = Signal((self.kernel - g.moved) * self.channels * self.bits, name=f"older{row}")
+            with m.If(move):
+                m.d.sync += newest.eq(columns)
+                with m.If(blank):
+                    m.d.sync += newest.eq(0)
+                m.d.sync += older.eq(Cat(older, newest)[len(newest) :])
+                with m.If(first):
+                    m.d.sync += older.eq(0)
+            window += [older, newest]
+        m.d.comb += Value.cast(self.o.payload).eq(Cat(window))
+
+    def _scan(self, m: Module, load: Value) -> tuple[list[Value], Value, Value]:
+        """Walks over the image while `load`; K rows of codes for the store, whether they are valid and fill it."""
+        g = self.geometry
+        columns = g.loaded if self.prefetch else g.columns
         group = Signal(range(self.groups))
-        column = Signal(range(columns))
-        row = Signal(range(self.padding, self._last_row + 1), init=self.padding)
+        column = Signal(range(columns.start, columns.stop), init=columns.start)
+        row = Signal(range(g.rows.start, g.rows.stop), init=g.rows.start)
         column_end = group == self.groups - 1
-        row_end = column_end & (column == self._last_column)
-        image_end = row_end & (row == self._last_row)
+        row_end = column_end & (column == columns[-1])
+        image_end = row_end & (row == g.rows[-1])
 
-        inside_columns = (column >= self.padding) & (column < self.padding + self.width)
-        inside_rows = row < self.padding + self.height
-        full = Signal()  # the shift registers hold a window that `o` has not taken over
-        free = Signal()
-        room = ~full | free
-        needs = inside_columns & inside_rows
+        inside: Value = Const(1)  # the column is one of the image
+        if columns.start < self.padding:
+            inside = column >= self.padding
+        if columns.stop > self.padding + self.width:
+            inside = inside & (column < self.padding + self.width)
+        needs = inside & (row < self.padding + self.height)
+        waits = Signal()  # for a beat on its way through a line memory of so few words
         advance = Signal()
         m.d.comb += [
-            advance.eq(room & (self.i.valid | ~needs)),
-            self.i.ready.eq(room & needs),
+            advance.eq(load & ~waits & (self.i.valid | ~needs)),
+            self.i.ready.eq(load & ~waits & needs),
         ]
         with m.If(advance):
             m.d.sync += group.eq(Mux(column_end, 0, group + 1))
             with m.If(column_end):
-                m.d.sync += column.eq(Mux(row_end, 0, column + 1))
+                m.d.sync += column.eq(Mux(row_end, columns.start, column + 1))
             with m.If(row_end):
-                m.d.sync += row.eq(Mux(image_end, self.padding, row + 1))
-
-        newest = Signal(self.lanes * self.bits)
-        m.d.comb += newest.eq(Mux(needs, self.i.payload.as_value(), 0))
-        entering = [newest]
-        if held:
-            entering = self._line_memory(m, newest, advance, inside_columns, row_end, image_end) + entering
-
-        shifts = [Signal(self.kernel * self.channels * self.bits, name=f"row{index}") for index in range(self.kernel)]
-        with m.If(advance):
-            for shift, codes in zip(shifts, entering, strict=True):
-                m.d.sync += shift.eq(Cat(shift[len(codes) :], codes))
-
-        column_on_grid = self._grid(m, column, advance & column_end, row_end, 0)
-        row_on_grid = self._grid(m, row, advance & row_end, image_end, self.padding)
-        with m.If(advance):
-            m.d.sync += full.eq(column_end & column_on_grid & row_on_grid)
-        with m.Elif(free):
-            m.d.sync += full.eq(0)
-
-        window = Cat(shifts)
-        if self.prefetch:
-            m.d.comb += free.eq(~self.o.valid | self.o.ready)
-            with m.If(free):
-                m.d.sync += self.o.valid.eq(full)
-            with m.If(free & full):
-                m.d.sync += Value.cast(self.o.payload).eq(window)
-        else:
-            m.d.comb += [free.eq(self.o.ready), self.o.valid.eq(full), Value.cast(self.o.payload).eq(window)]
-        return m
+                m.d.sync += row.eq(Mux(image_end, g.rows.start, row + 1))
+        first = g.blocks[0] if self.prefetch else self.kernel - 1
+        column_on_grid = self._grid(m, column, advance & column_end, row_end, columns.start, first)
+        row_on_grid = self._grid(m, row, advance & row_end, image_end, g.rows.start, self.kernel - 1)
+        due = column_end & column_on_grid & row_on_grid
+        newest = Mux(needs, self.i.payload.as_value(), 0)
+        if self.kernel == 1:
+            return [newest], advance, due
+        entering, valid = self._line_memory(m, newest, load, advance, inside, row_end, image_end)
+        if g.beat_cycles(self.groups) > 1:
+            m.d.comb += waits.eq(valid.any())
+        marks = Signal(2)
+        with m.If(load):
+            m.d.sync += marks.eq(Cat(due, marks))
+        return entering, valid[-1], marks[-1]
 
     def _line_memory(
-        self, m: Module, newest: Value, advance: Value, inside_columns: Value, row_end: Value, image_end: Value
-    ) -> list[Value]:
-        """The K-1 beats above `newest`, 0 outside the image; stores them again moved up by one row, `newest` last."""
+        self, m: Module, newest: Value, load: Value, advance: Value, inside: Value, row_end: Value, image_end: Value
+    ) -> tuple[list[Value], Signal]:
+        """The K-1 beats above `newest`, 0 outside the image, and `newest`; stores them again moved up by one row.
+
+        The beats come two cycles of `load` after `advance`, from a register that takes the memory's data as they are.
+        Second result: whether a beat is one, and two cycles on its way.
+        """
         held = self.kernel - 1
         beat = self.lanes * self.bits
         depth = self.width * self.groups
         m.submodules.lines = lines = Memory(shape=unsigned(held * beat), depth=depth, init=[], attrs={"no_rw_check": 1})
-        read = lines.read_port()
-        write = lines.write_port()
-        address = Signal(range(depth))
-        following = Signal(range(depth), init=1 % depth)
-        step = advance & inside_columns
-        # The read runs one cycle ahead of its use. With depth 1 it meets the write to the same word, but then a padding
-        # column comes before the next use and the word is read again.
-        m.d.comb += [
-            read.addr.eq(Mux(step, following, address)),
-            write.addr.eq(address),
-            write.data.eq(Cat(read.data[beat:], newest)),
-            write.en.eq(step),
-        ]
-        with m.If(step):
-            m.d.sync += [address.eq(following), following.eq(Mux(following == depth - 1, 0, following + 1))]
+        read, write = lines.read_port(), lines.write_port()
+        valid, stores = Signal(2), Signal(2)  # a beat; one that has its place in the memory
         stored = Signal(held)  # which of the rows above belong to this image
-        with m.If(advance & image_end):
-            m.d.sync += stored.eq(0)
-        with m.Elif(advance & row_end):
-            m.d.sync += stored.eq(Cat(stored[1:], 1))
-        return [Mux(inside_columns & stored[index], read.data.word_select(index, beat), 0) for index in range(held)]
+        above = Signal(held)  # the same for the data that are read, if their column belongs to the image
+        latest = Signal(beat)
+        beats = [Signal(beat, name=f"beat{index}") for index in range(self.kernel)]
+        m.d.comb += [
+            read.en.eq(load),
+            write.en.eq(load & stores[1]),
+            write.data.eq(Cat(beats[1:])),
+        ]
+        for port, step in ((read, advance & inside), (write, write.en)):
+            with m.If(step):
+                m.d.sync += port.addr.eq(Mux(port.addr == depth - 1, 0, port.addr + 1))
+        with m.If(advance & row_end):
+            m.d.sync += stored.eq(Mux(image_end, 0, Cat(stored[1:], 1)))
+        with m.If(load):
+            m.d.sync += [
+                valid.eq(Cat(advance, valid)),
+                stores.eq(Cat(advance & inside, stores)),
+                above.eq(Mux(inside, stored, 0)),
+                latest.eq(newest),
+                beats[held].eq(latest),
+            ]
+            for index in range(held):
+                m.d.sync += beats[index].eq(Mux(above[index], read.data.word_select(index, beat), 0))
+        return beats, valid
 
-    def _grid(self, m: Module, position: Value, step: Value, end: Value, start: int) -> Value:
-        """High where `position` (moves on `step`, back to `start` on `end`) ends a window on the stride grid."""
-        first = self.kernel - 1
+    def _grid(self, m: Module, position: Value, step: Value, end: Value, start: int, first: int) -> Value:
+        """High where `position` (moves on `step`, back to `start` on `end`) is `first` or a multiple of stride more."""
         if self.stride == 1:
-            return position >= first
+            return Const(1) if first <= start else position >= first
         # Counts down to the next grid position.
         wait = Signal(range(max(first - start + 1, self.stride)), init=first - start)
         with m.If(step):

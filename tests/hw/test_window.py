@@ -3,7 +3,12 @@
 
 import numpy as np
 import pytest
+from amaranth.hdl import Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
 
+from hw.stream import connect
+from hw.timing import window_timing
 from hw.window import Window
 from tests.hw.stream_bench import pack, run_stream
 
@@ -28,6 +33,10 @@ CASES = [
     (2, 1, 1, 1, 1, 1, 0, 1),
     (1, 1, 2, 2, 5, 1, 2, 1),
     (2, 5, 5, 2, 3, 3, 1, 1),
+    (2, 4, 4, 2, 3, 2, 2, 1),
+    (4, 6, 5, 1, 3, 2, 1, 1),
+    (2, 9, 11, 1, 5, 4, 1, 2),
+    (1, 7, 8, 2, 1, 3, 0, 1),
 ]
 
 
@@ -68,6 +77,55 @@ def test_load_cycles_are_the_interval_of_an_image(case, prefetch):
     run_stream(dut, {"i": offered}, {"o": len(wanted)}, 0, 0.0, 0.0, times=times)
     per_image = len(wanted) // 4
     assert times["o"][3 * per_image] - times["o"][2 * per_image] == dut.load_cycles
+
+
+class Used(wiring.Component):
+    """A window whose every beat is in use for `cycles` cycles, and is taken in the last of them."""
+
+    def __init__(self, window, cycles):
+        self.window, self.cycles = window, cycles
+        streams = window.signature.members
+        super().__init__({"i": In(streams["i"].signature), "o": Out(streams["o"].signature)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.window = window = self.window
+        connect(m, self.i, window.i)
+        left = Signal(range(self.cycles), init=self.cycles - 1)
+        with m.If(window.o.valid):
+            m.d.sync += left.eq(left - 1)
+            with m.If(left == 0):
+                m.d.sync += left.eq(self.cycles - 1)
+        m.d.comb += [
+            self.o.valid.eq(window.o.valid & (left == 0)),
+            self.o.payload.eq(window.o.payload),
+            window.o.ready.eq(left == 0),
+        ]
+        return m
+
+
+@pytest.mark.parametrize("prefetch", [False, True])
+@pytest.mark.parametrize("cycles", [1, 2, 5, 16])
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_timing_is_exact_where_input_never_fails(case, cycles, prefetch):
+    dut, offered, wanted = build(case, prefetch, images=4)
+    times = {}
+    run_stream(Used(dut, cycles), {"i": offered}, {"o": len(wanted)}, 0, 0.0, 0.0, times=times)
+    found = window_timing(dut.geometry, dut.groups, cycles, 0, prefetch, 0)
+    assert times["o"][-1] - times["o"][-1 - len(wanted) // 4] == found.interval
+    assert found.compute == len(wanted) // 4 * cycles
+
+
+@pytest.mark.parametrize(("stride", "lanes"), [(1, 1), (1, 2), (2, 1), (2, 2)])
+def test_windows_of_a_row_follow_without_a_bubble(stride, lanes):
+    """Loading `stride` columns takes no longer than a window's use: the use alone counts, on a row."""
+    case = (2, 8, 8, 2, 3, stride, 1, lanes)
+    dut, offered, wanted = build(case, True, images=2)
+    times = {}
+    cycles = stride * dut.groups
+    run_stream(Used(dut, cycles), {"i": offered}, {"o": len(wanted)}, 0, 0.0, 0.0, times=times)
+    for row in np.reshape(times["o"], (-1, dut.out_width)):
+        assert set(np.diff(row)) == {cycles}
 
 
 def test_latency_from_the_beat_that_completes_a_window():
