@@ -22,6 +22,7 @@ from hw.buffering import Buffers, buffers
 from hw.folding import Fold, Folding, folded, shortcut_lanes
 from hw.head import LOGIT_BITS, Classifier, Pool
 from hw.matvec import MatVec
+from hw.prelu import PReLU
 from hw.residual import Requant
 from hw.shortcut import Shortcut
 from hw.stream import Fork, Repack, StreamFifo, connect, value_layout
@@ -121,6 +122,7 @@ class Accelerator(wiring.Component):
             "conv": self._conv,
             "threshold": self._threshold,
             "requant": self._requant,
+            "prelu": self._prelu,
             "shortcut": self._shortcut,
             "pool": self._pool,
             "linear": self._linear,
@@ -193,17 +195,8 @@ class Accelerator(wiring.Component):
             beats = fold.buffer * (channels // codes.lanes)
             fifo = StreamFifo(value_layout(codes.shape, codes.lanes), beats)
             port = self._add(node, "buffer", fifo, port).o
-        window = Window(
-            channels,
-            height,
-            width,
-            node["act_bits"],
-            node["kernel"],
-            node["stride"],
-            node["padding"],
-            codes.lanes,
-            fold.prefetch,
-        )
+        geometry = (channels, height, width, node["act_bits"], node["kernel"], node["stride"], node["padding"])
+        window = Window(*geometry, codes.lanes, fold.prefetch)
         self._add(node, "window", window, port)
         self._set(node, self._matvec(node, window.o))
 
@@ -242,6 +235,13 @@ class Accelerator(wiring.Component):
         wide = Values(fifo.o, skip.shape, skip.lanes)
         self._links.append((main, block.i))
         self._links.append((self._repack(node, "skip_repack", wide, acc.lanes, channels), block.i_skip))
+
+    def _prelu(self, node: Node) -> None:
+        values = self._take(node.inputs[0])
+        below, slope, after = (node.tensors[key] for key in ("shift_in", "slope", "shift_out"))
+        block = PReLU(below, slope, after, node["shift"], node["stream_bits"], values.lanes)
+        self._add(node, "prelu", block, values.port)
+        self._set(node, Values(block.o, values.shape, values.lanes))
 
     def _shortcut(self, node: Node) -> None:
         values = self._take(node.inputs[0])

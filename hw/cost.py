@@ -88,6 +88,14 @@ def window_cost(network: Network, node: Node, fold: Fold, lanes: int) -> Cost:
     return result
 
 
+def prelu_cost(node: Node, fold: Fold) -> Cost:
+    """A PReLU on the stream, for each of `fold.pe` lanes; nothing where `node` is none."""
+    if node.op != "prelu":
+        return Cost()
+    slope = int(abs(node.tensors["slope"].astype("int64")).max(initial=0)).bit_length() + 1
+    return Cost(lut=4 * node.bits * fold.pe, ff=(5 * node.bits + slope) * fold.pe, dsp=ceil(slope / 18) * fold.pe)
+
+
 def follower_cost(network: Network, node: Node, fold: Fold) -> Cost:
     """What the nodes up to the next layer cost for each of `fold.pe` lanes: requantization and thresholds."""
     if node.op == "linear":
@@ -99,6 +107,7 @@ def follower_cost(network: Network, node: Node, fold: Fold) -> Cost:
         blocks = ceil(node.bits / 18) * ceil(multiplier / 18)
         result += Cost(lut=(node.bits + multiplier + 3 * follower.bits) * fold.pe, dsp=blocks * fold.pe)
         result += Cost(ff=2 * (node.bits + multiplier) * fold.pe)
+        result += prelu_cost(network.consumers(follower.name)[0], fold)
     bits, width = node["act_bits"], follower.bits if follower.op == "requant" else node.bits
     return result + Cost(lut=2 * bits * width * fold.pe, ff=bits * width * fold.pe)
 

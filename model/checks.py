@@ -6,7 +6,8 @@ from graphlib import CycleError, TopologicalSorter
 
 import numpy as np
 
-from model.node import NAME, ManifestError, Node, check_fields, derive
+from model.derive import derive
+from model.node import NAME, ManifestError, Node, check_fields
 
 
 def check_nodes(nodes: tuple[Node, ...], source: str) -> tuple[Node, ...]:
@@ -118,6 +119,6 @@ def fork_of(node: Node, by_name: dict[str, Node]) -> tuple[str | None, tuple[lis
 
 def fraction_bits(node: Node, by_name: dict[str, Node]) -> int:
     """Fraction bits of a stream: those of the requant node that produced it."""
-    while node.op == "shortcut":
+    while node.op in ("shortcut", "prelu"):
         node = by_name[node.inputs[0]]
     return node["fraction_bits"]

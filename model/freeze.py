@@ -14,7 +14,7 @@ from torch import Tensor
 
 from model.layers import QuantConv2d
 from model.manifest import Network, Node
-from model.quant import FLOAT_BITS
+from model.quant import FLOAT_BITS, RPReLU
 from model.resnet import ConvUnit, ResNet
 from model.step import prepare
 
@@ -39,19 +39,31 @@ def affine_of(conv: QuantConv2d, norm: torch.nn.BatchNorm2d, unit: float) -> tup
     return codes, gain, shift
 
 
-def requant_tensors(gain: Tensor, shift: Tensor, fraction_bits: int) -> tuple[int, Tensors]:
-    """F and {multiplier, bias}: the largest F whose multipliers fit MULTIPLIER_BITS."""
-    scaled = gain * 2.0**fraction_bits
-    largest = scaled.abs().max().item()
+def largest_shift(largest: float, what: str) -> int:
+    """The largest F in 1..31 with largest * 2^F inside MULTIPLIER_BITS; else FreezeError, begun by `what`."""
     top = 2 ** (MULTIPLIER_BITS - 1) - 1
     power = MAX_SHIFT if largest == 0 else min(MAX_SHIFT, math.floor(math.log2(top / largest)))
     if power < 1:
-        raise FreezeError(
-            f"A BatchNorm gain of {largest:.0f} stream steps a unit needs more than {MULTIPLIER_BITS} bits"
-        )
+        raise FreezeError(f"{what.format(largest)} needs more than {MULTIPLIER_BITS} bits")
+    return power
+
+
+def requant_tensors(gain: Tensor, shift: Tensor, fraction_bits: int) -> tuple[int, Tensors]:
+    """F and {multiplier, bias}: the largest F whose multipliers fit MULTIPLIER_BITS."""
+    scaled = gain * 2.0**fraction_bits
+    power = largest_shift(scaled.abs().max().item(), "A BatchNorm gain of {:.0f} stream steps a unit")
     multiplier = torch.floor(scaled * 2.0**power + 0.5).to(torch.int32).numpy()
     bias = torch.floor(shift * 2.0 ** (fraction_bits + power) + 0.5).to(torch.int64).numpy()
     return power, {"multiplier": multiplier, "bias": bias}
+
+
+def prelu_tensors(prelu: RPReLU, fraction_bits: int) -> tuple[int, Tensors]:
+    """F and the tensors of an RPReLU on the stream (rule R12); F is the largest whose slopes fit MULTIPLIER_BITS."""
+    slope = prelu.slope.detach().double()
+    power = largest_shift(slope.abs().max().item(), "An RPReLU slope of {:.0f}")
+    tensors = {key: value.detach().double() * 2.0**fraction_bits for key, value in prelu.named_parameters()}
+    tensors["slope"] = slope * 2.0**power
+    return power, {key: torch.floor(value + 0.5).to(torch.int32).numpy() for key, value in tensors.items()}
 
 
 def stream_thresholds(real: Tensor, fraction_bits: int) -> np.ndarray:
@@ -154,19 +166,33 @@ class Freezer:
             acc, gain, shift = self.units(residual.chain, stream)
             # the head's ReLU belongs to the last addition
             stream = self.requant(f"{name}.add", [acc, skip], gain, shift, residual.relu or index == last)
+            if residual.prelu is not None:
+                power, tensors = prelu_tensors(residual.prelu, self.fraction_bits)
+                stream = self.add(
+                    f"{name}.prelu", "prelu", [stream], tensors, shift=power, stream_bits=self.stream_bits
+                )
         self.head(stream, height * width, largest_mean)
         return self.nodes
 
 
 @torch.no_grad()
 def measure_stream(model: ResNet, images: Tensor, batch: int = 500) -> tuple[float, float]:
-    """Largest |r| anywhere in the stream, and largest mean of a rectified channel, over `images` (uint8)."""
-    seen = {"stream": 0.0}
+    """Largest |r| or shift of an RPReLU anywhere in the stream, and largest mean of a rectified channel.
+
+    `images` are uint8 [N, C, H, W].
+    """
+    prelus = [residual.prelu for residual in model.additions if residual.prelu is not None]
+    shifts = [p.abs().max().item() for prelu in prelus for p in (prelu.shift_in, prelu.shift_out)]
+    seen = {"stream": max([0.0, *shifts])}
 
     def watch(module, inputs, output):
         seen["stream"] = max(seen["stream"], output.abs().max().item())
 
+    def watch_input(module, inputs):
+        seen["stream"] = max(seen["stream"], inputs[0].abs().max().item())
+
     handles = [m.register_forward_hook(watch) for m in [model.stem_bn, *model.additions]]
+    handles += [prelu.register_forward_pre_hook(watch_input) for prelu in prelus]
     model.eval()
     mean = 0.0
     for x in images.split(batch):

@@ -53,6 +53,14 @@ def requant(node: Node, acc: Tensor, skip: Tensor | None = None) -> Tensor:
     return r.relu() if node["relu"] else r
 
 
+def prelu(node: Node, r: Tensor) -> Tensor:
+    """Rule R12."""
+    d = r.long() - column(node.tensors["shift_in"])
+    bent = (d * column(node.tensors["slope"]) + (1 << (node["shift"] - 1))) >> node["shift"]
+    limit = 1 << (node["stream_bits"] - 1)
+    return (torch.where(d < 0, bent, d) + column(node.tensors["shift_out"])).clamp(-limit, limit - 1).to(torch.int32)
+
+
 def shortcut(node: Node, r: Tensor) -> Tensor:
     step = node["stride"]
     if node["reduce"] == "average" and step == 2:
@@ -73,7 +81,8 @@ def linear(node: Node, a: Tensor) -> Tensor:
 
 
 OPERATIONS: dict[str, Callable[..., Tensor]] = {
-    "conv": conv, "threshold": threshold, "requant": requant, "shortcut": shortcut, "pool": pool, "linear": linear,
+    "conv": conv, "threshold": threshold, "requant": requant, "prelu": prelu, "shortcut": shortcut, "pool": pool,
+    "linear": linear,
 }  # fmt: skip
 
 

@@ -18,6 +18,7 @@ Everything is an integer; `>>` is the arithmetic shift, floor(x / 2^n). The roun
 | R9 sample | shortcut, stride 2 | x[2i, 2j] | odd sizes keep the last row and column |
 | R10 pool | stream to codes | min(max((sum + h) >> s, 0), 2^A - 1) | h = 2^(s-1), or 0 if s = 0: halves go up |
 | R11 label | logits | the index of the largest | the lowest index among equals |
+| R12 PReLU | stream | d = r - G[c]; p = d if d >= 0, else (d S[c] + 2^(F-1)) >> F; then p + Z[c] by R6 | halves go up |
 
 Values: codes are uint8, acc, stream and logits int32. Products are summed in float32 where the worst case stays
 below 2^24, else in float64 (below 2^53): exact either way.
@@ -109,6 +110,17 @@ def requant(node: Node, acc: np.ndarray, skip: np.ndarray | None = None) -> np.n
     return np.clip(y, low, 2 ** (bits - 1) - 1).astype(np.int32)
 
 
+def prelu(node: Node, x: np.ndarray) -> np.ndarray:
+    """RPReLU on the stream with the slope S / 2^F below the shift G, and the shift Z after it (R12)."""
+    below, slope, after = (
+        node.tensors[key].astype(np.int64)[:, None, None] for key in ("shift_in", "slope", "shift_out")
+    )
+    d = x - below
+    p = np.where(d < 0, (d * slope + 2 ** (node["shift"] - 1)) >> node["shift"], d)
+    limit = 2 ** (node["stream_bits"] - 1)
+    return np.clip(p + after, -limit, limit - 1).astype(np.int32)
+
+
 def shortcut(node: Node, x: np.ndarray) -> np.ndarray:
     """Every second pixel or 2x2 means for stride 2 (R8, R9), then zero channels before and after."""
     if node["stride"] == 2 and node["reduce"] == "average":
@@ -140,6 +152,7 @@ FUNCTIONS: dict[str, Callable[..., np.ndarray]] = {
     "conv": conv,
     "threshold": threshold,
     "requant": requant,
+    "prelu": prelu,
     "shortcut": shortcut,
     "pool": pool,
     "linear": linear,

@@ -72,6 +72,15 @@ class Builder:
         attributes = dict(shift=shift, stream_bits=self.stream_bits, fraction_bits=max(0, self.stream_bits - 4))
         return self.add(name, "requant", (source, skip) if skip else (source,), tensors, relu=relu, **attributes)
 
+    def prelu(self, name: str, source: str) -> str:
+        """Shifts of about the stream's deviation, slopes of both signs up to 1."""
+        x = self.values[source]
+        low, high = -(2 ** (self.stream_bits - 1)), 2 ** (self.stream_bits - 1) - 1
+        shifts = self.rng.normal(0, max(1.0, x.std() / 2), (2, x.shape[1])).round().clip(low, high).astype(np.int32)
+        slope = self.rng.integers(-(2**10), 2**12, x.shape[1]).astype(np.int32)
+        tensors = dict(shift_in=shifts[0], slope=slope, shift_out=shifts[1])
+        return self.add(name, "prelu", (source,), tensors, shift=12, stream_bits=self.stream_bits)
+
     def head(self, source: str, classes: int, bits: tuple[int, int]) -> None:
         """Pool, scaled so that most codes are below the largest, and linear, biased so that every class wins."""
         total = self.values[source].sum((2, 3))
@@ -105,6 +114,7 @@ def random_network(
     first_bits: tuple[int, int] = (8, 8),
     last_bits: tuple[int, int] = (8, 8),
     relu: bool = False,
+    prelu: bool = False,
     classes: int = 4,
     name: str = "random",
 ) -> Network:
@@ -112,7 +122,8 @@ def random_network(
 
     strides: of each group's first conv. shortcut "identity" leaves the skip out where a conv changes the shape;
     "A" subsamples, "avgpool" averages (even sizes), "B" projects by a 1x1 conv; other padding than kernel // 2 leaves
-    all skips out. relu: on every stream; the last has one anyway. first_bits, last_bits: (W, A) of stem and linear.
+    all skips out. relu: on every stream; the last has one anyway. prelu: on every other stream.
+    first_bits, last_bits: (W, A) of stem and linear.
     """
     if shortcut not in SHORTCUTS:
         raise ValueError(f"Shortcut must be one of {', '.join(SHORTCUTS)}, not {shortcut!r}")
@@ -143,6 +154,8 @@ def random_network(
                     change = first_stride if index + 1 == convs_per_shortcut else 1
                     skip = add_shortcut(net, f"{first}.", source, out, change, shortcut, (weight_bits, act_bits))
                 stream = net.requant(f"{unit}.requant", value, skip, relu or done == total)
+                if prelu and done < total:
+                    stream = net.prelu(f"{unit}.prelu", stream)
     net.head(stream, classes, last_bits)
     names = [f"class{i}" for i in range(classes)]
     return Network.build(name, "random", names, net.nodes, {}, {"seed": seed})

@@ -7,6 +7,8 @@ import torch
 from model import frozen
 from model.data import quantize_pixels
 from model.freeze import FreezeError, freeze
+from model.quant import RPReLU
+from model.quantizers.signs import RSignActivations
 from model.resnet import ConvUnit, ResNet, ResNetConfig
 from sim import golden
 
@@ -23,6 +25,11 @@ def trained_like(**options) -> ResNet:
             torch.nn.init.normal_(module.weight, 0, 1)  # half of the gains are negative
             torch.nn.init.normal_(module.bias, 0, 0.5)
             module.weight.data[0] = 0.0  # a constant channel
+        elif isinstance(module, RPReLU):
+            for p in module.parameters():
+                torch.nn.init.normal_(p, 0, 0.5)
+        elif isinstance(module, RSignActivations):
+            torch.nn.init.normal_(module.offset, 0, 0.3)
     batch = torch.from_numpy(some_images(64)).float() / 255
     model.calibrate(batch)
     with torch.no_grad():
@@ -53,7 +60,7 @@ VARIANTS = [
         "project_kernel": 3,
         "learned_clip": False,
     },
-    {"weight_quantizer": "recu", "act_quantizer": "react", "act_bits": 1, "learned_clip": False},
+    {"weight_quantizer": "recu", "act_quantizer": "react", "act_bits": 1, "learned_clip": False, "stream_prelu": True},
     {
         "weight_quantizer": "irnet",
         "act_quantizer": "irnet",
@@ -127,6 +134,26 @@ def test_a_float_layer_is_refused_by_name(layer, bits):
     model = ResNet(ResNetConfig(depth=8, weight_bits=1, act_bits=2, bits={layer: bits}))
     with pytest.raises(FreezeError, match=f"Layer {layer} is float and has no integers; give it 1 to 8 bits"):
         freeze(model, some_images(4), "small", "random", CLASSES)
+
+
+def test_rprelu_is_frozen_to_fixed_point():
+    """The stream behind every RPReLU is the float network's to a few steps of 2^-f."""
+    model, images = trained_like(weight_bits=8, act_bits=8, stream_prelu=True), some_images(8, seed=3)
+    network = freeze(model, some_images(64), "small", "random", CLASSES)
+    nodes = [node for node in network.nodes if node.op == "prelu"]
+    assert len(nodes) == len(model.additions) - 1
+    node, prelu = nodes[0], model.additions[0].prelu
+    unit = 2.0 ** -network.node("stem.requant")["fraction_bits"]
+    for key, step in (("shift_in", unit), ("slope", 2.0 ** -node["shift"]), ("shift_out", unit)):
+        np.testing.assert_allclose(node.tensors[key] * step, getattr(prelu, key).detach().numpy(), atol=step)
+    _, taps = golden.run(network, quantize_pixels(images, 8), [node.name])
+    with torch.no_grad():
+        stem = model.stem_bn(model.stem(torch.from_numpy(images).float() / 255))
+        want = model.additions[0](stem).numpy()
+    assert np.quantile(np.abs(taps[node.name] * unit - want), 0.95) < 0.02 * np.abs(want).max()
+    prelu.slope.data[0] = 40_000.0
+    with pytest.raises(FreezeError, match="An RPReLU slope of 40000 needs more than 16 bits"):
+        freeze(model, some_images(64), "small", "random", CLASSES)
 
 
 def test_a_bias_beyond_32_bits_is_refused():
