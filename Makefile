@@ -24,7 +24,7 @@ help:  ## list the targets
 sim: $(VENV)/.sim  ## stream real images through the RTL and compare with the golden model (WAVES=1, STALL=0.3)
 	$(PY) -m sim.run $(NET) --images $(N) --stall $(STALL) --seed $(SEED) $(if $(WAVES),--waves) $(ARGUMENTS)
 
-test: $(VENV)/.dev $(VENV)/.sim $(VENV)/.build $(VENV)/.train $(VENV)/.host  ## lint, type check and run every test
+test: $(VENV)/.dev $(VENV)/.sim $(VENV)/.build $(VENV)/.train $(VENV)/.host $(VENV)/.farm  ## lint, type check and run every test
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
@@ -40,7 +40,7 @@ export: $(VENV)/.train  ## freeze a trained NET, write model/zoo/NET and its ROM
 rom: $(VENV)/.core  ## pack NET's manifest into a ROM image (.bin, .mem) and read it back
 	$(PY) -m model.rom $(NET) $(ARGUMENTS)
 
-accuracy: $(VENV)/.sim $(VENV)/.train  ## float, frozen, golden (N images) and RTL (RTL images) top-1 side by side
+accuracy: $(VENV)/.sim $(VENV)/.train $(VENV)/.farm  ## float, frozen, golden (N images) and RTL (RTL images) top-1 side by side
 	$(PY) -m sim.accuracy $(NET) --images $(N) --rtl $(or $(RTL),$(N)) $(ARGUMENTS)
 
 verilog: $(VENV)/.build  ## write NET's accelerator as Verilog, with its port list
@@ -89,7 +89,7 @@ $(VENV)/.core: pyproject.toml constraints.txt | $(VENV)/.python
 	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	@touch $@
 
-$(VENV)/.sim $(VENV)/.build $(VENV)/.train $(VENV)/.host $(VENV)/.dev: $(VENV)/.%: $(VENV)/.core
+$(VENV)/.sim $(VENV)/.build $(VENV)/.train $(VENV)/.host $(VENV)/.farm $(VENV)/.plot $(VENV)/.dev: $(VENV)/.%: $(VENV)/.core
 	@echo "setting up $(VENV): $*"
 	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$*]'
 	@touch $@

@@ -1,10 +1,11 @@
 """`make accuracy`: float, frozen, golden and RTL top-1 side by side, and how many images differ between them.
 
-    python -m sim.accuracy resnet20-w1a2 --images 10000 --rtl 200
+    python -m sim.accuracy resnet20-w1a2 --images 10000 --rtl 10000
 
 frozen (torch's evaluation of the manifest's integers) and golden (NumPy's) run on the first N test images, the RTL on
-the first of those; float was measured in training. Prints a table and writes build/<net>/accuracy.json. Status 0 only
-if all agree.
+the first of those, by Ray on every core or on the cluster that RAY_ADDRESS names (sim/farm.py); if killed, the same
+command goes on. float was measured in training. Prints a table and writes build/<net>/accuracy.json. Status 0 only if
+all agree.
 """
 
 import argparse
@@ -22,11 +23,13 @@ from model.data import DataError
 from model.files import write_json
 from model.manifest import ManifestError, Network
 from sim import golden
+from sim.bench_run import Result
 from sim.build import BuildError
 from sim.compare import compare
-from sim.images import Images, add_options, check_options, network_and_images, percent, processes_for
-from sim.rtl import RtlSimulator, SimulationError
-from sim.run import ERROR, MISMATCH, stream
+from sim.farm import DriverModel, simulate_many
+from sim.images import Images, add_options, check_options, folding_for, network_and_images, percent
+from sim.rtl import SimulationError
+from sim.run import ERROR, MISMATCH
 
 
 class TorchError(RuntimeError):
@@ -84,17 +87,29 @@ def measure(network: Network, images: Images, options: argparse.Namespace) -> di
     }
     if options.rtl:
         few = min(options.rtl, count)
-        simulator = RtlSimulator(network, interval=options.interval, optimize=options.optimize, root=options.root)
-        processes = processes_for(few, options.processes)
-        result = stream(simulator, images.codes[:few], stall=options.stall, seed=options.seed, processes=processes)
+        result = simulate(network, images.codes[:few], options)
         report = compare(network, images.codes[:few], result, expected[:few])
         content |= dict(
             rtl_images=few,
             top1_rtl=images.top1(result.labels),
             mismatches_golden_rtl=report.mismatches,
             first_divergence=None if report.divergence is None else str(report.divergence),
+            interval_cycles=result.interval,
+            cycles=result.cycles,
+            cpu_seconds=round(result.cpu, 1),
+            cycles_per_second=round(result.cycles / result.cpu),
         )
     return content
+
+
+def simulate(network: Network, codes: np.ndarray, options: argparse.Namespace) -> Result:
+    """The RTL on codes uint8 [N, C, H, W], with a progress bar."""
+    with Console().status("generating and compiling the accelerator"):
+        model = DriverModel(network, folding_for(network, options), optimize=options.optimize, root=options.root)
+    settings = dict(stall=options.stall, seed=options.seed, processes=options.processes)
+    with tqdm(total=len(codes), desc="RTL", unit="image", leave=False, disable=None) as bar:
+        folder = options.root / network.name / "rtl"
+        return simulate_many(model, codes, folder, progress=lambda done: bar.update(done - bar.n), **settings)
 
 
 def table(content: dict[str, Any]) -> Table:
@@ -107,6 +122,8 @@ def table(content: dict[str, Any]) -> Table:
     shown.add_row("golden (NumPy)", percent(content["top1_golden"]), count, differ)
     differ = f"{content['mismatches_golden_rtl']} from golden" if content["rtl_images"] else "not run"
     shown.add_row("RTL (Verilator)", percent(content["top1_rtl"]), rtl, differ)
+    if content["rtl_images"]:
+        shown.caption = f"RTL: {content['cycles']:,} cycles, {content['cycles_per_second']:,} a second of one core"
     return shown
 
 

@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -122,20 +122,32 @@ def build(verilog: Path, bench: str, root: Path = Path("build"), optimize: int =
     waivers = Path(__file__).with_name(WAIVERS).read_text()
     common = key(*versions(), *FLAGS, str(waves))
     folder = root / "verilator" / key(common, make_flags(optimize), waivers, verilog.read_text(), bench)
-    if (folder / BENCH).exists():
+    runtime = root / "verilator" / f"runtime-{common}"
+
+    def compile_bench(place: Path) -> None:
+        (place / WAIVERS).write_text(waivers)
+        (place / f"{BENCH}.sv").write_text(bench)
+        shutil.copyfile(verilog, place / TOP)
+        use_runtime(place, runtime)
+        units = ["--output-split", "0"] if verilog.stat().st_size < ONE_UNIT else []
+        compile_model(place, FLAGS + units, make_flags(optimize), waves)
+
+    return kept(folder, BENCH, verilog, runtime, compile_bench)
+
+
+def kept(folder: Path, program: str, verilog: Path, runtime: Path, work: Callable[[Path], None]) -> Path:
+    """`folder`, which holds `program`: made by work(a folder beside it), renamed once it is whole, unless it is there.
+
+    The runtime's objects are kept for the next design. BuildError names `verilog` and keeps the log.
+    """
+    if (folder / program).exists():
         return folder
     shutil.rmtree(folder, ignore_errors=True)  # damaged: a whole one holds its program
-    runtime = root / "verilator" / f"runtime-{common}"
     beside = folder.with_name(f".{folder.name}.{os.getpid()}")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
     try:
-        (beside / WAIVERS).write_text(waivers)
-        (beside / f"{BENCH}.sv").write_text(bench)
-        shutil.copyfile(verilog, beside / TOP)
-        use_runtime(beside, runtime)
-        units = ["--output-split", "0"] if verilog.stat().st_size < ONE_UNIT else []
-        compile_model(beside, FLAGS + units, make_flags(optimize), waves)
+        work(beside)
         keep_runtime(beside, runtime)
         for path in beside.glob("*.gch"):
             path.unlink()  # 100 MB each
@@ -144,10 +156,10 @@ def build(verilog: Path, bench: str, root: Path = Path("build"), optimize: int =
         try:
             beside.rename(folder)
         except OSError:
-            if not (folder / BENCH).exists():
+            if not (folder / program).exists():
                 raise
     except BuildError as error:
-        failed = root / "verilator" / f"failed-{folder.name}.log"
+        failed = folder.with_name(f"failed-{folder.name}.log")
         shutil.copyfile(beside / LOG, failed)
         raise BuildError(f"{verilog}: {error}; log in {failed}") from None
     finally:

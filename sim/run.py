@@ -8,7 +8,6 @@ Prints a table and writes build/<net>/sim.json (sim-fault.json with a fault). St
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from sim import fault as faults
 from sim.bench_run import Result
 from sim.build import BuildError
 from sim.compare import Divergence, Report, compare
-from sim.images import Images, add_options, check_options, network_and_images, percent, processes_for
+from sim.images import Images, add_options, check_options, folding_for, network_and_images, percent, processes_for
 from sim.rtl import RtlSimulator, SimulationError
 
 TAP_IMAGES = 50  # 600,000 values each for ResNet-20
@@ -35,13 +34,10 @@ def arguments(given: list[str] | None) -> argparse.Namespace:
     add_options(parser)
     parser.add_argument("--images", type=int, default=20, help="number of test images (%(default)s)")
     parser.add_argument("--taps", type=int, default=TAP_IMAGES, help="most images compared by node (%(default)s)")
-    parser.add_argument("--folding", type=Path, help="a folding.json to use instead")
     parser.add_argument("--fault", help="node.tensor[index] or node.tensor[index]^bit: flip it in the hardware only")
     parser.add_argument("--waves", action="store_true", help="write build/<net>/waves.vcd; take few images")
     options = parser.parse_args(given)
     check_options(parser, options)
-    if options.interval and options.folding:
-        parser.error("--interval and --folding exclude each other")
     if options.taps < 0:
         parser.error(f"--taps must not be negative, not {options.taps}")
     return options
@@ -49,13 +45,7 @@ def arguments(given: list[str] | None) -> argparse.Namespace:
 
 def make_simulator(network: Network, options: argparse.Namespace, console: Console) -> RtlSimulator:
     """The accelerator of the network, with the fault if one is asked for."""
-    from hw.folding import DEFAULT_INTERVAL, Folding
-    from hw.solve import solve
-
-    if options.folding:
-        folding = Folding.load(options.folding, network)
-    else:
-        folding = solve(network, options.interval or DEFAULT_INTERVAL)
+    folding = folding_for(network, options)
     if options.fault:
         network = faults.apply(network, faults.parse(options.fault))
     with console.status("generating and compiling the accelerator"):

@@ -1,0 +1,114 @@
+"""Many images by Ray: on two processes, killed and gone on with, no image lost, repeated or mixed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hw.solve import solve
+from model.manifest import find, load
+from sim import golden
+from sim.build import BuildError
+from sim.farm import DriverModel, cluster, plan, simulate_many
+from sim.images import images_for
+from tests.networks import random_images, random_network
+
+ROOT = Path("build/tests")
+PART = 12
+RUN = f"""
+import sys
+from pathlib import Path
+from hw.solve import solve
+from model.manifest import find, load
+from sim.farm import DriverModel, simulate_many
+from sim.images import images_for
+network = load(find("digits-w1a2"))
+model = DriverModel(network, solve(network), optimize=1, root=Path({str(ROOT)!r}))
+simulate_many(model, images_for(network, 360).codes, Path(sys.argv[1]), processes=2, part={PART})
+"""
+
+
+def parts(folder):
+    """Every part that is done: its name, when it was written and its file's number."""
+    return {path.name: (path.stat().st_mtime_ns, path.stat().st_ino) for path in folder.glob("*/[0-9]*.npz")}
+
+
+def test_killed_and_gone_on_with(tmp_path):
+    network = load(find("digits-w1a2"))
+    model = DriverModel(network, solve(network), optimize=1, root=ROOT)
+    codes = images_for(network, 360).codes
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    process = subprocess.Popen([sys.executable, "-c", RUN, str(tmp_path)], env=environment, start_new_session=True)
+    deadline = time.monotonic() + 300
+    while len(parts(tmp_path)) < 3:
+        assert process.poll() is None, "ended before it was killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = parts(tmp_path)
+    assert 3 <= len(before) < len(codes) // PART
+    subprocess.run([sys.executable, "-c", RUN, str(tmp_path)], env=environment, check=True)
+    after = parts(tmp_path)
+    assert before.items() <= after.items()  # none was run again
+    assert sorted(after) == [f"{start:06d}.npz" for start in range(0, len(codes), PART)]
+
+    seen = []
+    result = simulate_many(model, codes, tmp_path, part=PART, progress=seen.append)  # nothing is left to run
+    assert seen == [len(codes)]
+    assert parts(tmp_path) == after
+    assert np.array_equal(result.logits, golden.run_batches(network, codes))
+    assert np.array_equal(result.labels, golden.labels(result.logits))
+    assert len(result.accepted) == len(result.emitted) == len(codes)
+    assert result.interval == pytest.approx(model.predicted, rel=0.1)
+    assert result.cycles > len(codes) * result.interval
+
+
+def test_other_work_starts_afresh(tmp_path, monkeypatch):
+    """Another network, folding, RTL, set of images, stall, seed or size of a part shares no result."""
+    network, other = (random_network(seed, height=4, width=4, channels=(3,), strides=(1,)) for seed in (1, 2))
+    monkeypatch.setattr("sim.farm.build_driver", lambda *_, **__: None)
+    choices = [(network, 900), (network, 300), (other, 900)]
+    models = [DriverModel(net, solve(net, interval), root=ROOT) for net, interval in choices]
+    assert len({model.design for model in models}) == 3
+    changed = DriverModel(network, solve(network, 900), root=ROOT)
+    assert changed.design == models[0].design
+    codes = random_images(network.input, 1, 6)
+
+    def place(model=changed, images=codes, stall=0.0, seed=0, part=4):
+        return plan(model, images, tmp_path, stall, seed, part)[0]
+
+    places = [place(model) for model in models]
+    places += [place(images=codes[:5]), place(images=codes[::-1].copy()), place(part=3)]
+    places += [place(stall=0.5), place(stall=0.5, seed=1)]
+    assert len(set(places)) == len(places)
+    assert place() == places[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"processes": 0}, "Processes must be at least 1, not 0"),
+        ({"part": 0}, "Images a part must be at least 1, not 0"),
+        ({"stall": 1.0}, "Stall must be a probability from 0 to below 1, not 1.0"),
+        ({"codes": np.zeros((2, 3, 4, 5), np.uint8)}, r"Images must be uint8 \[N, 3, 4, 4\], not uint8 \(2, 3, 4, 5\)"),
+    ],
+)
+def test_arguments(tmp_path, monkeypatch, options, message):
+    network = random_network(1, height=4, width=4, channels=(3,), strides=(1,))
+    monkeypatch.setattr("sim.farm.build_driver", lambda *_, **__: None)
+    model = DriverModel(network, solve(network, 900), root=ROOT)
+    arguments = {"codes": random_images(network.input, 1, 2)} | options
+    with pytest.raises(ValueError, match=message):
+        simulate_many(model, folder=tmp_path, **arguments)
+
+
+def test_without_ray(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(BuildError, match="Package ray is missing, which many images need; `make accuracy` sets it up"):
+        cluster(1).__enter__()
