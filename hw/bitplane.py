@@ -8,42 +8,70 @@ from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.popcount import AdderTree, PopCount
+from hw.pipeline import delay
+from hw.popcount import AdderTree, Number, PopCount
 
 __all__ = ["MacTerm", "XnorTerm", "plane_pairs"]
 
 
-def plane_pairs(weight_bits: int, act_bits: int) -> list[tuple[int, int]]:
-    """All pairs (k, m) of a weight plane and a code plane, the heaviest k + m first."""
-    pairs = [(k, m) for k in range(weight_bits) for m in range(act_bits)]
+def plane_pairs(weight_bits: int, act_bits: int, planes: int = 1) -> list[tuple[int, int]]:
+    """All pairs (k, m) of a weight plane and the lowest of `planes` code planes, the heaviest k + m first."""
+    pairs = [(k, m) for k in range(weight_bits) for m in range(0, act_bits, planes)]
     return sorted(pairs, key=lambda pair: -sum(pair))
 
 
 class XnorTerm(wiring.Component):
-    """o = popcount(weights XNOR codes) over `simd` lanes of one bit; free-running, after `latency` cycles.
+    """o = sum over m < planes of 2**m * popcount(weights XNOR codes[m]); free-running, after `latency` cycles.
+
+    Each plane has a population count of its own; the counts are added pair by pair, the upper one shifted.
+
+    Parameters
+    ----------
+    simd : lanes of a plane.
+    planes : code planes, which share the weights.
+    pairs : see PopCount: True where weights come out of flip-flops, False where a constant table of them, or their
+        value itself, shares the LUT4 of the XNOR.
 
     Members
     -------
-    codes, weights : In(simd), one plane of each
-    o : Out(simd.bit_length())
+    codes : In(planes*simd), plane by plane
+    weights : In(simd)
+    o : Out(unsigned, to (2**planes - 1)*simd)
     """
 
-    def __init__(self, simd: int) -> None:
+    def __init__(self, simd: int, planes: int = 1, pairs: bool = True) -> None:
         self.simd = simd
-        self.latency = self.latency_of(simd)
-        super().__init__({"codes": In(simd), "weights": In(simd), "o": Out(simd.bit_length())})
+        self.planes = planes
+        self.pairs = pairs
+        self.latency = self.latency_of(simd, planes, pairs)
+        self.high = simd * ((1 << planes) - 1)
+        super().__init__({"codes": In(planes * simd), "weights": In(simd), "o": Out(self.high.bit_length())})
 
     @staticmethod
-    def latency_of(simd: int) -> int:
+    def latency_of(simd: int, planes: int = 1, pairs: bool = True) -> int:
         """Cycles from the operands to `o`."""
-        return 1 + PopCount.latency_of(simd)
+        return PopCount.latency_of(simd, pairs) + (planes - 1).bit_length()
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        match = Signal(self.simd)
-        m.d.sync += match.eq(~(self.codes ^ self.weights))
-        m.submodules.count = count = PopCount(self.simd)
-        m.d.comb += [count.i.eq(match), self.o.eq(count.o)]
+        numbers: list[Number] = []
+        for plane in range(self.planes):
+            m.submodules[f"count{plane}"] = count = PopCount(self.simd, self.pairs)
+            m.d.comb += count.i.eq(~(self.codes.word_select(plane, self.simd) ^ self.weights))
+            numbers.append((count.o, self.simd))
+        shift = 1  # planes that one of `numbers` holds
+        while len(numbers) > 1:
+            sums: list[Number] = []
+            for index in range(0, len(numbers) - 1, 2):
+                (low, low_high), (high, high_high) = numbers[index : index + 2]
+                greatest = low_high + (high_high << shift)
+                # The lowest bits meet nothing: they pass beside the adder.
+                total = Signal(greatest.bit_length(), name=f"planes{shift}_{index}")
+                m.d.sync += total.eq(Cat(low[:shift], low[shift:] + high))
+                sums.append((total, greatest))
+            sums += [(delay(m, value, 1, f"odd{shift}_"), most) for value, most in numbers[2 * len(sums) :]]
+            numbers, shift = sums, 2 * shift
+        m.d.comb += self.o.eq(numbers[0][0])
         return m
 
 

@@ -5,33 +5,35 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, unsigned
+from amaranth.hdl import Cat, Module, Mux, Shape, Signal, Value, unsigned
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.bitplane import MacTerm, XnorTerm, plane_pairs
 from hw.pipeline import delay, select, select_latency
 from hw.popcount import AdderTree
+from hw.sequence import Sequencer
 from hw.stream import StreamFifo, value_layout
-from hw.table import LOGIC_DEPTH, checked_storage
+from hw.table import checked_storage
+from hw.weights import WeightMemory
 
 __all__ = ["MatVec"]
 
 _LANES_PER_COPY = 1024  # loads on one copy of the weight address
-_ASYNC_DEPTH = 8  # a weight bit of so few words and its XNOR share one LUT4
 
 
 class MatVec(wiring.Component):
     """raw[c] = sum over n of (2*q[c, n] - (2**W - 1)) * a[n] + correction[c] for a window a of N unsigned A-bit codes.
 
-    arithmetic "lanes": simd * pe lanes of one bit by one bit. With q_k and a_m the bit planes of weights and codes,
+    arithmetic "lanes": simd * pe * planes lanes of one bit by one bit. With q_k and a_m the bit planes of weights and
+    codes,
 
         raw[c] = sum over k, m of 2**(k+m) * popcount(q_k[c] XNOR a_m)
         correction[c] = (2**A - 1) * sum over n of (2**W - 1 - q[c, n])
 
-    For each group of `pe` channels the plane pairs are taken in falling order of k + m, and for each pair the chunks of
-    `simd` codes, one a cycle: the accumulator doubles whenever k + m falls by one, so that no term needs a shifter.
+    A step works on a weight plane k and the code planes m .. m + planes - 1. For each group of `pe` channels the steps
+    are taken in falling order of k + m, and in each step the chunks of `simd` codes, one a cycle: the accumulator is
+    shifted whenever k + m falls, so that no term needs a shifter.
     arithmetic "mac": simd * pe multipliers of A by W+1 bits, one chunk a cycle; correction is 0 and raw is signed.
 
     The next window starts in the cycle after the last one's last chunk: without stalls a window takes exactly `cycles`.
@@ -44,14 +46,17 @@ class MatVec(wiring.Component):
     weight_bits, act_bits : W and A, 1 .. 8.
     simd, pe : codes and channels worked on at once: divisors of N and of Co.
     arithmetic : "lanes" or "mac".
-    storage : weight memory: "block", "logic", or "auto", which is "logic" up to 64 words.
+    storage : weight memory: "block", "logic", or "auto", see WeightMemory.
     pes_per_copy : output channels that share one copy of the codes and of the weight address; each further copy is one
         register later. By default as many as keep 1024 lanes a copy.
+    planes : code planes worked on at once, which share the weights: a divisor of A, 1 for mac.
+    lanes : channels of a beat of `o`: a divisor of pe, by default pe. A group leaves in pe/lanes beats, at most the
+        cycles of a group, N/simd * W*A/planes.
 
     Attributes
     ----------
-    cycles : cycles a window: Co/pe * N/simd * (W*A for lanes).
-    latency : cycles from the issue of a group's last chunk until its beat is valid at `o`.
+    cycles : cycles a window: Co/pe * N/simd * W*A/planes (mac: Co/pe * N/simd).
+    latency : cycles from the issue of a group's last chunk until its last beat is valid at `o`.
     acc_shape : shape of one lane of `o`; unsigned for lanes, signed for mac, wide enough for every input.
     correction : int64 [Co]: raw minus the dot product.
     depth : beats in the output FIFO.
@@ -62,7 +67,7 @@ class MatVec(wiring.Component):
     Members
     -------
     i : In(stream.Signature(ArrayLayout(unsigned(A), N)))
-    o : Out(stream.Signature(value_layout(acc_shape, pe))), Co/pe beats a window
+    o : Out(stream.Signature(value_layout(acc_shape, lanes))), Co/lanes beats a window
     """
 
     def __init__(
@@ -75,6 +80,8 @@ class MatVec(wiring.Component):
         arithmetic: str = "lanes",
         storage: str = "auto",
         pes_per_copy: int | None = None,
+        planes: int = 1,
+        lanes: int | None = None,
     ) -> None:
         for name, bits in (("Weight", weight_bits), ("Activation", act_bits)):
             if not 1 <= bits <= 8:
@@ -94,10 +101,18 @@ class MatVec(wiring.Component):
             raise ValueError(f"PE must divide the {channels} output channels, {pe} does not")
         if arithmetic not in ("lanes", "mac"):
             raise ValueError(f"Arithmetic must be 'lanes' or 'mac', not {arithmetic!r}")
+        if planes < 1 or act_bits % planes:
+            raise ValueError(f"Planes must divide the {act_bits} planes of the codes, {planes} does not")
+        if arithmetic == "mac" and planes > 1:
+            raise ValueError(f"Multipliers take whole codes: planes must be 1, not {planes}")
         if pes_per_copy is None:
-            pes_per_copy = min(pe, max(1, _LANES_PER_COPY // simd))
+            pes_per_copy = min(pe, max(1, _LANES_PER_COPY // (simd * planes)))
         if not 1 <= pes_per_copy <= pe:
             raise ValueError(f"PEs per copy must be 1 .. {pe}, not {pes_per_copy}")
+        if lanes is None:
+            lanes = pe
+        if lanes < 1 or pe % lanes:
+            raise ValueError(f"Lanes must divide the {pe} channels of a group, {lanes} does not")
         self.weights = weights.astype(np.int64)
         self.weight_bits = weight_bits
         self.act_bits = act_bits
@@ -106,13 +121,16 @@ class MatVec(wiring.Component):
         self.arithmetic = arithmetic
         self.storage = checked_storage(storage)
         self.pes_per_copy = pes_per_copy
+        self.planes = planes
+        self.lanes = lanes
         self.groups = channels // pe
         self.chunks = length // simd
+        self.beats = pe // lanes
 
         top_weight, top_code = (1 << weight_bits) - 1, (1 << act_bits) - 1
         odd = 2 * self.weights - top_weight
         if arithmetic == "lanes":
-            self._steps = plane_pairs(weight_bits, act_bits)
+            self._steps = plane_pairs(weight_bits, act_bits, planes)
             self.correction = top_code * (top_weight - self.weights).sum(axis=1)
             high = top_code * int(np.maximum(self.weights, top_weight - self.weights).sum(axis=1).max())
             self.acc_shape: Shape = unsigned(high.bit_length())
@@ -123,152 +141,125 @@ class MatVec(wiring.Component):
             low = top_code * int(odd.clip(max=0).sum(axis=1).min())
             self.acc_shape = AdderTree.shape_of(min(low, -1), high)
 
-        self._words = self.groups * self.chunks * (weight_bits if arithmetic == "lanes" else 1)
-        self._style = storage if storage != "auto" else "logic" if self._words <= LOGIC_DEPTH else "block"
-        self._rom_async = self._style == "logic" and self._words <= _ASYNC_DEPTH
-        group_cycles = self.chunks * len(self._steps)
-        self._group_cycles = group_cycles
+        self._group_cycles = self.chunks * len(self._steps)
+        self.cycles = self.groups * self._group_cycles
+        if self.beats > self._group_cycles:
+            raise ValueError(
+                f"A group of {pe} channels takes {self._group_cycles} cycles: lanes must be at least "
+                f"{-(-pe // self._group_cycles)} for its beats to leave in time, not {lanes}"
+            )
         self._copies = -(-pe // pes_per_copy)
-        # Cycle, after the issue, in which codes and weights meet; the address of the weights takes one.
         self._select = select_latency(self.chunks << self._plane_bits)
-        self._meet = max(self._select, 1 if self._rom_async else 2)
-        self._term_latency = XnorTerm.latency_of(simd) if arithmetic == "lanes" else MacTerm.latency_of(simd)
-        self.cycles = self.groups * group_cycles
-        self._done = self._meet + self._term_latency + (group_cycles > 1)
-        self.latency = self._done + self._copies - 1 + StreamFifo.latency_of(2)
-        self.depth = 1 + -(-self.latency // group_cycles)
+        self._words = self.groups * self.chunks * (weight_bits if arithmetic == "lanes" else 1)
+        # Weights out of registers; otherwise they are made in the LUT of the XNOR.
+        self._pairs = WeightMemory.style_of(self._words, storage) in ("logic", "block")
+        if arithmetic == "lanes":
+            self._term_latency = XnorTerm.latency_of(simd, planes, self._pairs)
+        else:
+            self._term_latency = MacTerm.latency_of(simd)
+        # From the issue of a group's last chunk to its total in the first copy, and in all of them.
+        self._total = self._select + self._term_latency + (self._group_cycles > 1)
+        self._done = self._total + self._copies - 1
+        self.latency = self._done + (self.beats if self.beats > 1 else 0) + StreamFifo.latency_of(2)
+        self._credits = 1 + -(-(self.latency + 1) // self._group_cycles)
+        self.depth = self._credits * self.beats
         self.busy = Signal()
         self.blocked = Signal()
         super().__init__(
             {
                 "i": In(stream.Signature(data.ArrayLayout(unsigned(act_bits), length))),
-                "o": Out(stream.Signature(value_layout(self.acc_shape, pe))),
+                "o": Out(stream.Signature(value_layout(self.acc_shape, lanes))),
             }
         )
 
+    def _memory(self, copy: int) -> WeightMemory:
+        """Weights of the copy's PEs: plane k, PE by PE (mac: codes with their top bit inverted, k = 0)."""
+        bits = self.weight_bits
+        pes = slice(copy * self.pes_per_copy, (copy + 1) * self.pes_per_copy)
+        q = self.weights.reshape(self.groups, self.pe, self.chunks, self.simd)[:, pes]
+        if self.arithmetic == "mac":
+            q = (q ^ (1 << bits - 1))[..., None] >> np.arange(bits) & 1  # group, pe, chunk, lane, bit
+            words = q.transpose(0, 2, 1, 3, 4)
+        else:
+            words = (q[..., None] >> np.arange(bits) & 1).transpose(0, 4, 2, 1, 3)  # group, plane, chunk, pe, lane
+        return WeightMemory(words.reshape(self._words, -1), self.storage, self._select + copy)
+
     def _term(self) -> XnorTerm | MacTerm:
         if self.arithmetic == "lanes":
-            return XnorTerm(self.simd)
+            return XnorTerm(self.simd, self.planes, self._pairs)
         return MacTerm(self.simd, self.weight_bits, self.act_bits)
 
     def _choices(self) -> list[Value]:
-        """What the lanes may see of `i`: plane m of chunk j at index j * 2**ceil(log2(A)) + m, or chunk j for mac."""
+        """What the lanes may see of `i`: choice p of planes of chunk j, at j * 2**_plane_bits + p; mac: chunk j."""
         codes, bits, simd = Value.cast(self.i.payload), self.act_bits, self.simd
         if self.arithmetic == "mac":
             return [codes.word_select(chunk, simd * bits) for chunk in range(self.chunks)]
         choices = []
         for chunk in range(self.chunks):
             planes = [Cat(codes[(chunk * simd + lane) * bits + m] for lane in range(simd)) for m in range(bits)]
-            choices += planes + planes[-1:] * ((1 << self._plane_bits) - bits)
+            some = [Cat(planes[m : m + self.planes]) for m in range(0, bits, self.planes)]
+            choices += some + some[-1:] * ((1 << self._plane_bits) - len(some))
         return choices
 
     @property
     def _plane_bits(self) -> int:
-        return (self.act_bits - 1).bit_length() if self.arithmetic == "lanes" else 0
+        return (self.act_bits // self.planes - 1).bit_length() if self.arithmetic == "lanes" else 0
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        plane, chunk, address, first, double, last = self._sequence(m)
-        codes = select(m, self._choices(), Cat(plane, chunk))
-        codes = delay(m, codes, self._meet - self._select, "codes")
-        address = delay(m, address, self._meet - (1 if self._rom_async else 2), "address")
-        before_acc = self._meet + self._term_latency
-        first = delay(m, first, before_acc, "first")
-        double = delay(m, double, before_acc, "double")
-        done = delay(m, last, self._done, "done")
+        m.submodules.sequencer = work = Sequencer(self.groups, self.chunks, self._steps, self.planes, self._credits)
+        m.d.comb += [work.valid.eq(self.i.valid), self.i.ready.eq(work.ready)]
+        m.d.comb += [self.busy.eq(work.issue), self.blocked.eq(self.i.valid & ~work.issue)]
+        codes = select(m, self._choices(), Cat(work.planes_index[: self._plane_bits], work.chunk))
+        address: Value = work.address
+        before_acc = self._total - (self._group_cycles > 1)
+        first = delay(m, work.first, before_acc, "first")
+        fall = delay(m, work.fall, before_acc, "fall")
+        done = delay(m, work.issue & work.last, self._total, "done")
 
         totals: list[Value] = []
         for copy in range(self._copies):
             if copy:
-                codes, address = delay(m, codes, 1, f"codes{copy}_"), delay(m, address, 1, f"address{copy}_")
-                first, double = delay(m, first, 1, f"first{copy}_"), delay(m, double, 1, f"double{copy}_")
-                done = delay(m, done, 1, f"done{copy}_")
-            pes = range(copy * self.pes_per_copy, min((copy + 1) * self.pes_per_copy, self.pe))
-            weights = self._weight_memory(m, copy, pes, address)
-            for index, pe in enumerate(pes):
+                codes, fall = delay(m, codes, 1, f"codes{copy}_"), delay(m, fall, 1, f"fall{copy}_")
+                first, done = delay(m, first, 1, f"first{copy}_"), delay(m, done, 1, f"done{copy}_")
+            m.submodules[f"weights{copy}"] = memory = self._memory(copy)
+            m.d.comb += [memory.next_address.eq(work.next_address), memory.advance.eq(work.advance)]
+            m.d.comb += memory.address.eq(address)
+            for index, pe in enumerate(range(self.pe)[copy * self.pes_per_copy :][: self.pes_per_copy]):
                 m.submodules[f"pe{pe}"] = term = self._term()
-                m.d.comb += [term.codes.eq(codes), term.weights.eq(weights.word_select(index, len(term.weights)))]
+                m.d.comb += term.codes.eq(codes)
+                m.d.comb += term.weights.eq(memory.o.word_select(index, len(term.weights)))
                 total: Value = term.o
                 if self._group_cycles > 1:
                     total = Signal(self.acc_shape, name=f"acc{pe}")
-                    m.d.sync += total.eq(Mux(first, 0, Mux(double, total << 1, total)) + term.o)
+                    before: Value = total
+                    for flag, by in zip(fall, work.falls, strict=True):
+                        before = Mux(flag, total << by, before)
+                    m.d.sync += total.eq(Mux(first, 0, before) + term.o)
                 totals.append(self._align(m, total, done, self._copies - 1 - copy, f"total{pe}_"))
-
-        m.submodules.fifo = fifo = StreamFifo(value_layout(self.acc_shape, self.pe), self.depth)
-        m.d.comb += [fifo.i.payload[lane].eq(total) for lane, total in enumerate(totals)]
-        m.d.comb += fifo.i.valid.eq(done)
-        wiring.connect(m, fifo.o, wiring.flipped(self.o))
+        self._leave(m, totals, done, work.credit)
         return m
 
-    def _sequence(self, m: Module) -> tuple[Value, ...]:
-        """Issues the chunks: plane and chunk to select, the weights' address a cycle later, the accumulator's marks."""
-        plane = Signal(self._plane_bits, init=self._steps[0][1])
-        chunk = Signal(range(self.chunks))
-        step = Signal(range(len(self._steps)))
-        group = Signal(range(self.groups))
-        base = Signal(range(self._words))  # the group's first word
-        offset = Signal(
-            range(self._words), init=self._steps[0][0] * self.chunks
-        )  # the weight plane's first word in the group
-        lighter = Signal()  # this plane pair weighs half as much as the one before
-        credits = Signal(range(self.depth + 1), init=self.depth)  # groups that may start before `o` is taken again
-
-        begin = (chunk == 0) & (step == 0)
-        chunk_end = chunk == self.chunks - 1
-        step_end = chunk_end & (step == len(self._steps) - 1)
-        window_end = step_end & (group == self.groups - 1)
-        open_ = ~begin | (credits != 0)
-        issue = self.i.valid & open_
-        m.d.comb += [
-            self.i.ready.eq(open_ & window_end),
-            self.busy.eq(issue),
-            self.blocked.eq(self.i.valid & ~open_),
-        ]
-
-        with m.If(issue):
-            m.d.sync += chunk.eq(Mux(chunk_end, 0, chunk + 1))
-            with m.If(step_end):
-                m.d.sync += [
-                    step.eq(0),
-                    group.eq(Mux(window_end, 0, group + 1)),
-                    base.eq(Mux(window_end, 0, base + self._words // self.groups)),
-                ]
-            with m.Elif(chunk_end):
-                m.d.sync += step.eq(step + 1)
-            with m.If(chunk_end), m.Switch(step):
-                for index, before in enumerate(self._steps):
-                    after = self._steps[(index + 1) % len(self._steps)]
-                    with m.Case(index):
-                        m.d.sync += [
-                            plane.eq(after[1]),
-                            offset.eq(after[0] * self.chunks),
-                            lighter.eq(sum(after) == sum(before) - 1),
-                        ]
-        m.d.sync += credits.eq(credits - (issue & begin) + (self.o.valid & self.o.ready))
-
-        address = Signal(range(self._words))
-        m.d.sync += address.eq(base + offset + chunk)
-        return plane, chunk, address, begin, (chunk == 0) & lighter, issue & step_end
-
-    def _weight_memory(self, m: Module, copy: int, pes: range, address: Value) -> Value:
-        """Weights of `pes` at `address` (group*W + k)*chunks + chunk: plane k, PE by PE (mac: codes, k = 0, W = 1)."""
-        bits = self.weight_bits
-        q = self.weights.reshape(self.groups, self.pe, self.chunks, self.simd)[:, pes.start : pes.stop]
-        if self.arithmetic == "mac":
-            q = (q ^ (1 << bits - 1))[..., None] >> np.arange(bits) & 1  # group, pe, chunk, lane, bit
-            words = q.transpose(0, 2, 1, 3, 4)
-        else:
-            words = (q[..., None] >> np.arange(bits) & 1).transpose(0, 4, 2, 1, 3)  # group, plane, chunk, pe, lane
-        packed = np.packbits(words.reshape(self._words, -1).astype(np.uint8), axis=1, bitorder="little")
-        init = [int.from_bytes(word.tobytes(), "little") for word in packed]
-        width = words.size // self._words
-        if self._words == 1:
-            return Const(init[0], width)
-        memory = Memory(shape=unsigned(width), depth=self._words, init=init, attrs={"rom_style": self._style})
-        m.submodules[f"weights{copy}"] = memory
-        port = memory.read_port(domain="comb" if self._rom_async else "sync")
-        m.d.comb += port.addr.eq(address)
-        return port.data
+    def _leave(self, m: Module, totals: list[Value], done: Value, credit: Signal) -> None:
+        """Hands `totals`, complete with `done`, to `o`, in beats; gives the credit back when the last one is taken."""
+        m.submodules.fifo = fifo = StreamFifo(value_layout(self.acc_shape, self.lanes), self.depth)
+        wiring.connect(m, fifo.o, wiring.flipped(self.o))
+        taken = self.o.valid & self.o.ready
+        if self.beats == 1:
+            m.d.comb += [fifo.i.payload[lane].eq(total) for lane, total in enumerate(totals)]
+            m.d.comb += [fifo.i.valid.eq(done), credit.eq(taken)]
+            return
+        held = [Signal(self.acc_shape, name=f"held{pe}") for pe in range(self.pe)]
+        left = Signal(self.beats)  # a bit for each beat that is still held
+        for register, total, behind in zip(held, totals, held[self.lanes :] + totals[: self.lanes], strict=True):
+            m.d.sync += register.eq(Mux(done, total, behind))
+        m.d.sync += left.eq(Mux(done, (1 << self.beats) - 1, left >> 1))
+        m.d.comb += [Value.cast(fifo.i.payload).eq(Cat(held[: self.lanes])), fifo.i.valid.eq(left[0])]
+        beat = Signal(range(self.beats))
+        last = beat == self.beats - 1
+        with m.If(taken):
+            m.d.sync += beat.eq(Mux(last, 0, beat + 1))
+        m.d.comb += credit.eq(taken & last)
 
     def _align(self, m: Module, total: Value, done: Value, wait: int, name: str) -> Value:
         """`total`, complete with `done`, as it is needed `wait` cycles later, when the last copy is done."""

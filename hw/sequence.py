@@ -1,0 +1,140 @@
+"""The order of work of a matrix-vector unit: which chunk and planes are next, at which weights, and when to start."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+__all__ = ["Sequencer"]
+
+
+class Sequencer(wiring.Component):
+    """Issues, for each window, its groups, in each group the steps (k, m), in each step the chunks, one a cycle.
+
+    A first chunk of a group is issued only with a credit in hand; `credit` gives one back. What describes the present
+    chunk is registered: the state behind runs one chunk ahead of it. The first chunk is issued at the earliest in the
+    second cycle after reset.
+
+    Parameters
+    ----------
+    groups, chunks : groups a window and chunks a step.
+    steps : (k, m) of each step of a group: the weight plane, and the lowest code plane.
+    planes : code planes worked on at once: m / planes is the index of a choice of planes.
+    credits : groups that may be under way.
+
+    Attributes
+    ----------
+    words : weight words, in the order group, k, chunk.
+    falls : the differences, above zero, from the weight k + m of a step to that of the step after.
+
+    Members
+    -------
+    valid, ready : stream side: a window is there; its last chunk is issued.
+    credit : In, a group has left.
+    issue : Out, the present chunk is taken, and replaced in the next cycle.
+    planes_index, chunk : Out, the present chunk.
+    first, last : Out, it is the first, the last of its group.
+    fall : Out(len(falls)), one-hot: it is the first after the weight has fallen by so much.
+    address : Out, its weight word.
+    next_address, advance : Out, the word after `address`, which follows it in the cycle after `advance`.
+    """
+
+    def __init__(self, groups: int, chunks: int, steps: Sequence[tuple[int, int]], planes: int, credits: int) -> None:
+        self.groups = groups
+        self.chunks = chunks
+        self.steps = tuple(steps)
+        self.credits = credits
+        self.weight_planes = 1 + max(k for k, _ in steps)
+        self.words = groups * self.weight_planes * chunks
+        self.choices = [m // planes for _, m in steps]
+        falls = [sum(before) - sum(after) for before, after in pairwise(steps)]
+        self._falls_to = [0, *falls]  # at the beginning of each step
+        self.falls = tuple(sorted(set(falls) - {0}))
+        address = range(self.words)
+        super().__init__(
+            {
+                "valid": In(1),
+                "ready": Out(1),
+                "credit": In(1),
+                "issue": Out(1),
+                "planes_index": Out(range(max(self.choices) + 1), init=self.choices[0]),
+                "chunk": Out(range(chunks)),
+                "first": Out(1),
+                "last": Out(1),
+                "fall": Out(len(self.falls)),
+                "address": Out(address),
+                "next_address": Out(address),
+                "advance": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        primed = Signal()  # the present chunk is known
+        m.d.sync += primed.eq(1)
+        final = Signal()  # the present chunk is the window's last
+        granted = self._credits(m)
+        # Within a group nothing can stop: a window stays valid, and the group's credit is in hand.
+        single = self.chunks * len(self.steps) == 1
+        m.d.comb += [
+            self.ready.eq(final & (granted if single else 1)),
+            self.issue.eq(self.valid & primed & (~self.first | granted)),
+            self.advance.eq(self.issue | ~primed),
+        ]
+
+        chunk = Signal(range(self.chunks))
+        step = Signal(range(len(self.steps)))
+        group = Signal(range(self.groups))
+        address = Signal(range(self.words), init=self.steps[0][0] * self.chunks)
+        chunk_end = chunk == self.chunks - 1
+        step_end = chunk_end & (step == len(self.steps) - 1)
+        window_end = step_end & (group == self.groups - 1)
+        fresh = chunk == 0
+        m.d.comb += self.next_address.eq(address)
+        with m.If(self.advance):
+            m.d.sync += [
+                self.chunk.eq(chunk),
+                self.planes_index.eq(Array(Const(choice) for choice in self.choices)[step]),
+                self.first.eq(fresh & (step == 0)),
+                self.last.eq(step_end),
+                final.eq(window_end),
+                self.address.eq(address),
+                chunk.eq(Mux(chunk_end, 0, chunk + 1)),
+                address.eq(Mux(window_end, address.init, address + self._stride(chunk_end, step))),
+            ]
+            for index, fall in enumerate(self.falls):
+                falling = [step == number for number, by in enumerate(self._falls_to) if by == fall]
+                m.d.sync += self.fall[index].eq(fresh & Cat(falling).any())
+            with m.If(chunk_end):
+                m.d.sync += step.eq(Mux(step_end, 0, step + 1))
+            with m.If(step_end):
+                m.d.sync += group.eq(Mux(window_end, 0, group + 1))
+        return m
+
+    def _stride(self, chunk_end: Any, step: Any) -> Any:
+        """From one word to the next: 1, but from a step's last chunk to the first of the next step's weight plane."""
+        strides, bits = [], len(self.address)
+        for index, (plane, _) in enumerate(self.steps):
+            after = self.steps[index + 1][0] if index + 1 < len(self.steps) else self.weight_planes + self.steps[0][0]
+            strides.append(1 + (after - plane - 1) * self.chunks)
+        if set(strides) == {1}:
+            return 1
+        return Mux(chunk_end, Array(Const(stride % (1 << bits), bits) for stride in strides)[step], 1)
+
+    def _credits(self, m: Module) -> Signal:
+        """High while a group may start; credits come back a cycle late, so that `credit` ends at a register."""
+        left = Signal(range(self.credits + 1), init=self.credits)
+        granted = Signal()
+        back = Signal()
+        taken = self.issue & self.first
+        m.d.sync += [
+            back.eq(self.credit),
+            left.eq(left - taken + back),
+            granted.eq(back | (left > 1) | ((left == 1) & ~taken)),
+        ]
+        return granted
