@@ -1,4 +1,6 @@
-"""Data sets as NumPy arrays: CIFAR-10 from its pickled batches, and scikit-learn's bundled digits.
+"""Data sets as NumPy arrays: CIFAR-10 from its pickled batches, scikit-learn's bundled digits, and the door to others.
+
+SVHN ("svhn") and ImageNet-style folders ("imagenet224", by the size of the images) are read by model/imagesets.py.
 
 Images are uint8 [N, C, H, W], value x/255 in [0, 1]; labels int64 [N]. Nothing here needs torch.
 """
@@ -10,19 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
+from model.imagesets import IMAGENET_SIZES, SVHN_CLASSES, DamageError, DataError, load_folders, load_svhn
+
+__all__ = ["DATA_SETS", "DamageError", "DataError", "DataSet", "load", "quantize_pixels"]
+
 CIFAR10_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 CIFAR10_MD5 = "c58f30108f718f92721af3b95e74349a"  # published on the data set's page
 CIFAR10_FOLDER = "cifar-10-batches-py"
 CIFAR10_CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
-DATA_SETS = ("cifar10", "digits")
-
-
-class DataError(RuntimeError):
-    """A data set is missing or damaged; the message names the file and what to do."""
-
-
-class DamageError(DataError):
-    """A file of a data set is there and cannot be used."""
+DATA_SETS = ("cifar10", "digits", "svhn", *(f"imagenet{size}" for size in IMAGENET_SIZES))
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ def quantize_pixels(images: np.ndarray, bits: int) -> np.ndarray:
 
 
 def load(name: str, folder: Path | None = None) -> DataSet:
-    """The data set `name`. `folder` overrides where CIFAR-10 is looked for.
+    """The data set `name`. `folder` overrides where its files are looked for.
 
     Raises ValueError for an unknown name and DataError where the files cannot be had.
     """
@@ -54,6 +52,12 @@ def load(name: str, folder: Path | None = None) -> DataSet:
         return load_cifar10(folder)
     if name == "digits":
         return load_digits()
+    if name == "svhn":
+        (train, train_labels), (test, test_labels) = load_svhn(folder)
+        return DataSet(name, SVHN_CLASSES, train, train_labels, test, test_labels)
+    if name in DATA_SETS:
+        names, parts = load_folders(int(name.removeprefix("imagenet")), folder)
+        return DataSet(name, names, *parts[0], *parts[1])
     raise ValueError(f"Data set must be one of {', '.join(DATA_SETS)}, not {name!r}")
 
 

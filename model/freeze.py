@@ -208,6 +208,8 @@ def freeze(model: ResNet, calibration: np.ndarray, name: str, data: str, classes
 
     Raises FreezeError for a network that has float layers or an activation without an integer form.
     """
+    if not isinstance(model, ResNet):
+        raise FreezeError(f"A {type(model).__name__} has no form in hardware yet; networks of family 'resnet' have one")
     if FLOAT_BITS in (model.config.weight_bits, model.config.act_bits):
         raise FreezeError("A float network has no integers; train a phase with weight_bits and act_bits of 1 to 8")
     for layer in model.config.layers:

@@ -1,16 +1,32 @@
 """The door to all network families: `build_network(config)` makes a network from the table of a recipe or checkpoint.
 
-`config["family"]` picks the family; without it the family is "resnet".
+`config["family"]` picks the family; without it the family is "resnet", the one that export turns into hardware:
+
+| family | networks |
+|---|---|
+| resnet | ResNet-20 and kin in both shortcut styles, ReAct- and BiNeal-ResNet (model/resnet.py) |
+| compact | og_64, og, res_512, res_512_d, resblock: under 5 million parameters (model/networks/compact.py) |
+| dorefa_svhn, dorefa_alexnet | DoReFa-Net's models A to D and AlexNet (model/networks/dorefa.py) |
+| reactnet | ReActNet-A on MobileNetV1 (model/networks/reactnet.py) |
 """
 
 from dataclasses import fields
 from typing import Any
 
 from model.layers import QuantNetwork
+from model.networks.compact import CompactConfig, CompactResNet
+from model.networks.dorefa import AlexNet, AlexNetConfig, SVHNConfig, SVHNNet
+from model.networks.reactnet import ReActNet, ReActNetConfig
 from model.quant import check_name
 from model.resnet import ResNet, ResNetConfig
 
-FAMILIES: dict[str, tuple[type, type[QuantNetwork]]] = {"resnet": (ResNetConfig, ResNet)}
+FAMILIES: dict[str, tuple[type, type[QuantNetwork]]] = {
+    "resnet": (ResNetConfig, ResNet),
+    "compact": (CompactConfig, CompactResNet),
+    "dorefa_svhn": (SVHNConfig, SVHNNet),
+    "dorefa_alexnet": (AlexNetConfig, AlexNet),
+    "reactnet": (ReActNetConfig, ReActNet),
+}
 DEFAULT_FAMILY = "resnet"
 
 

@@ -7,6 +7,7 @@ import torch
 from model import frozen
 from model.data import quantize_pixels
 from model.freeze import FreezeError, freeze
+from model.network import build_network
 from model.quant import RPReLU
 from model.quantizers.signs import RSignActivations
 from model.resnet import ConvUnit, ResNet, ResNetConfig
@@ -122,6 +123,11 @@ def test_overrides_reach_the_manifest():
     model = trained_like(bits={"group1.conv0": (3, 5)}, shortcut="avgpool")
     node = freeze(model, some_images(64), "small", "random", CLASSES).node("group1.conv0.conv")
     assert (node["weight_bits"], node["act_bits"]) == (3, 5)
+
+
+def test_a_network_of_another_family_is_refused():
+    with pytest.raises(FreezeError, match="A SVHNNet has no form in hardware yet; networks of family 'resnet'"):
+        freeze(build_network({"family": "dorefa_svhn", "model": "D"}), some_images(4), "small", "random", CLASSES)
 
 
 def test_a_float_network_is_refused():
