@@ -118,5 +118,6 @@ def places(network: ResNet) -> list[tuple[nn.Module, str]]:
         found += [(unit.quantizer, f"{unit.name}.threshold") for unit in units]
         if isinstance(project, ConvUnit):
             found.append((project, f"{project.name}.requant"))
-        found.append((residual, f"{residual.chain[-1].name}.add"))
+        name = residual.chain[-1].name
+        found.append((residual, f"{name}.add" if residual.prelu is None else f"{name}.prelu"))
     return found

@@ -34,7 +34,7 @@ def images(count):
 
 @pytest.mark.parametrize(("shortcut", "convs", "options"), [
     ("avgpool", 1, {}), ("A", 2, {"stream_relu": True}), ("B", 2, {"weight_bits": 2}), ("A", 1, {"activation": "mish"}),
-    ("avgpool", 1, {"act_bits": 1, "act_quantizer": "react", "learned_clip": False}),
+    ("avgpool", 1, {"act_bits": 1, "act_quantizer": "react", "learned_clip": False, "stream_prelu": True}),
     ("avgpool", 1, {"act_quantizer": "lsq", "weight_quantizer": "ewgs", "weight_bits": 2, "learned_clip": False}),
 ])  # fmt: skip
 def test_forward_is_the_manifests(shortcut, convs, options):
@@ -50,11 +50,15 @@ def test_forward_is_the_manifests(shortcut, convs, options):
     assert np.array_equal(np.round(logits.detach().double().numpy() / unit), expected)
 
 
-def test_every_threshold_and_addition_is_replaced():
-    model = network("B", 2)
+@pytest.mark.parametrize("prelu", [False, True])
+def test_every_threshold_and_addition_is_replaced(prelu):
+    model = network("B", 2, stream_prelu=prelu)
     forward = FrozenForward(model, images(100), 16)
     named = {name for _, name in places(model)}
-    assert named == {node.name for node in forward.nodes() if node.op in ("threshold", "requant")}
+    nodes = forward.nodes()
+    bent = {node.inputs[0] for node in nodes if node.op == "prelu"}  # additions that an RPReLU follows
+    assert len(bent) == prelu
+    assert named == {node.name for node in nodes if node.op in ("threshold", "requant", "prelu")} - bent
 
 
 def test_gradients_reach_every_parameter_and_lower_the_loss():
