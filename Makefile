@@ -13,7 +13,7 @@ ARGUMENTS ?=
 BOARD_GIVEN = @test -n "$(BOARD)" || { echo "error: name a board, BOARD=...; make boards lists them" >&2; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help sim test train export rom accuracy verilog resources \
+.PHONY: help sim test train export rom accuracy occupancy verilog resources \
     bitstream boards flash board-sim host lint clean
 
 help:  ## list the targets
@@ -24,7 +24,7 @@ help:  ## list the targets
 sim: $(VENV)/.sim  ## stream real images through the RTL and compare with the golden model (WAVES=1, STALL=0.3)
 	$(PY) -m sim.run $(NET) --images $(N) --stall $(STALL) --seed $(SEED) $(if $(WAVES),--waves) $(ARGUMENTS)
 
-test: $(VENV)/.dev $(VENV)/.sim $(VENV)/.build $(VENV)/.train $(VENV)/.host $(VENV)/.farm  ## lint, type check and run every test
+test: $(VENV)/.dev $(VENV)/.sim $(VENV)/.build $(VENV)/.train $(VENV)/.host $(VENV)/.farm $(VENV)/.plot  ## lint, type check and run every test
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
@@ -42,6 +42,9 @@ rom: $(VENV)/.core  ## pack NET's manifest into a ROM image (.bin, .mem) and rea
 
 accuracy: $(VENV)/.sim $(VENV)/.train $(VENV)/.farm  ## float, frozen, golden (N images) and RTL (RTL images) top-1 side by side
 	$(PY) -m sim.accuracy $(NET) --images $(N) --rtl $(or $(RTL),$(N)) $(ARGUMENTS)
+
+occupancy: $(VENV)/.sim $(VENV)/.plot  ## how long each stage of NET is busy, starved and blocked; plots of that and of cost
+	$(PY) -m sim.occupancy $(NET) $(ARGUMENTS)
 
 verilog: $(VENV)/.build  ## write NET's accelerator as Verilog, with its port list
 	$(PY) -m hw.verilog $(NET) $(ARGUMENTS)
