@@ -13,8 +13,7 @@ ARGUMENTS ?=
 BOARD_GIVEN = @test -n "$(BOARD)" || { echo "error: name a board, BOARD=...; make boards lists them" >&2; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help sim test train export rom accuracy occupancy verilog resources \
-    bitstream boards flash board-sim host lint clean
+    .PHONY: help sim test train export rom accuracy occupancy verilog resources \ bitstream boards flash board-sim host lint clean bitstreams
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
@@ -63,6 +62,9 @@ bitstream: $(VENV)/.build  ## build NET for BOARD, timing checked (SEED=, SEEDS=
 	$(BOARD_GIVEN)
 	$(PY) -m boards.build $(BOARD) --net $(NET) --seed $(SEED) $(if $(SEEDS),--seeds $(SEEDS)) \
 	    $(if $(FREQ),--freq $(FREQ)) $(ARGUMENTS)
+
+bitstreams: $(VENV)/.build  ## build NET for every board that the open tools build, and print the table; goes on where it stopped
+	$(PY) -m boards.bitstreams --net $(NET) --seed $(SEED) $(if $(SEEDS),--seeds $(SEEDS)) $(ARGUMENTS)
 
 boards: $(VENV)/.build  ## list the boards, and which networks fit them
 	$(PY) -m boards.catalog $(ARGUMENTS)

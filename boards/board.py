@@ -4,43 +4,26 @@ A board's own file holds only that: pins come from amaranth-boards, or are named
 """
 
 import importlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 from amaranth.hdl import Module, Signal
 
-from hw.resources import ECP5_85, ICE40_UP5K, Device
+from boards.devices import DEVICES, family_of
+from hw.resources import Device
 
-__all__ = ["BAUD", "DEVICES", "Board", "BoardError", "boards", "find"]
+__all__ = ["BAUD", "Board", "BoardError", "boards", "find"]
 
 BAUD = 1_000_000  # every USB bridge in use does it, and whole MHz divide by it without an error
 ROOMS = (
     "ulx3s", "ecpix5", "orangecrab", "icepi_zero", "icesugar_pro", "butterstick", "versa_ecp5", "icebreaker", "upduino",
+    "tang", "arty",
 )  # fmt: skip
 
 
 class BoardError(ValueError):
     """A board that does not exist or cannot do what was asked; the message is one line."""
-
-
-def ecp5(name: str, lut: int, ebr: int, dsp: int) -> Device:
-    return replace(ECP5_85, name=name, capacity={"lut": lut, "ff": lut, "ebr": ebr, "dsp": dsp})
-
-
-# Eight cells of an iCE40 share a clock enable, so one for less than four flip-flops wastes cells.
-# An LFE5U-12F is the 25F's die, all of which the open tools use.
-DEVICES: Mapping[str, Device] = {
-    "LFE5U-12F": ecp5("LFE5U-12F", 24_288, 56, 28),
-    "LFE5U-25F": ecp5("LFE5U-25F", 24_288, 56, 28),
-    "LFE5U-45F": ecp5("LFE5U-45F", 43_848, 108, 72),
-    "LFE5U-85F": ECP5_85,
-    "LFE5UM-45F": ecp5("LFE5UM-45F", 43_848, 108, 72),
-    "LFE5UM5G-45F": ecp5("LFE5UM5G-45F", 43_848, 108, 72),
-    "LFE5UM5G-85F": ecp5("LFE5UM5G-85F", 83_640, 208, 156),
-    "iCE40UP5K": replace(ICE40_UP5K, synthesis=f"{ICE40_UP5K.synthesis} -dffe_min_ce_use 4"),
-}
-NEXTPNR = {"12F": "12k", "25F": "25k", "45F": "45k", "85F": "85k"}
 
 
 @dataclass(frozen=True)
@@ -56,6 +39,7 @@ class Board:
     mhz : clock of the accelerator that a build aims at by default.
     loader : arguments of openFPGALoader that select board or cable.
     flash : further arguments that write to flash instead of SRAM; None if only one of them exists.
+    pack : further arguments of the packer.
     pll_pad : iCE40: the oscillator's pin is the PLL's own pad.
     resources : resources to add to the platform, e.g. a UART on a connector.
     extra : adds what else the board needs to the top: extra(module, platform).
@@ -69,6 +53,7 @@ class Board:
     mhz: float
     loader: tuple[str, ...]
     flash: tuple[str, ...] | None = ("--write-flash",)
+    pack: tuple[str, ...] = ()
     pll_pad: bool = False
     resources: tuple = ()
     extra: Callable[[Module, Any], None] | None = None
@@ -86,7 +71,8 @@ class Board:
     @property
     def part(self) -> str:
         """The device's name."""
-        return self.platform().device
+        platform = self.platform()
+        return getattr(platform, "device", None) or platform.family
 
     @property
     def device(self) -> Device:
@@ -95,8 +81,8 @@ class Board:
 
     @property
     def family(self) -> str:
-        """Either "ecp5" or "ice40"."""
-        return "ice40" if self.part.startswith("iCE40") else "ecp5"
+        """One of devices.FAMILIES: "ecp5", "ice40", "gowin" or "xilinx"."""
+        return family_of(self.part)
 
     @property
     def mhz_in(self) -> float:
@@ -108,16 +94,6 @@ class Board:
         platform = self.platform()
         platform.add_resources(self.resources)
         return platform
-
-    def nextpnr(self) -> list[str]:
-        """Arguments of nextpnr that name device, package and speed grade."""
-        platform = self.platform()
-        if self.family == "ice40":
-            return ["--up5k", "--package", platform.package.lower()]
-        kind, _, size = self.part.partition("-")
-        prefix = {"LFE5U": "", "LFE5UM": "um-", "LFE5UM5G": "um5g-"}[kind]
-        package = {"BG256": "CABGA256", "BG381": "CABGA381", "BG554": "CABGA554", "MG285": "CSFBGA285"}
-        return [f"--{prefix}{NEXTPNR[size]}", "--package", package[platform.package], "--speed", platform.speed]
 
 
 def led_signal(module: Module, platform: Any, path: tuple) -> Signal:

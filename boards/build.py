@@ -1,37 +1,41 @@
 """`python -m boards.build BOARD --net NET`: a bitstream with its timing met, or one line that says why there is none.
 
-Writes build/<net>/<board>/: the bitstream (top.bit or top.bin), bitstream.json, folding.json and the tools' logs.
-The same network, folding, clock and seed give the same bitstream, byte for byte.
+Writes build/<net>/<board>/: bitstream (top.bit, top.bin or top.fs), bitstream.json, folding.json and the tools' logs.
+The same network, folding, clock and seed give the same bitstream, byte for byte. For a board without open place and
+route it writes a Vivado project instead (boards/vivado.py).
 """
 
 import argparse
+import hashlib
+import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from boards.board import Board, BoardError, boards, find
-from boards.capacity import MARGIN, fold, lacking, need, refusal
+from boards import vivado
+from boards.board import Board, BoardError, find
+from boards.capacity import MARGIN, check_fit, fold, need
 from boards.link import HostLink
-from boards.place import BITSTREAM, Routed, filled, pack, route, synthesise, write_design
+from boards.place import BITSTREAM, FLOWS, Routed, digest, filled, pack, route, synthesise, write_design
 from boards.pll import PllError
-from boards.toolchain import TOOLS, ToolError, locate, version
+from boards.progress import stage
+from boards.replies import folding_hash
+from boards.toolchain import ToolError, locate, version
 from boards.top import Top, clock_plan
 from hw.folding import Folding, FoldingError, interval
 from model import manifest
 from model.files import write_json
 from model.manifest import ManifestError, Network
 
-__all__ = ["ERRORS", "TimingError", "build", "folder_of", "main"]
+__all__ = ["ERRORS", "TimingError", "build", "discard", "folder_of", "main"]
 
 ERRORS = (BoardError, PllError, ToolError, ManifestError, FoldingError, OSError)
-QUIET_SECONDS = 30  # between lines of progress where there is no terminal
+FIGURES = "bitstream.json"
 
 
 class TimingError(ToolError):
@@ -43,31 +47,40 @@ def folder_of(board: Board, network: str) -> Path:
     return Path("build") / network / board.name
 
 
-@contextmanager
-def stage(console: Console, text: str) -> Iterator[Callable[[str], None]]:
-    """Show `text` and, while it lasts, the lines given to the function yielded; then the time it took."""
-    began, shown = time.time(), [time.time()]
-
-    def plain(line: str) -> None:
-        if time.time() - shown[0] >= QUIET_SECONDS:
-            shown[0] = time.time()
-            print(f"{text}: {line}", flush=True)
-
-    if console.is_terminal:
-        with console.status(text) as status:
-            yield lambda line: status.update(f"{text}  [dim]{escape(line)}[/dim]")
-    else:
-        print(f"{text} ...", flush=True)
-        yield plain
-    console.print(f"{text}: {time.time() - began:.0f} s", highlight=False, soft_wrap=True)
+def discard(board: Board, folder: Path) -> None:
+    """Take away what an earlier build left, so that nothing looks like the result of one that fails."""
+    for name in (FIGURES, BITSTREAM[board.family]):
+        (folder / name).unlink(missing_ok=True)
 
 
-def check_fit(
-    board: Board, network: Network, needed: Mapping[str, int], cycles: int, how: str, margin: float = 1.0
-) -> None:
-    """BoardError, in one line, if `needed` is more than `margin` times what the device has."""
-    if lacking(board, needed, dict.fromkeys(needed, margin)):
-        raise BoardError(refusal(board, network, needed, cycles, boards().values(), how))
+def finished(board: Board, folder: Path) -> dict[str, Any]:
+    """The figures of an earlier build whose bitstream is there, unchanged; {} if there is none."""
+    figures, bitstream = folder / FIGURES, folder / BITSTREAM[board.family]
+    if not figures.exists() or not bitstream.exists():
+        return {}
+    content = json.loads(figures.read_text())
+    return content if content.get("bitstream_sha256") == hashlib.sha256(bitstream.read_bytes()).hexdigest() else {}
+
+
+def route_all(
+    board: Board, network: Network, folder: Path, mhz: float, seeds: range, cells: Mapping[str, int], cycles: int,
+    console: Console,
+) -> list[Routed]:  # fmt: skip
+    """Place and route with every seed. A seed that fails is left out, unless the design is too large or all fail."""
+    runs: list[Routed] = []
+    for seed in seeds:
+        log = folder / f"seed{seed}" / "route.log"
+        try:
+            with stage(console, f"place and route, seed {seed}, {mhz:g} MHz (log: {log})") as progress:
+                runs.append(route(board, folder, mhz, seed, progress))
+        except ToolError as error:
+            check_fit(board, network, {**cells, **filled(board, log)}, cycles, "packed")
+            if seed == seeds[-1] and not runs:
+                raise
+            console.print(f"seed {seed}: {error}", highlight=False, soft_wrap=True)
+        else:
+            console.print(f"seed {seed}: {runs[-1].fmax_mhz:.2f} MHz", highlight=False)
+    return runs
 
 
 def build(
@@ -79,40 +92,38 @@ def build(
     folder: Path,
     console: Console,
     make_link: Callable[..., Any] | None = None,
+    reuse: bool = False,
 ) -> dict[str, Any]:
     """Build and return the figures of bitstream.json, which is written too.
 
-    BoardError if the network does not fit, PllError if the clock cannot be made, ToolError if a tool is missing or
-    fails, TimingError if no seed reaches the clock: then there are figures, but no bitstream.
+    `reuse` takes an earlier build that the same design, tools, clock and seeds gave. BoardError if the network does not
+    fit, PllError if the clock cannot be made, ToolError if a tool is missing or fails, TimingError if no seed reaches
+    the clock: then there are figures, but no bitstream.
     """
     began = time.time()
-    for name in ("bitstream.json", BITSTREAM[board.family]):
-        (folder / name).unlink(missing_ok=True)
-    cycles = max(interval(network, folding).values())
+    earlier = finished(board, folder) if reuse else {}
+    if not earlier:
+        discard(board, folder)
+    flow, cycles = FLOWS[board.family], max(interval(network, folding).values())
     check_fit(board, network, need(board, network, folding), cycles, "estimated", MARGIN)
     pll = clock_plan(board, mhz)
-    for tool in TOOLS[board.family]:
+    for tool in flow.tools:
         locate(tool)
     actual = board.mhz_in if pll is None else pll.mhz
     top = Top(board, pll, (make_link or HostLink)(network, folding, actual * 1e6, board.baud))
     with stage(console, f"{network.name} on {board.name}: elaboration"):
         write_design(top, folder)
         folding.save(folder / "folding.json")
+    tools = {tool: version(tool) for tool in flow.tools}
+    design = digest(board, folder, [f"{actual:.6f}", *map(str, seeds), *tools.values()])
+    if earlier.get("design_sha256") == design:
+        return earlier
+    discard(board, folder)
     with stage(console, f"synthesis (log: {folder / 'synth.log'})") as progress:
         cells = synthesise(board, folder, progress)
     check_fit(board, network, cells, cycles, "synthesised")
-    runs: list[Routed] = []
-    for seed in seeds:
-        log = folder / f"seed{seed}" / "route.log"
-        with stage(console, f"place and route, seed {seed}, {actual:g} MHz (log: {log})") as progress:
-            try:
-                runs.append(route(board, folder, actual, seed, progress))
-            except ToolError:
-                check_fit(board, network, {**cells, **filled(board, log)}, cycles, "packed")
-                raise
+    runs = route_all(board, network, folder, actual, seeds, cells, cycles, console)
     best = max(runs, key=lambda run: (run.met, run.fmax_mhz))
-    if best.met:
-        pack(board, folder, best.seed)
     total = {**board.device.capacity, **best.total}
     figures: dict[str, Any] = {"network": network.name, "board": board.name, "device": board.device.name}
     for resource in ("lut", "ff", "ebr", "dsp"):
@@ -121,16 +132,21 @@ def build(
         "target_mhz": round(actual, 4), "fmax_mhz": best.fmax_mhz, "timing_met": best.met, "seed": best.seed,
         "minutes": round((time.time() - began) / 60, 2), "interval_cycles": cycles, "baud": board.baud,
         "images_per_second": round(actual * 1e6 / cycles), "network_hash": network.hash,
+        "folding_hash": folding_hash(folding).hex(),
         "seeds": {run.seed: run.fmax_mhz for run in runs}, "synthesised": cells, "folding": folding.to_dict(),
-        "synthesis": board.device.synthesis, "tools": {tool: version(tool) for tool in TOOLS[board.family]},
+        "synthesis": board.device.synthesis, "tools": tools, "design_sha256": design,
     }  # fmt: skip
-    write_json(folder / "bitstream.json", figures)
     if not best.met:
+        write_json(folder / FIGURES, figures)
         raise TimingError(
             f"timing not met on {board.name}: {best.fmax_mhz:.2f} of {actual:g} MHz is the best of seeds "
             f"{', '.join(str(seed) for seed in seeds)}; try SEEDS={2 * len(seeds)}, "
             f"FREQ={int(best.fmax_mhz)} or a larger interval (log: {folder / f'seed{best.seed}' / 'route.log'})"
         )
+    packed = pack(board, folder, best.seed, f"packed-{flow.bitstream}")
+    figures["bitstream_sha256"] = hashlib.sha256(packed.read_bytes()).hexdigest()
+    write_json(folder / FIGURES, figures)
+    packed.replace(folder / flow.bitstream)
     return figures
 
 
@@ -174,11 +190,15 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         board = find(options.board)
         network = manifest.load(manifest.find(options.net))
+        folder = options.out or folder_of(board, network.name)
+        discard(board, folder)
         given = Folding.load(options.folding, network) if options.folding else None
         folding = given or fold(board, network, options.interval)
         seeds = range(options.seed, options.seed + options.seeds)
-        folder = options.out or folder_of(board, network.name)
-        figures = build(board, network, folding, options.freq or board.mhz, seeds, folder, console)
+        mhz = options.freq or board.mhz
+        if board.family == "xilinx":
+            return vivado.main(board, network, folding, mhz, folder, console)
+        figures = build(board, network, folding, mhz, seeds, folder, console)
     except ERRORS as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

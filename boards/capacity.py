@@ -7,14 +7,14 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from math import ceil
 
-from boards.board import Board
+from boards.board import Board, BoardError, boards
 from hw.cost import Cost, network_cost
 from hw.folding import Fold, Folding, FoldingError
 from hw.folding import interval as cycles_of
 from hw.solve import UNPAIRED, smallest, solve
 from model.manifest import Network
 
-__all__ = ["INTERVALS", "MARGIN", "fastest", "fold", "lacking", "need", "refusal", "shortage"]
+__all__ = ["INTERVALS", "MARGIN", "check_fit", "fastest", "fold", "lacking", "need", "refusal", "shortage"]
 
 INTERVALS = (5_000, 10_000, 20_000, 30_000, 40_000, 50_000, 100_000, 200_000, 500_000, 1_000_000, 2_000_000, 5_000_000)
 MARGIN = 1.1  # an estimate refuses only what is larger than the device by more than its own error
@@ -22,6 +22,8 @@ LINK = Cost(lut=900, ff=900, ebr=2)  # the host link around the accelerator
 FILL = {  # share of a device that `fastest` takes, so that it routes at speed
     "ecp5": {"lut": 0.7, "ff": 0.7, "ebr": 0.9, "dsp": 1.0},
     "ice40": {"lut": 0.99, "ff": 0.9, "ebr": 0.9, "dsp": 1.0},
+    "gowin": {"lut": 0.7, "ff": 0.7, "ebr": 0.9, "dsp": 1.0},
+    "xilinx": {"lut": 0.7, "ff": 0.7, "ebr": 0.9, "dsp": 1.0},
 }
 ICE40_EBR = 2  # block RAMs of 4 kbit for one of 18 kbit, which a small network leaves nearly empty (measured)
 
@@ -49,9 +51,12 @@ def solved(family: str, content: Content, target: int) -> Folding | None:
 
 
 def need(board: Board, network: Network, folding: Mapping[str, Fold]) -> dict[str, int]:
-    """What `network` in `folding` with its host link is estimated to take; "lut" counts logic cells on an iCE40."""
+    """What `network` in `folding` with its host link is estimated to take; "lut" counts logic cells on an iCE40.
+
+    The estimate is of an ECP5. Gowin's devices have the same LUTs; the 7 series' of six inputs make do with fewer.
+    """
     cost = sum(network_cost(network, folding).values(), LINK)
-    if board.family == "ecp5":
+    if board.family != "ice40":
         return {"lut": cost.lut, "ff": cost.ff, "ebr": cost.ebr, "dsp": cost.dsp}
     cells = cost.lut + ceil(UNPAIRED * cost.ff)
     return {"lut": cells, "ff": cost.ff, "ebr": ceil(cost.ebr * ICE40_EBR), "dsp": cost.dsp}
@@ -111,3 +116,11 @@ def refusal(
         f"{network.name} at {interval:,} cycles an image does not fit {board.name} ({board.device.name}), {how}: "
         f"{shortage(board, needed)}; {would}"
     )
+
+
+def check_fit(
+    board: Board, network: Network, needed: Mapping[str, int], cycles: int, how: str, margin: float = 1.0
+) -> None:
+    """BoardError, in one line, if `needed` is more than `margin` times what the device has."""
+    if lacking(board, needed, dict.fromkeys(needed, margin)):
+        raise BoardError(refusal(board, network, needed, cycles, boards().values(), how))

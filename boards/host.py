@@ -1,7 +1,7 @@
 """Talks to a board: `python -m boards.host COMMAND`. The network is known by the hash that the board gives.
 
 ports                                 list the serial ports
-identify --port PORT                  network, geometry, bits, clock
+identify --port PORT                  network, bits, geometry, folding, clock
 classify --port PORT FILE...          image files, of any size and format that Pillow reads
 data     --port PORT --images N       test images of the network's data set: accuracy and images/s
 selftest --port PORT                  throughput without the link: one image, many times, on the board's clock
@@ -64,7 +64,9 @@ def network_of(identity: Identity, net: str | None) -> Network | None:
     if net is not None:
         network = load(find(net))
         if bytes.fromhex(network.hash)[:16] != identity.network:
-            raise HostError(f"The board does not hold {network.name}: its hash begins with {identity.network.hex()}")
+            raise HostError(
+                f"The board does not hold {network.name} but {identity.name}, hash {identity.network.hex()[:8]}..."
+            )
         return network
     for path in sorted(ZOO.glob("*/network.json")):
         try:
@@ -106,18 +108,21 @@ def read_image(path: Path, identity: Identity) -> tuple[np.ndarray, str | None]:
 def describe(identity: Identity, network: Network | None) -> dict[str, Any]:
     """The identity for people and programs."""
     return {
-        "network": network.name if network else None,
+        "network": identity.name,
+        "manifest": network.name if network else None,
         "hash": identity.network.hex(),
         "weight_bits": identity.weight_bits,
         "act_bits": identity.act_bits,
         "shape": list(identity.shape),
         "input_bits": identity.input_bits,
         "classes": identity.classes,
+        "folding": identity.folding.hex(),
+        "lanes": identity.lanes,
+        "multipliers": identity.multipliers,
         "interval_estimated": identity.interval,
         "clock_mhz": identity.clock_hz / 1e6,
         "images_per_second_estimated": round(identity.clock_hz / identity.interval, 1),
         "baud": identity.baud,
-        "folding": identity.folding.hex(),
     }
 
 

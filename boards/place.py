@@ -1,30 +1,62 @@
 """Synthesis, place and route, and packing of a board's top; every figure is read from what the tools report."""
 
+import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from boards.board import Board
+from boards.devices import chip_database, nextpnr_options
 from boards.toolchain import ToolError, run
 from boards.top import Top
 from hw.resources import count
 
-__all__ = ["BITSTREAM", "Routed", "filled", "pack", "route", "synthesise", "write_design"]
+__all__ = ["BITSTREAM", "FLOWS", "Flow", "Routed", "digest", "filled", "pack", "route", "synthesise", "write_design"]
 
 Progress = Callable[[str], None]
-BITSTREAM = {"ecp5": "top.bit", "ice40": "top.bin"}
-CONSTRAINTS = {"ecp5": "top.lpf", "ice40": "top.pcf"}
-TEXT = {"ecp5": "top.config", "ice40": "top.asc"}
-PLACED = {
-    "ecp5": {"lut": "TRELLIS_COMB", "ff": "TRELLIS_FF", "ebr": "DP16KD", "dsp": "MULT18X18D"},
-    "ice40": {"lut": "ICESTORM_LC", "ebr": "ICESTORM_RAM", "dsp": "ICESTORM_DSP"},  # an LC holds a LUT and a flip-flop
-}
+
+
+@dataclass(frozen=True)
+class Flow:
+    """How a family is built: the tools in their order, the files that they hand on, and what nextpnr calls its cells.
+
+    constraints: of the pins. routed: what nextpnr writes and the packer reads. options: further ones of nextpnr.
+    placed: the cells that take each resource, in nextpnr's report; the first has as many places as there are.
+    """
+
+    tools: tuple[str, ...]
+    constraints: str
+    routed: str
+    bitstream: str
+    placed: Mapping[str, tuple[str, ...]]
+    options: tuple[str, ...]
+
+
+# router2 may turn for ever on the last nets of a full iCE40; aiming at a density below 0.99, the placer does.
+FLOWS: Mapping[str, Flow] = {
+    "ecp5": Flow(
+        ("yosys", "nextpnr-ecp5", "ecppack"), "top.lpf", "top.config", "top.bit",
+        {"lut": ("TRELLIS_COMB",), "ff": ("TRELLIS_FF",), "ebr": ("DP16KD",), "dsp": ("MULT18X18D",)},
+        ("--router", "router2"),
+    ),
+    "ice40": Flow(
+        ("yosys", "nextpnr-ice40", "icepack"), "top.pcf", "top.asc", "top.bin",
+        # An LC holds a LUT and a flip-flop.
+        {"lut": ("ICESTORM_LC",), "ebr": ("ICESTORM_RAM",), "dsp": ("ICESTORM_DSP",)},
+        ("--router", "router1", "--placer-heap-beta", "0.99"),
+    ),
+    "gowin": Flow(
+        ("yosys", "nextpnr-himbaechel-gowin", "gowin_pack"), "top.cst", "routed.json", "top.fs",
+        # Multipliers of all widths have names of their own; synthesis counts them.
+        {"lut": ("LUT4", "ALU"), "ff": ("DFF",), "ebr": ("BSRAM",)},
+        ("--router", "router2"),
+    ),
+}  # fmt: skip
+BITSTREAM = {family: flow.bitstream for family, flow in FLOWS.items()} | {"xilinx": "vivado/top.bit"}
 ICE40_DELAY_PS = 20_000  # of LUTs alone, between two flip-flops
-ROUTER = {"ecp5": "router2", "ice40": "router1"}  # router2 may turn for ever on the last nets of a full iCE40
-ICE40_DENSITY = 0.99  # a device nearly full: aiming at less than that, the placer does not come to an end
 ROUNDING = 0.002  # nextpnr rounds a clock's period to picoseconds, a PLL's to a few
 
 
@@ -44,22 +76,37 @@ def write_design(top: Top, folder: Path) -> None:
     platform = top.board.create()
     files = platform.prepare(top, "top").files
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("top.il", CONSTRAINTS[top.board.family]):
+    for name in ("top.il", FLOWS[top.board.family].constraints):
         content = files[name]
         (folder / name).write_text(content if isinstance(content, str) else content.decode())
 
 
-def synthesise(board: Board, folder: Path, progress: Progress = lambda text: None) -> dict[str, int]:
-    """Map `folder`/top.il to the device, into top.json; returns the resources that the cells take."""
+def script(board: Board) -> str:
+    """Yosys's commands: top.il mapped to the device, into top.json and stat.json."""
     # ABC9 fails on wires such as `payload[0]` beside the bits of `payload`, so names other than ports' are hidden.
     # The iCE40 is small and its clock slow: mapping is told that it may take its time, and saves LUTs.
     relaxed = f"scratchpad -set abc9.D {ICE40_DELAY_PS}; " if board.family == "ice40" else ""
-    script = (
+    return (
         f"read_rtlil top.il; rename -hide */w:*; {relaxed}{board.device.synthesis} -top top; write_json top.json; "
         "tee -q -o stat.json stat -json"
     )
+
+
+def digest(board: Board, folder: Path, more: Sequence[str]) -> str:
+    """SHA-256 of all that decides the bitstream: design and pins in `folder`, what the tools are told, and `more`."""
+    flow = FLOWS[board.family]
+    text = (folder / "top.il").read_text().splitlines()
+    design = "\n".join(line for line in text if not line.lstrip().startswith("attribute \\src"))
+    told = [script(board), *nextpnr_options(board.platform(), board.part), *flow.options, *board.pack]
+    return hashlib.sha256(
+        "\0".join([design, (folder / flow.constraints).read_text(), *told, *more]).encode()
+    ).hexdigest()
+
+
+def synthesise(board: Board, folder: Path, progress: Progress = lambda text: None) -> dict[str, int]:
+    """Map `folder`/top.il to the device, into top.json; returns the resources that the cells take."""
     (folder / "stat.json").unlink(missing_ok=True)
-    run("yosys", ["-q", "-l", "synth.log", "-p", script], folder, "synth.log", progress)
+    run("yosys", ["-q", "-l", "synth.log", "-p", script(board)], folder, "synth.log", progress)
     if not (folder / "stat.json").exists():
         raise ToolError(f"yosys wrote no statistics; the reason ends {folder / 'synth.log'}")
     cells = json.loads((folder / "stat.json").read_text())["design"]["num_cells_by_type"]
@@ -71,16 +118,20 @@ def route(board: Board, folder: Path, mhz: float, seed: int, progress: Progress 
     out = folder / f"seed{seed}"
     out.mkdir(exist_ok=True)
     (out / "report.json").unlink(missing_ok=True)
-    text = ["--textcfg"] if board.family == "ecp5" else ["--asc"]
-    constraints = ["--lpf" if board.family == "ecp5" else "--pcf", CONSTRAINTS[board.family]]
+    flow, platform = FLOWS[board.family], board.platform()
+    result = f"{out.name}/{flow.routed}"
+    files = {
+        "ecp5": ["--lpf", flow.constraints, "--textcfg", result],
+        "ice40": ["--pcf", flow.constraints, "--asc", result],
+        "gowin": ["--vopt", f"cst={flow.constraints}", "--write", result],
+    }[board.family]
     # Timing is judged here, from the report, so that a failure of the tool and a slow design are told apart.
-    dense = ["--placer-heap-beta", f"{ICE40_DENSITY}"] if board.family == "ice40" else []
     arguments = [
-        *board.nextpnr(), *dense, "--json", "top.json", *constraints, *text, f"{out.name}/{TEXT[board.family]}",
-        "--router", ROUTER[board.family], "--seed", str(seed), "--freq", f"{mhz:.6f}", "--timing-allow-fail",
+        *nextpnr_options(platform, board.part), *flow.options, "--json", "top.json", *files,
+        "--seed", str(seed), "--freq", f"{mhz:.6f}", "--timing-allow-fail",
         "--report", f"{out.name}/report.json", "--quiet", "--log", f"{out.name}/route.log",
     ]  # fmt: skip
-    run(f"nextpnr-{board.family}", arguments, folder, f"{out.name}/route.log", progress)
+    run(flow.tools[1], arguments, folder, f"{out.name}/route.log", progress)
     return judge(board, mhz, seed, json.loads((out / "report.json").read_text()))
 
 
@@ -89,7 +140,8 @@ def filled(board: Board, log: Path) -> dict[str, int]:
     get so far."""
     text = log.read_text(errors="replace") if log.exists() else ""
     found = {name: int(number) for name, number in re.findall(r"^Info:\s+(\w+):\s+(\d+)/", text, re.MULTILINE)}
-    return {resource: found[cell] for resource, cell in PLACED[board.family].items() if cell in found}
+    placed = FLOWS[board.family].placed.items()
+    return {resource: sum(found.get(cell, 0) for cell in cells) for resource, cells in placed if cells[0] in found}
 
 
 def judge(board: Board, mhz: float, seed: int, report: Mapping[str, Any]) -> Routed:
@@ -100,17 +152,21 @@ def judge(board: Board, mhz: float, seed: int, report: Mapping[str, Any]) -> Rou
         wanted = ", ".join(f"{clock['constraint']:.3f}" for clock in clocks)
         raise ToolError(f"nextpnr constrained no clock to {mhz:.3f} MHz, only to {wanted or 'none'}")
     cells = report["utilization"]
-    used = {resource: cells[cell]["used"] for resource, cell in PLACED[board.family].items() if cell in cells}
-    total = {resource: cells[cell]["available"] for resource, cell in PLACED[board.family].items() if cell in cells}
+    placed = {resource: names for resource, names in FLOWS[board.family].placed.items() if names[0] in cells}
+    used = {resource: sum(cells[name]["used"] for name in names if name in cells) for resource, names in placed.items()}
+    total = {resource: cells[names[0]]["available"] for resource, names in placed.items()}
     met = min(ours) >= mhz and all(clock["achieved"] >= clock["constraint"] for clock in clocks)
     return Routed(seed, round(min(ours), 2), met, used, total)
 
 
-def pack(board: Board, folder: Path, seed: int) -> Path:
-    """The bitstream of `seed`'s place and route, as `folder`/top.bit or top.bin."""
-    target, source = folder / BITSTREAM[board.family], f"seed{seed}/{TEXT[board.family]}"
-    if board.family == "ecp5":
-        run("ecppack", ["--compress", "--input", source, "--bit", target.name], folder, "pack.log")
-    else:
-        run("icepack", [source, target.name], folder, "pack.log")
+def pack(board: Board, folder: Path, seed: int, name: str | None = None) -> Path:
+    """The bitstream of `seed`'s place and route, as `folder`/`name`, by default the family's."""
+    flow = FLOWS[board.family]
+    target, source = folder / (name or flow.bitstream), f"seed{seed}/{flow.routed}"
+    arguments = {
+        "ecp5": ["--compress", "--input", source, "--bit", target.name],
+        "ice40": [source, target.name],
+        "gowin": ["--device", chip_database(board.part), "--output", target.name, *board.pack, source],
+    }[board.family]
+    run(flow.tools[2], arguments, folder, "pack.log")
     return target

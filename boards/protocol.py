@@ -26,7 +26,7 @@ __all__ = [
     "Result", "crc32", "encode",
 ]  # fmt: skip
 
-VERSION = 1
+VERSION = 2
 SYNC = b"\xa5\x5a"
 MAX_BAUD = 3_000_000
 MAX_PAYLOAD = 65_535
@@ -34,7 +34,8 @@ MAX_COUNT = 255
 GAP_SECONDS = 0.05  # a longer pause within a frame ends it
 HEADER = struct.Struct("<BBH")
 CRC = struct.Struct("<I")
-IDENTITY = struct.Struct("<4B4H3I4s16s")
+NAME_BYTES = 24
+IDENTITY = struct.Struct(f"<4B4H4IH4s16s{NAME_BYTES}s")
 RESULT = struct.Struct("<BI")
 LOGIT_BYTES = 4
 
@@ -148,8 +149,9 @@ class Decoder:
 
 @dataclass(frozen=True)
 class Identity:
-    """What a board computes, 44 bytes: version, W, A, input bits u8; classes, channels, height, width u16; interval
-    (estimated cycles an image), clock (Hz), baud u32; folding 4 bytes, network 16 bytes (beginnings of SHA-256).
+    """What a board computes, 74 bytes: version, W, A, input bits u8; classes, channels, height, width u16; interval
+    (estimated cycles an image), clock (Hz), baud, one-bit lanes u32; multipliers u16; folding 4 bytes, network 16 bytes
+    (beginnings of SHA-256); the network's name, its first NAME_BYTES bytes, filled up with zeros.
 
     weight_bits and act_bits are those of the hidden layers; a network of several widths gives the largest.
     """
@@ -162,29 +164,36 @@ class Identity:
     interval: int
     clock_hz: int
     baud: int
+    lanes: int
+    multipliers: int
     folding: bytes
     network: bytes
+    name: str
 
     def pack(self) -> bytes:
         """The payload. ValueError for a field that does not fit."""
         try:
             return IDENTITY.pack(
                 VERSION, self.weight_bits, self.act_bits, self.input_bits, self.classes, *self.shape,
-                self.interval, self.clock_hz, self.baud, self.folding, self.network,
+                self.interval, self.clock_hz, self.baud, self.lanes, self.multipliers, self.folding, self.network,
+                self.name.encode()[:NAME_BYTES],
             )  # fmt: skip
         except struct.error as error:
             raise ValueError(f"A field does not fit the identity ({error}): {self}") from None
 
     @classmethod
     def unpack(cls, payload: bytes) -> "Identity":
-        """Raises ProtocolError for another length or version."""
+        """Raises ProtocolError for another version or length."""
+        if payload and payload[0] != VERSION:
+            raise ProtocolError(
+                f"The board speaks version {payload[0]} of the protocol, this program version {VERSION}"
+            )
         if len(payload) != IDENTITY.size:
             raise ProtocolError(f"An identity has {IDENTITY.size} bytes, not {len(payload)}")
-        version, weight, act, bits, classes, channels, height, width, *rest = IDENTITY.unpack(payload)
-        if version != VERSION:
-            raise ProtocolError(f"The board speaks version {version} of the protocol, this program version {VERSION}")
-        interval, clock, baud, folding, network = rest
-        return cls(weight, act, bits, classes, (channels, height, width), interval, clock, baud, folding, network)
+        _, weight, act, bits, classes, channels, height, width, *rest = IDENTITY.unpack(payload)
+        interval, clock, baud, lanes, multipliers, folding, network, name = rest
+        shape, text = (channels, height, width), name.rstrip(b"\0").decode(errors="replace")
+        return cls(weight, act, bits, classes, shape, interval, clock, baud, lanes, multipliers, folding, network, text)
 
     @property
     def image_bytes(self) -> int:

@@ -17,7 +17,7 @@ from boards.protocol import MAX_PAYLOAD, SYNC, Fault, Identity, Kind, Result
 from hw.folding import Folding, interval
 from model.manifest import Network
 
-__all__ = ["LAST", "Memory", "identity", "layout"]
+__all__ = ["LAST", "Memory", "folding_hash", "identity", "layout"]
 
 LAST = 0x100
 IDENTITY_CODE = 7
@@ -26,11 +26,15 @@ ERROR_SIZE = 4
 ERROR_ALIGN = 32
 
 
+def folding_hash(folding: Folding) -> bytes:
+    """Four bytes that tell foldings apart."""
+    return hashlib.sha256(json.dumps(folding.to_dict(), sort_keys=True).encode()).digest()[:4]
+
+
 def identity(network: Network, folding: Folding, clock_hz: float, baud: float) -> Identity:
     """What a board with this accelerator says about itself."""
     layers = [node for node in network.nodes if node.op == "conv"]
     hidden = layers[1:] or layers or [network.output]
-    text = json.dumps(folding.to_dict(), sort_keys=True)
     channels, height, width = network.input.shape
     return Identity(
         weight_bits=max(node["weight_bits"] for node in hidden),
@@ -41,8 +45,11 @@ def identity(network: Network, folding: Folding, clock_hz: float, baud: float) -
         interval=max(interval(network, folding).values()),
         clock_hz=round(clock_hz),
         baud=round(baud),
-        folding=hashlib.sha256(text.encode()).digest()[:4],
+        lanes=sum(fold.lanes for fold in folding.values() if fold.arithmetic == "lanes"),
+        multipliers=sum(fold.lanes for fold in folding.values() if fold.arithmetic == "mac"),
+        folding=folding_hash(folding),
         network=bytes.fromhex(network.hash)[:16],
+        name=network.name,
     )
 
 

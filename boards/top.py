@@ -9,7 +9,8 @@ from amaranth.lib import io
 from amaranth.lib.cdc import FFSynchronizer
 
 from boards.board import Board, led_signal
-from boards.pll import Ecp5Pll, Ice40Pll, solve_ecp5, solve_ice40
+from boards.pll import Pll
+from boards.pll_others import plan_pll
 
 __all__ = ["Link", "Top", "clock_plan"]
 
@@ -24,11 +25,11 @@ class Link(Protocol):
     busy: Any
 
 
-def clock_plan(board: Board, mhz: float) -> Ecp5Pll | Ice40Pll | None:
+def clock_plan(board: Board, mhz: float) -> Pll | None:
     """The PLL that makes `mhz` of the board's oscillator; None where they are equal. PllError if it cannot be made."""
     if abs(mhz - board.mhz_in) < 1e-6:
         return None
-    return solve_ecp5(board.mhz_in, mhz) if board.family == "ecp5" else solve_ice40(board.mhz_in, mhz)
+    return plan_pll(board.part, board.family, board.mhz_in, mhz)
 
 
 class Top(Elaboratable):
@@ -41,7 +42,7 @@ class Top(Elaboratable):
     mhz : the clock that results.
     """
 
-    def __init__(self, board: Board, pll: Ecp5Pll | Ice40Pll | None, link: Link):
+    def __init__(self, board: Board, pll: Pll | None, link: Link):
         self.board = board
         self.pll = pll
         self.link = link
@@ -52,16 +53,14 @@ class Top(Elaboratable):
         m.domains.start = ClockDomain(reset_less=True)
         m.domains.sync = ClockDomain()
         clock, locked, pin = Signal(name="clock"), Signal(name="locked"), platform.request(self.board.clock, dir="-")
-        if isinstance(self.pll, Ice40Pll) and self.board.pll_pad:
+        if self.pll is not None and self.board.pll_pad:
             m.submodules.pll = self.pll.instance(pin.io, clock, locked, pad=True)
         else:
             m.submodules.clock_buffer = buffer = io.Buffer("i", pin)
-            if isinstance(self.pll, Ice40Pll):
-                m.submodules.pll = self.pll.instance(buffer.i, clock, locked, pad=False)
-            elif isinstance(self.pll, Ecp5Pll):
-                m.submodules.pll = self.pll.instance(buffer.i, clock, locked)
-            else:
+            if self.pll is None:
                 m.d.comb += [clock.eq(buffer.i), locked.eq(1)]
+            else:
+                m.submodules.pll = self.pll.instance(buffer.i, clock, locked)
         m.d.comb += [ClockSignal("start").eq(clock), ClockSignal("sync").eq(clock)]
         steady, reset = Signal(name="steady"), Signal(init=1, name="reset")
         count = Signal(range(ceil(START_US * self.mhz) + 1), name="start_count")

@@ -6,7 +6,8 @@ import pytest
 
 from boards import board as board_module
 from boards import butterstick, catalog
-from boards.board import DEVICES, Board, BoardError, boards, find
+from boards.board import Board, BoardError, boards, find
+from boards.devices import DEVICES, family_of, nextpnr_options
 from boards.pll import Ecp5Pll, Ice40Pll
 from boards.top import START_US, Top, clock_plan
 from tests.boards.tiny import Echo
@@ -14,7 +15,8 @@ from tests.boards.tiny import Echo
 NAMES = sorted(boards())
 WANTED = {
     "ulx3s-85f", "ulx3s-45f", "ulx3s-25f", "ulx3s-12f", "ecpix5-85f", "ecpix5-45f", "orangecrab-85f", "orangecrab-25f",
-    "icepi-zero", "icesugar-pro", "butterstick", "versa-ecp5", "icebreaker", "upduino-v3",
+    "icepi-zero", "icesugar-pro", "butterstick", "versa-ecp5", "icebreaker", "upduino-v3", "tang-nano-9k",
+    "tang-primer-20k", "arty-a7-100",
 }  # fmt: skip
 
 
@@ -22,28 +24,42 @@ def test_the_boards_are_these():
     assert set(NAMES) == WANTED
 
 
+CONSTRAINTS = {"ecp5": "top.lpf", "ice40": "top.pcf", "gowin": "top.cst", "xilinx": "top.xdc"}
+PIN = r'(?:COMP "|set_io |IO_LOC "|LOC \S+ \[get_ports ")'
+CLOCK = r"(?:FREQUENCY PORT|set_frequency) \S+ ([0-9.]+)"
+PRIMITIVE = {
+    "ecp5": r"cell \\EHXPLLL ",
+    "ice40": r"cell \\SB_PLL40_CORE ",
+    "gowin": r"cell \\rPLL ",
+    "xilinx": r"PLLE2_BASE #\(",
+}
+
+
 def prepared(board: Board, mhz: float) -> tuple[str, str, Top]:
-    """RTLIL and pin constraints of the board's top."""
+    """RTLIL, for Vivado Verilog, and pin constraints of the board's top."""
     top = Top(board, clock_plan(board, mhz), Echo())
     files = board.create().prepare(top, "top").files
-    constraints = "top.lpf" if board.family == "ecp5" else "top.pcf"
-    return str(files["top.il"]), str(files[constraints]), top
+    return str(files["top.v" if board.family == "xilinx" else "top.il"]), str(files[CONSTRAINTS[board.family]]), top
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_board_elaborates(name):
     board = find(name)
-    rtlil, constraints, top = prepared(board, board.mhz)
-    assert top.mhz == pytest.approx(board.mhz, rel=0.005)
+    mhz = 2 * board.mhz if board.mhz == board.mhz_in else board.mhz
+    design, constraints, top = prepared(board, mhz)
+    assert top.mhz == pytest.approx(mhz, rel=0.005)
     for port in ("uart_0__rx__io", "uart_0__tx__io", f"{board.clock}_0__"):
-        assert len(re.findall(rf'(?:COMP "|set_io ){port}', constraints)) >= 1, port
-    clock = re.search(r"(?:FREQUENCY PORT|set_frequency) \S+ ([0-9.]+)", constraints)
-    assert clock is not None
-    assert float(clock[1]) == pytest.approx(board.mhz_in * (1e6 if board.family == "ecp5" else 1))
-    primitive = {"ecp5": r"\\EHXPLLL", "ice40": r"\\SB_PLL40_PAD" if board.pll_pad else r"\\SB_PLL40_CORE"}
-    assert len(re.findall(rf"cell {primitive[board.family]} ", rtlil)) == 1
+        assert len(re.findall(f"{PIN}{port}", constraints)) >= 1, port
+    if board.family in ("ecp5", "ice40"):  # a Gowin's clock is constrained by --freq
+        clock = re.search(CLOCK, constraints)
+        assert clock is not None
+        assert float(clock[1]) == pytest.approx(board.mhz_in * (1e6 if board.family == "ecp5" else 1))
+    elif board.family == "xilinx":
+        assert "-period 10.0" in constraints
+    primitive = r"cell \\SB_PLL40_PAD " if board.pll_pad else PRIMITIVE[board.family]
+    assert len(re.findall(primitive, design)) == 1
     if board.led is not None:
-        assert re.search(rf'(?:COMP "|set_io ){board.led[0]}_{board.led[1]}_', constraints)
+        assert re.search(f"{PIN}{board.led[0]}_{board.led[1]}_", constraints)
 
 
 @pytest.mark.parametrize("name", ["ulx3s-25f", "icebreaker"])
@@ -58,17 +74,42 @@ def test_without_a_pll_the_oscillator_is_the_clock(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_uart_divides_the_clock_well(name):
     board = find(name)
-    ratio = clock_plan(board, board.mhz).mhz * 1e6 / board.baud
+    ratio = Top(board, clock_plan(board, board.mhz), Echo()).mhz * 1e6 / board.baud
     assert abs(ratio - round(ratio)) / ratio < 0.02
     assert ratio >= 4
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_board_has_a_device_of_its_family_and_a_nextpnr_size(name):
+def test_every_board_has_a_device_of_its_family(name):
     board = find(name)
     assert board.device is DEVICES[board.part]
-    assert ("synth_ecp5 -nowidelut" in board.device.synthesis) == (board.family == "ecp5")
-    assert board.nextpnr()[0].endswith(board.part[-3:].replace("F", "k").lower().replace("p5k", "up5k")[-3:])
+    assert board.device.synthesis.split()[0] == f"synth_{board.family}"
+    assert ("-nowidelut" in board.device.synthesis) == (board.family == "ecp5")
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("ulx3s-85f", "--85k --package CABGA381 --speed 6"),
+        ("ulx3s-12f", "--12k --package CABGA381 --speed 6"),
+        ("versa-ecp5", "--um-45k --package CABGA381 --speed 8"),
+        ("butterstick", "--um5g-85k --package CABGA381 --speed 8"),
+        ("orangecrab-25f", "--25k --package CSFBGA285 --speed 8"),
+        ("icebreaker", "--up5k --package sg48"),
+        ("tang-nano-9k", "--device GW1NR-LV9QN88PC6/I5 --vopt family=GW1N-9C"),
+    ],
+)
+def test_nextpnr_is_told_the_device(name, options):
+    board = find(name)
+    assert nextpnr_options(board.platform(), board.part) == options.split()
+
+
+def test_what_has_no_open_place_and_route_or_no_family_is_refused():
+    arty = find("arty-a7-100")
+    with pytest.raises(ValueError, match="no open place and route for xc7a100ti"):
+        nextpnr_options(arty.platform(), arty.part)
+    with pytest.raises(ValueError, match="Device EP4CE22 is of no known family; their names begin with LFE5, iCE40"):
+        family_of("EP4CE22")
 
 
 def test_the_clock_is_the_plls():
@@ -77,7 +118,7 @@ def test_the_clock_is_the_plls():
 
 
 def test_an_unknown_board_lists_the_known():
-    with pytest.raises(BoardError, match=r"Unknown board 'ulx3s'; known are ulx3s-85f, .*upduino-v3 \(make boards\)"):
+    with pytest.raises(BoardError, match=r"Unknown board 'ulx3s'; known are ulx3s-85f, .*arty-a7-100 \(make boards\)"):
         find("ulx3s")
 
 

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from boards import build as build_module
-from boards import toolchain
+from boards import devices, toolchain
 from boards.board import BoardError, boards, find
 from boards.build import TimingError, build, main, report
 from boards.capacity import FILL, fastest, fold, lacking, need, refusal
@@ -50,8 +50,8 @@ def elsewhere(tmp_path, monkeypatch):
 
 
 def test_an_unknown_board(capsys):
-    assert main(["arty"]) == 1
-    assert "Unknown board 'arty'; known are ulx3s-85f" in one_line(capsys)
+    assert main(["nonsense"]) == 1
+    assert "Unknown board 'nonsense'; known are ulx3s-85f" in one_line(capsys)
 
 
 def test_an_unknown_network(capsys):
@@ -95,7 +95,7 @@ def test_the_packed_design_is_checked_again(elsewhere, capsys, monkeypatch):
 def test_no_interval_would_fit_names_the_boards_that_would(digits, monkeypatch):
     small = find("icebreaker")
     tiny = replace(small.device, capacity={"lut": 100, "ff": 100, "ebr": 1, "dsp": 0})
-    monkeypatch.setitem(__import__("boards.board").board.DEVICES, small.part, tiny)
+    monkeypatch.setitem(devices.DEVICES, small.part, tiny)
     folding = fold(small, digits, None)
     text = refusal(small, digits, need(small, digits, folding), 10, boards().values(), "estimated")
     assert "of the boards, ulx3s-85f, " in text

@@ -16,10 +16,12 @@ from boards.board_sim import terminal
 from boards.client import Client, LinkError, open_port
 from boards.harness import compile_link
 from boards.protocol import Decoder, Fault, Frame, Identity, Kind, Result, encode
+from boards.replies import folding_hash
+from hw.folding import interval
 from model import manifest
 from tests.boards.link_bench import ROOT, images_and_logits, payload, tiny_link
 
-IDENTITY = Identity(1, 2, 4, 3, (1, 2, 2), 100, 12_000_000, 3_000_000, b"fold", bytes(16))
+IDENTITY = Identity(1, 2, 4, 3, (1, 2, 2), 100, 12_000_000, 3_000_000, 8, 1, b"fold", bytes(16), "tiny")
 
 
 class Board:
@@ -83,7 +85,8 @@ def test_the_answer_to_another_question_is_not_taken():
         ([fault(Fault.CRC)] * 3, "asked 3 times: the frame was damaged"),
         ([fault(Fault.KIND)], "The board refuses: the board does not know this request"),
         ([fault(99)] * 3, "a reply of kind 0xff, not 0x81"),
-        ([reply(Kind.IDENTITY, b"short")], "An identity has 44 bytes, not 5"),
+        ([reply(Kind.IDENTITY, b"\x02hort")], "An identity has 74 bytes, not 5"),
+        ([reply(Kind.IDENTITY, bytes([1]) + bytes(43))], "version 1 of the protocol, this program version 2"),
     ],
 )
 def test_a_board_that_does_not_answer_is_an_error(answers, message):
@@ -134,8 +137,12 @@ def test_identify(board, capsys):
     said = json.loads(out)
     assert status == 0
     assert said["hash"] == link.network.hash[:32]
-    assert said["network"] is None
-    assert said["clock_mhz"] == 12.0
+    assert (said["network"], said["manifest"]) == (link.network.name, None)
+    assert (said["weight_bits"], said["act_bits"]) == (1, 2)
+    assert said["folding"] == folding_hash(link.folding).hex()
+    assert said["lanes"] + said["multipliers"] == sum(fold.lanes for fold in link.folding.values())
+    assert said["interval_estimated"] == max(interval(link.network, link.folding).values())
+    assert (said["clock_mhz"], said["baud"]) == (12.0, 3_000_000)
     status, out, _ = run(capsys, "identify", "--port", path)
     assert "clock mhz" in out
 
@@ -197,7 +204,7 @@ def test_errors_are_one_line(board, capsys, tmp_path, monkeypatch):
         capsys, "data", "--port", path, "--set", "digits"
     )
     other = one_error(capsys, "identify", "--port", path, "--net", "digits-w1a2")
-    assert "The board does not hold digits-w1a2" in other
+    assert f"The board does not hold digits-w1a2 but {board[0].network.name}, hash " in other
     monkeypatch.setattr(client_module, "POLL", 0.01)
     master, slave = os.openpty()
     silent = os.ttyname(slave)

@@ -1,7 +1,6 @@
 # amaranth: UnusedElaboratable=no
 """The link under Verilator: good requests, every kind of damage, and 10,000 mutated frames."""
 
-import hashlib
 import random
 import struct
 
@@ -10,8 +9,8 @@ import pytest
 
 from boards.link import HostLink
 from boards.protocol import MAX_PAYLOAD, SYNC, Decoder, Fault, Frame, Identity, Kind, Result, crc32, encode
-from boards.replies import layout
-from hw.folding import interval
+from boards.replies import folding_hash, layout
+from hw.folding import interval, serial
 from hw.solve import solve
 from sim import golden
 from tests.boards.link_bench import CLASSES, classify, images_and_logits, payload, start, tiny_link
@@ -94,7 +93,11 @@ def test_identity_says_what_is_inside(bench, link):
     assert (identity.weight_bits, identity.act_bits, identity.input_bits, identity.classes) == (1, 2, 4, CLASSES)
     assert identity.interval == max(interval(link.network, link.folding).values())
     assert (identity.clock_hz, identity.baud) == (12_000_000, 3_000_000)
-    assert len(identity.folding) == len(hashlib.sha256().digest()[:4])
+    assert identity.folding == folding_hash(link.folding) != folding_hash(serial(link.network))
+    folds = list(link.folding.values())
+    assert identity.lanes == sum(fold.simd * fold.pe for fold in folds if fold.arithmetic == "lanes")
+    assert identity.multipliers == sum(fold.simd * fold.pe for fold in folds if fold.arithmetic == "mac")
+    assert identity.name == link.network.name
 
 
 def test_self_test_runs_at_the_interval(bench, link, known):
@@ -275,7 +278,7 @@ def test_an_answer_is_never_cut(bench, known):
 
 def test_memory_holds_every_reply_apart():
     for channels, size, classes in ((1, 1, 1), (1, 8, 10), (3, 32, 10), (3, 16, 256)):
-        identity = Identity(1, 1, 8, classes, (channels, size, size), 1, 1, 1, b"", b"")
+        identity = Identity(1, 1, 8, classes, (channels, size, size), 1, 1, 1, 1, 1, b"", b"", "")
         memory = layout(identity)
         assert memory.size <= memory.result
         assert memory.result % memory.region == 0
@@ -293,5 +296,5 @@ def test_limits_are_checked():
     with pytest.raises(ValueError, match="at least 4 clocks"):
         HostLink(network, folding, 11e6, 3e6)
     with pytest.raises(ValueError, match="at most 65,535 values for the link, not 65,536"):
-        layout(Identity(1, 1, 8, 2, (1, 256, 256), 1, 1, 1, b"", b""))
+        layout(Identity(1, 1, 8, 2, (1, 256, 256), 1, 1, 1, 1, 1, b"", b"", ""))
     assert np.isclose(HostLink(network, folding, 12e6, 3e6).gap_bit, 20)

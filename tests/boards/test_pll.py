@@ -2,10 +2,12 @@
 
 import re
 import subprocess
+from functools import partial
 
 import pytest
 
 from boards.pll import Ecp5Pll, Ice40Pll, PllError, solve_ecp5, solve_ice40
+from boards.pll_others import GOWIN_ODIV, GowinPll, XilinxPll, plan_pll, solve_gowin, solve_xilinx
 from boards.toolchain import locate
 
 ECP5_WANTED = [(25, 60), (25, 100), (48, 60), (100, 60), (50, 75), (30, 125), (12, 36), (25, 62.5), (100, 10)]
@@ -66,6 +68,49 @@ def test_ecppll_agrees(mhz_in, mhz):
     assert (pll.refdiv, pll.fbdiv) == (said["Refclk divisor"], said["Feedback divisor"])
 
 
+@pytest.mark.parametrize(("device", "mhz"), [("GW1NR-9C", 45), ("GW1NR-9C", 54), ("GW2A-18C", 60), ("GW2A-18C", 100)])
+def test_gowin_dividers_are_legal_and_the_nearest(device, mhz):
+    pll = solve_gowin(device, 27, mhz)
+    least = {"GW1NR-9C": 400, "GW2A-18C": 500}[device]
+    assert 0 <= pll.idiv < 64
+    assert 0 <= pll.fbdiv < 64
+    assert least <= pll.vco <= 1250
+    reachable = [
+        27 / i * f for i in range(1, 10) for f in range(1, 65)
+        if any(least <= 27 / i * f * odiv <= 1200 for odiv in GOWIN_ODIV)
+    ]  # fmt: skip
+    assert abs(pll.mhz - mhz) == pytest.approx(min(abs(value - mhz) for value in reachable), abs=1e-9)
+
+
+@pytest.mark.parametrize(("device", "name"), [("GW1NR-9C", "GW1NR-9 C6/I5"), ("GW2A-18C", "GW2A-18 C8/I7")])
+def test_gowin_pll_agrees(device, name):
+    answer = subprocess.run(
+        [locate("gowin_pll"), "-i", "27", "-o", "54", "-d", name], capture_output=True, text=True, check=True
+    ).stdout
+    assert "Achieved output frequency:    54.000 MHz" in answer
+    said = {key: int(value) for key, value in re.findall(r"(IDIV_SEL|FBDIV_SEL|ODIV_SEL)\((\d+)\)", answer)}
+    pll = GowinPll(device, 27, said["IDIV_SEL"], said["FBDIV_SEL"], said["ODIV_SEL"])
+    assert pll.mhz == solve_gowin(device, 27, 54).mhz == 54
+
+
+@pytest.mark.parametrize("mhz", [60, 75, 100, 48, 6.25])
+def test_7_series_dividers_are_legal_and_exact(mhz):
+    pll = solve_xilinx(100, mhz)
+    assert 1 <= pll.divclk <= 56
+    assert 2 <= pll.mult <= 64
+    assert 1 <= pll.outdiv <= 128
+    assert 800 <= pll.vco <= 1600
+    assert 19 <= pll.pfd <= 450
+    assert pll.mhz == pytest.approx(mhz)
+
+
+def test_every_family_has_its_pll():
+    plans = {family: plan_pll("GW2A-18C", family, 27, 54) for family in ("ecp5", "ice40", "gowin", "xilinx")}
+    assert [type(plan) for plan in plans.values()] == [Ecp5Pll, Ice40Pll, GowinPll, XilinxPll]
+    with pytest.raises(ValueError, match="PLL of GW5A is not known; known are those of GW1NR-9C, GW2A-18C"):
+        plan_pll("GW5A", "gowin", 27, 54)
+
+
 @pytest.mark.parametrize(
     ("solver", "mhz_in", "mhz", "message"),
     [
@@ -74,6 +119,9 @@ def test_ecppll_agrees(mhz_in, mhz):
         (solve_ecp5, 12, 34, "No PLL divider makes 34 MHz of 12 MHz within 0.5%; the nearest is 36 MHz"),
         (solve_ice40, 6, 60, "The iCE40 PLL's input must be 10 to 133 MHz, not 6 MHz"),
         (solve_ice40, 12, 12.5, "The iCE40 PLL's output must be 16 to 275 MHz, not 12.5 MHz"),
+        (partial(solve_gowin, "GW1NR-9C"), 27, 601, "The GW1NR-9C PLL's output must be 3.125 to 600 MHz, not 601 MHz"),
+        (partial(solve_gowin, "GW2A-18C"), 27, 611, "No PLL divider makes 611 MHz of 27 MHz within 0.5%"),
+        (solve_xilinx, 12, 60, "The 7 series PLL's input must be 19 to 800 MHz, not 12 MHz"),
         (solve_ice40, 12, 267, "No PLL divider makes 267 MHz of 12 MHz within 0.5%"),
     ],
 )

@@ -1,12 +1,15 @@
 """Frames: known bytes, damage, and the limits of every field."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
 from boards.protocol import SYNC, Decoder, Frame, Identity, Kind, ProtocolError, Result, crc32, encode
 
-IDENTITY = Identity(1, 2, 4, 10, (1, 8, 8), 20_000, 24_000_000, 3_000_000, b"fold", bytes(range(16)))
+IDENTITY = Identity(
+    1, 2, 4, 10, (1, 8, 8), 20_000, 24_000_000, 3_000_000, 1_234, 56, b"fold", bytes(range(16)), "digits"
+)  # fmt: skip
 
 
 def test_crc_is_that_of_ethernet():
@@ -57,16 +60,18 @@ def test_reset_forgets_a_beginning():
 
 def test_identity_and_result_come_back():
     assert Identity.unpack(IDENTITY.pack()) == IDENTITY
-    assert len(IDENTITY.pack()) == 44
+    assert len(IDENTITY.pack()) == 74
+    long = replace(IDENTITY, name="a network of a name that is too long")
+    assert Identity.unpack(long.pack()).name == "a network of a name that"
     assert IDENTITY.image_bytes == 64
     result = Result(2, 2**32 - 1, (-(2**31), 0, 2**31 - 1))
     assert Result.unpack(result.pack(), 3) == result
 
 
 def test_payloads_of_another_form_are_refused():
-    with pytest.raises(ProtocolError, match="An identity has 44 bytes, not 43"):
+    with pytest.raises(ProtocolError, match="An identity has 74 bytes, not 73"):
         Identity.unpack(IDENTITY.pack()[:-1])
-    with pytest.raises(ProtocolError, match="version 9 of the protocol, this program version 1"):
+    with pytest.raises(ProtocolError, match="version 9 of the protocol, this program version 2"):
         Identity.unpack(b"\x09" + IDENTITY.pack()[1:])
     with pytest.raises(ProtocolError, match="A result of 2 classes has 13 bytes, not 9"):
         Result.unpack(Result(0, 1, (5,)).pack(), 2)
@@ -81,7 +86,7 @@ def test_payloads_of_another_form_are_refused():
         (lambda: Frame(0, -1), "not 0 and -1"),
         (lambda: Frame(1, 1, bytes(65_536)), "at most 65535 bytes, not 65536"),
         (lambda: Decoder(65_536), "0 to 65535 bytes, not 65536"),
-        (lambda: Identity(1, 2, 4, 70_000, (1, 8, 8), 1, 1, 1, b"", b"").pack(), "does not fit the identity"),
+        (lambda: replace(IDENTITY, classes=70_000).pack(), "does not fit the identity"),
     ],
 )
 def test_values_out_of_range_are_refused(make, message):

@@ -1,0 +1,95 @@
+"""`python -m boards.bitstreams --net NET`: NET on every board that the open tools build, one after the other.
+
+A board whose bitstream is there and would come out the same is not built again, so that the command goes on where it
+was stopped. Writes build/<net>/bitstreams.json after each board, and prints the table of them all.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from boards.board import Board, BoardError, boards, find
+from boards.build import ERRORS, build, discard, folder_of
+from boards.capacity import fold
+from boards.place import FLOWS
+from model import manifest
+from model.files import write_json
+from model.manifest import ManifestError, Network
+
+__all__ = ["build_each", "main", "table"]
+
+COLUMNS = ("board", "device", "LUT", "FF", "EBR", "DSP", "MHz wanted", "reached", "cycles an image", "seed", "minutes")
+
+
+def build_one(board: Board, network: Network, seeds: range, folder: Path, console: Console) -> dict[str, Any]:
+    """Figures of the board's bitstream, {"error": one line} where there is none."""
+    try:
+        return build(board, network, fold(board, network, None), board.mhz, seeds, folder, console, reuse=True)
+    except ERRORS as error:
+        discard(board, folder)
+        console.print(f"error: {error}", highlight=False, soft_wrap=True)
+        return {"error": str(error)}
+
+
+def build_each(chosen: list[Board], network: Network, seeds: range, root: Path, console: Console) -> dict[str, Any]:
+    """{board: figures or error} of the chosen boards; `root`/bitstreams.json is complete after each."""
+    results: dict[str, Any] = {}
+    for board in chosen:
+        results[board.name] = build_one(board, network, seeds, root / board.name, console)
+        write_json(root / "bitstreams.json", {"network": network.name, "boards": results})
+    return results
+
+
+def table(results: dict[str, Any]) -> Table:
+    """In Markdown."""
+    shown = Table(box=box.MARKDOWN)
+    for name in COLUMNS:
+        shown.add_column(name, justify="left" if name in COLUMNS[:2] else "right", no_wrap=True)
+    for name, figures in results.items():
+        if "error" in figures:
+            shown.add_row(name, "-", *["-"] * (len(COLUMNS) - 3), "failed")
+            continue
+        used = [f"{figures[key]:,} of {figures[f'{key}_total']:,}" for key in ("lut", "ff", "ebr", "dsp")]
+        clocks = [f"{figures['target_mhz']:g}", f"{figures['fmax_mhz']:.2f}"]
+        rest = [f"{figures['interval_cycles']:,}", str(figures["seed"]), f"{figures['minutes']:.1f}"]
+        shown.add_row(name, figures["device"], *used, *clocks, *rest)
+    return shown
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The exit status: 1 if a board has no bitstream in the end."""
+    parser = argparse.ArgumentParser(prog="python -m boards.bitstreams", description="Build for every board.")
+    parser.add_argument("boards", nargs="*", help="boards (all that the open tools build)")
+    parser.add_argument("--net", default="digits-w1a2", help="a network of model/zoo, or a manifest (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of place and route (%(default)s)")
+    parser.add_argument("--seeds", type=int, default=1, help="so many seeds from --seed on; the fastest is kept")
+    options = parser.parse_args(arguments)
+    if options.seeds < 1 or options.seed < 0:
+        parser.error("--seeds must be at least 1, and --seed at least 0")
+    console = Console()
+    try:
+        chosen = [find(name) for name in options.boards] or [b for b in boards().values() if b.family in FLOWS]
+        for board in chosen:
+            if board.family not in FLOWS:
+                raise BoardError(f"{board.name} has no open place and route; make bitstream BOARD={board.name}")
+        network = manifest.load(manifest.find(options.net))
+        root = folder_of(chosen[0], network.name).parent
+        results = build_each(chosen, network, range(options.seed, options.seed + options.seeds), root, console)
+    except (BoardError, ManifestError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    Console(width=None if console.is_terminal else 200).print(table(results))
+    failed = [name for name, figures in results.items() if "error" in figures]
+    print(f"{len(results) - len(failed)} of {len(results)} boards -> {root / 'bitstreams.json'}")
+    if failed:
+        print(f"error: no bitstream for {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
