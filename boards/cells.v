@@ -42,3 +42,39 @@ module SB_PLL40_PAD (input PACKAGEPIN, RESETB, BYPASS, output PLLOUTGLOBAL, LOCK
   assign PLLOUTGLOBAL = PACKAGEPIN;
   assign LOCK = 1;
 endmodule
+
+// Gowin and Xilinx.
+
+module IBUF (input I, output O);
+  assign O = I;
+endmodule
+
+module TBUF (input I, OEN, output O);
+  assign O = I;
+endmodule
+
+module rPLL (
+  input CLKIN, CLKFB, RESET, RESET_P, input [5:0] FBDSEL, IDSEL, ODSEL, input [3:0] PSDA, DUTYDA, FDLY,
+  output CLKOUT, LOCK
+);
+  parameter FCLKIN = "", DEVICE = "";
+  parameter IDIV_SEL = 0, FBDIV_SEL = 0, ODIV_SEL = 2;
+  assign CLKOUT = CLKIN;
+  assign LOCK = 1;
+endmodule
+
+module OBUFT (input I, T, output O);
+  assign O = I;
+endmodule
+
+module BUFG (input I, output O);
+  assign O = I;
+endmodule
+
+module PLLE2_BASE (input CLKIN1, CLKFBIN, RST, PWRDWN, output CLKFBOUT, CLKOUT0, LOCKED);
+  parameter CLKIN1_PERIOD = 0.0;
+  parameter DIVCLK_DIVIDE = 1, CLKFBOUT_MULT = 2, CLKOUT0_DIVIDE = 1;
+  assign CLKFBOUT = CLKIN1;
+  assign CLKOUT0 = CLKIN1;
+  assign LOCKED = 1;
+endmodule

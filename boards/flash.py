@@ -19,12 +19,15 @@ from boards.toolchain import ToolError
 __all__ = ["explain", "loader", "main", "write"]
 
 NO_BOARD = re.compile(
-    r"unable to open|device not found|can't find compatible|no device|jtag init failed|cable not found|found 0 devices",
+    r"unable to open|not found|can't find compatible|no device|no dfu|jtag init failed|dfu init failed|claim cable|"
+    r"found 0 devices|stuck at",
     re.IGNORECASE,
 )
-WRONG_BOARD = re.compile(r"mismatch between target|idcode mismatch|unknown device|not supported", re.IGNORECASE)
+WRONG_BOARD = re.compile(r"mismatch between target|idcode mismatch|unknown device|parse file fail", re.IGNORECASE)
 NO_RIGHTS = re.compile(r"access|permission|insufficient", re.IGNORECASE)
 NO_LIBRARY = re.compile(r"error while loading shared libraries: (\S+):")
+NO_CABLE = re.compile(r"support for (\w+) was not enabled at compile time")
+FAILED = re.compile(r"\bFAIL\b")  # said of a step, and the status may be 0 all the same
 
 
 def loader() -> str:
@@ -45,14 +48,24 @@ def explain(board: Board, status: int, output: str) -> str:
             f"openFPGALoader cannot start, {library[1]} is missing; install libusb-1.0 and libftdi1 "
             "(Debian, Ubuntu: apt install libusb-1.0-0 libftdi1-2)"
         )
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    last = lines[-1] if lines else "it said nothing"
-    if WRONG_BOARD.search(output):
-        return f"the board attached is not a {board.name}: its device is no {board.device.name} ({last})"
-    if NO_BOARD.search(output):
+    cable = NO_CABLE.search(output)
+    if cable:
+        return (
+            f"this openFPGALoader was built without {cable[1]}, which {board.name} needs; put one that has it on the "
+            "PATH (Debian, Ubuntu: apt install openfpgaloader)"
+        )
+    lines = [line.strip() for line in output.replace("\r", "\n").splitlines() if line.strip()]
+
+    def first(pattern: re.Pattern[str]) -> str:
+        return next((line for line in lines if pattern.search(line)), "")
+
+    if first(WRONG_BOARD):
+        return f"the board attached is not a {board.name}: its device is no {board.device.name} ({first(WRONG_BOARD)})"
+    if first(NO_BOARD):
         rights = ", and that you may open it (udev rules)" if NO_RIGHTS.search(output) else ""
-        return f"no {board.name} found ({last}); check that it is plugged in and powered{rights}"
-    return f"openFPGALoader failed with status {status} ({last})"
+        return f"no {board.name} found ({first(NO_BOARD)}); check that it is plugged in and powered{rights}"
+    said = first(FAILED) or (lines[-1] if lines else "it said nothing")
+    return f"openFPGALoader failed with status {status} ({said})"
 
 
 def write(board: Board, network: str, permanent: bool, folder: Path | None = None) -> Path:
@@ -68,7 +81,7 @@ def write(board: Board, network: str, permanent: bool, folder: Path | None = Non
         raise BoardError(f"{board.name} is written one way only; leave FLASH= out")
     command = [loader(), *board.loader, *((board.flash or ()) if permanent else ()), str(bitstream)]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    if done.returncode:
+    if done.returncode or FAILED.search(done.stdout):
         raise ToolError(explain(board, done.returncode, done.stdout))
     return bitstream
 

@@ -80,13 +80,16 @@ def export(
     if not (folder / "stat.json").exists():
         raise ToolError(f"yosys wrote no statistics; the reason ends {folder / 'synth.log'}")
     cells = json.loads((folder / "stat.json").read_text())["design"]["num_cells_by_type"]
-    used = count(board.device, {name: number for name, number in cells.items() if not name.startswith("$")})
+    cells = {name: number for name, number in cells.items() if not name.startswith("$")}
+    used = count(board.device, cells)
     check_fit(board, network, used, cycles, "synthesised")
     capacity = {f"{resource}_total": total for resource, total in board.device.capacity.items()}
     figures = {
         "network": network.name, "board": board.name, "device": board.device.name, **used, **capacity,
         "target_mhz": round(actual, 4), "interval_cycles": cycles, "minutes": round((time.time() - began) / 60, 2),
-        "network_hash": network.hash, "baud": board.baud, "cells": cells, "synthesis": board.device.synthesis,
+        "network_hash": network.hash, "baud": board.baud, "cells": cells,
+        "uncounted": [cell for cell in cells if not any(count(board.device, {cell: 1}).values())],
+        "synthesis": board.device.synthesis,
         "tools": {"yosys": version("yosys")}, "project": str(where), "bitstream": None,
     }  # fmt: skip
     write_json(estimate, figures)

@@ -103,9 +103,9 @@ def test_an_ecp5_board_too():
 def test_every_board_can_be_simulated(name, tmp_path):
     """Verilator finds a model for every cell and a pin for clock and UART."""
     board = find(name)
-    plan = clock_plan(board, board.mhz)
-    text = board_text(Top(board, plan, Echo()))
-    assert f"'h{round(START_US * plan.mhz):x}" in text  # the reset's length
+    top = Top(board, clock_plan(board, board.mhz), Echo())
+    text = board_text(top)
+    assert f"'h{round(START_US * top.mhz):x}" in text  # the reset's length
     (tmp_path / "top.v").write_text(text)
     (tmp_path / WAIVERS).write_text(waivers_path().read_text())
     tool = str(verilator_bin().resolve() / "verilator")

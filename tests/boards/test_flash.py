@@ -44,19 +44,54 @@ def test_sram_and_flash(bench, capsys, tmp_path):
     assert "-> ulx3s-25f (flash)" in capsys.readouterr().out
 
 
+# What openFPGALoader 1.1.1 printed: without a board, and on a simulated JTAG chain with another device.
+NO_FTDI = "unable to open ftdi device: -3 (device not found)\nempty\nJTAG init failed with: unable to open ftdi device"
+NO_SPI = "unable to open ftdi device: -3 (device not found)\nempty\nError: Failed to claim cable"
+NO_DFU = (
+    "empty\nOpen file : DONE\nParse file DONE\nOpen device 1209:5af0 Not found\n"
+    "DFU init failed with: No DFU compatible device found"
+)
+NO_CMSISDAP = "empty\nJtag: support for cmsisdap was not enabled at compile time\nJTAG init failed with: std::exception"
+OTHER_ECP5 = (
+    "Open file: DONE\nParse file: DONE\nmismatch between target's idcode and bitstream idcode\n"
+    "\tbitstream has 0x41111043 hardware requires 0x41113043\nError: Failed to program FPGA: std::exception"
+)
+UNKNOWN = (
+    "empty\nJTAG init failed with: Unknown device with IDCODE: 0xdeadbeef (manufacturer: 0x777 (), part: 0x75 vers: 0xd"
+)
+STUCK = "empty\nJTAG init failed with: TDO is stuck at 0"
+OTHER_MAKER = "empty\nOpen file DONE\nParse file FAIL"
+NO_LIBUSB = (
+    "/lib/openfpgaloader/bin/openFPGALoader: error while loading shared libraries: libusb-1.0.so.0: "
+    "cannot open shared object file: No such file or directory"
+)
+
+
 @pytest.mark.parametrize(
-    ("output", "meaning"),
+    ("status", "output", "meaning"),
     [
-        ("unable to open ftdi device: -3 (device not found)", "no ulx3s-25f found (unable to open ftdi"),
-        ("JTAG init failed with: unable to open ftdi device: -4 (access denied)", "that you may open it (udev rules)"),
-        ("mismatch between target's idcode and bitstream idcode", "not a ulx3s-25f: its device is no LFE5U-25F"),
-        ("error while loading shared libraries: libusb-1.0.so.0: cannot open", "libusb-1.0.so.0 is missing; install"),
-        ("something else", "openFPGALoader failed with status 1 (something else)"),
-        ("", "openFPGALoader failed with status 1 (it said nothing)"),
+        (
+            1,
+            NO_FTDI,
+            "no ulx3s-25f found (unable to open ftdi device: -3 (device not found)); check that it is plugged",
+        ),
+        (1, NO_SPI, "no ulx3s-25f found (unable to open ftdi device"),
+        (1, NO_DFU, "no ulx3s-25f found (Open device 1209:5af0 Not found)"),
+        (1, STUCK, "no ulx3s-25f found (JTAG init failed with: TDO is stuck at 0)"),
+        (1, NO_FTDI.replace("-3 (device not found)", "-4 (access denied)"), "that you may open it (udev rules)"),
+        (1, NO_CMSISDAP, "built without cmsisdap, which ulx3s-25f needs; put one that has it on the PATH"),
+        (1, OTHER_ECP5, "not a ulx3s-25f: its device is no LFE5U-25F (mismatch between target's idcode and bitstream"),
+        (1, UNKNOWN, "not a ulx3s-25f: its device is no LFE5U-25F (JTAG init failed with: Unknown device with IDCODE"),
+        (0, OTHER_MAKER, "not a ulx3s-25f: its device is no LFE5U-25F (Parse file FAIL)"),
+        (0, "Enable configuration: FAIL", "openFPGALoader failed with status 0 (Enable configuration: FAIL)"),
+        (127, NO_LIBUSB, "openFPGALoader cannot start, libusb-1.0.so.0 is missing; install libusb-1.0 and libftdi1"),
+        (1, "something else", "openFPGALoader failed with status 1 (something else)"),
+        (1, "", "openFPGALoader failed with status 1 (it said nothing)"),
     ],
 )
-def test_a_failure_is_explained(bench, capsys, output, meaning):
-    bench(f'echo "{output}" >&2; exit 1')
+def test_a_failure_is_explained(bench, capsys, tmp_path, status, output, meaning):
+    (tmp_path / "output").write_text(output)
+    bench(f"cat {tmp_path}/output >&2; exit {status}")
     assert meaning in failed(capsys)
 
 
