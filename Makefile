@@ -13,7 +13,8 @@ ARGUMENTS ?=
 BOARD_GIVEN = @test -n "$(BOARD)" || { echo "error: name a board, BOARD=...; make boards lists them" >&2; exit 1; }
 
 .DEFAULT_GOAL := help
-    .PHONY: help sim test train export rom accuracy occupancy verilog resources \ bitstream boards flash board-sim host lint clean bitstreams
+.PHONY: help sim test train export rom accuracy occupancy verilog resources \
+    bitstream bitstreams boards flash board-sim host lint clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
