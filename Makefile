@@ -9,12 +9,16 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 ARGUMENTS ?=
+# Freed activations stay with the process: without, glibc returns and faults them in again at every step.
+TRAINING := MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=4000000000
 
 BOARD_GIVEN = @test -n "$(BOARD)" || { echo "error: name a board, BOARD=...; make boards lists them" >&2; exit 1; }
 
 .DEFAULT_GOAL := help
 .PHONY: help sim test train export rom accuracy occupancy verilog resources \
     bitstream bitstreams boards flash board-sim host lint clean
+
+.PHONY: sweep tables speed
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
@@ -31,7 +35,17 @@ test: $(VENV)/.dev $(VENV)/.sim $(VENV)/.build $(VENV)/.train $(VENV)/.host $(VE
 	$(PY) -m pytest -n 2 --dist loadfile $(ARGUMENTS)
 
 train: $(VENV)/.train  ## train NET by its recipe in model/recipes; the same command resumes
-	$(PY) -m model.train $(NET) $(ARGUMENTS)
+	$(TRAINING) $(PY) -m model.train $(NET) $(if $(filter command line,$(origin SEED)),--seed $(SEED)) $(ARGUMENTS)
+
+sweep: $(VENV)/.train $(VENV)/.farm  ## train the runs of SPEC (model/sweeps) on Ray, here or at RAY_ADDRESS; the same command resumes
+	@test -n "$(SPEC)" || { echo "error: name a sweep, SPEC=...; model/sweeps has $(notdir $(basename $(wildcard model/sweeps/*.toml)))" >&2; exit 1; }
+	$(TRAINING) $(PY) -m model.sweep $(SPEC) $(ARGUMENTS)
+
+tables: $(VENV)/.train $(VENV)/.sim  ## SPEC's results beside the published ones: tables, heat maps, curves, accuracy against LUTs
+	$(PY) -m sim.tables $(SPEC) $(ARGUMENTS)
+
+speed: $(VENV)/.train  ## images/s of NET's training beside a plain PyTorch loop, in one run
+	$(TRAINING) $(PY) -m model.speed $(NET) $(ARGUMENTS)
 
 export: $(VENV)/.train  ## freeze a trained NET, write model/zoo/NET and its ROM image
 	$(PY) -m model.export $(NET) $(ARGUMENTS)

@@ -47,6 +47,11 @@ def load_recipe(path: Path) -> dict:
         recipe = tomllib.loads(path.read_text())
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{path}: {error}") from error
+    return check_recipe(path, recipe)
+
+
+def check_recipe(path: Path, recipe: dict) -> dict:
+    """The recipe as read from `path` with defaults filled in; raises RecipeError naming the file and the key."""
     check_keys(path, "recipe", recipe, REQUIRED | OPTIONAL.keys(), REQUIRED)
     for key, kind in (OPTIONAL | {"network": dict}).items():
         if not isinstance(recipe.get(key, kind()), kind):

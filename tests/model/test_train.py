@@ -146,7 +146,7 @@ def test_a_teacher_of_other_classes_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(("old", "new", "message"), [
-    ('data = "digits"', 'data = "mnist"', "data must be one of cifar10, digits, not 'mnist'"),
+    ('data = "digits"', 'data = "mnist"', "data must be one of cifar10, .*digits, .*not 'mnist'"),
     ("batch = 32", "bacth = 32", "phase 0 has an unknown option 'bacth'; it takes"),
     ("epochs = 2", "", "phase 0 lacks 'epochs'"),
     ("epochs = 2", "epochs = 0", "epochs must be at least 1, not 0"),
@@ -180,7 +180,7 @@ def test_a_recipe_needs_phases(tmp_path):
 def test_unknown_recipe_lists_the_known(capsys):
     assert train.main(["no-such-net"]) == 1
     assert "No recipe" in (message := capsys.readouterr().err)
-    assert "digits-w1a2, resnet20-w1a2" in message
+    assert ", ".join(sorted(p.stem for p in RECIPES.glob("*.toml"))) in message
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda p: p.stem)
