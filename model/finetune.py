@@ -49,6 +49,12 @@ class FrozenForward(nn.Module):
         self.values: dict[str, Tensor] = {}
         for module, name in places(network):
             module.register_forward_hook(self.replacement(name))
+        for residual in network.additions:
+            if residual.prelu is not None:
+                before = self.replacement(f"{residual.chain[-1].name}.add")
+                residual.prelu.register_forward_pre_hook(
+                    lambda module, inputs, hook=before: hook(module, (), inputs[0])
+                )
         self.rescale()
 
     def replacement(self, name: str):

@@ -29,24 +29,32 @@ def check_exact(node: Node) -> None:
         raise ValueError(f"Node {node.name!r} sums to {largest:.0f}; float32 is exact below {FLOAT32_EXACT}")
 
 
-def column(tensor: np.ndarray) -> Tensor:
-    """A per-channel tensor [C] as int64 [C, 1, 1]."""
-    return torch.from_numpy(tensor.astype(np.int64)).view(-1, 1, 1)
+def column(tensor: np.ndarray, like: Tensor) -> Tensor:
+    """A per-channel tensor [C] as int64 [C, 1, 1], where `like` lies."""
+    return torch.from_numpy(tensor.astype(np.int64)).view(-1, 1, 1).to(like.device)
+
+
+def exact(x: Tensor) -> Tensor:
+    """The float type whose sums are exact here: float32; on a GPU, whose convs may transform it, float64."""
+    return x.double() if x.is_cuda else x.float()
 
 
 def conv(node: Node, a: Tensor) -> Tensor:
-    return F.conv2d(a.float(), odd_weights(node), stride=node["stride"], padding=node["padding"]).to(torch.int32)
+    weight = odd_weights(node).to(a.device)
+    return F.conv2d(exact(a), exact(weight), stride=node["stride"], padding=node["padding"]).to(torch.int32)
 
 
 def threshold(node: Node, x: Tensor) -> Tensor:
     code = torch.zeros_like(x, dtype=torch.int32)
-    for level in torch.tensor(node.tensors["thresholds"]).unbind(1):
+    for level in torch.tensor(node.tensors["thresholds"], device=x.device).unbind(1):
         code += x >= level.view(-1, 1, 1)
     return code
 
 
 def requant(node: Node, acc: Tensor, skip: Tensor | None = None) -> Tensor:
-    y = (acc.long() * column(node.tensors["multiplier"]) + column(node.tensors["bias"])) + (1 << (node["shift"] - 1))
+    y = (acc.long() * column(node.tensors["multiplier"], acc) + column(node.tensors["bias"], acc)) + (
+        1 << (node["shift"] - 1)
+    )
     y = y >> node["shift"]
     limit = 1 << (node["stream_bits"] - 1)
     r = (y if skip is None else y + skip).clamp(-limit, limit - 1).to(torch.int32)
@@ -55,10 +63,10 @@ def requant(node: Node, acc: Tensor, skip: Tensor | None = None) -> Tensor:
 
 def prelu(node: Node, r: Tensor) -> Tensor:
     """Rule R12."""
-    d = r.long() - column(node.tensors["shift_in"])
-    bent = (d * column(node.tensors["slope"]) + (1 << (node["shift"] - 1))) >> node["shift"]
+    d = r.long() - column(node.tensors["shift_in"], r)
+    bent = (d * column(node.tensors["slope"], r) + (1 << (node["shift"] - 1))) >> node["shift"]
     limit = 1 << (node["stream_bits"] - 1)
-    return (torch.where(d < 0, bent, d) + column(node.tensors["shift_out"])).clamp(-limit, limit - 1).to(torch.int32)
+    return (torch.where(d < 0, bent, d) + column(node.tensors["shift_out"], r)).clamp(-limit, limit - 1).to(torch.int32)
 
 
 def shortcut(node: Node, r: Tensor) -> Tensor:
@@ -77,7 +85,8 @@ def pool(node: Node, r: Tensor) -> Tensor:
 
 
 def linear(node: Node, a: Tensor) -> Tensor:
-    return F.linear(a.flatten(1).float(), odd_weights(node)).to(torch.int32) + torch.tensor(node.tensors["bias"])
+    total = F.linear(exact(a.flatten(1)), exact(odd_weights(node).to(a.device))).to(torch.int32)
+    return total + torch.tensor(node.tensors["bias"], device=a.device)
 
 
 OPERATIONS: dict[str, Callable[..., Tensor]] = {
