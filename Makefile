@@ -16,7 +16,7 @@ BOARD_GIVEN = @test -n "$(BOARD)" || { echo "error: name a board, BOARD=...; mak
 
 .DEFAULT_GOAL := help
 .PHONY: help sim test train export rom accuracy occupancy verilog resources \
-    bitstream bitstreams boards flash board-sim host lint clean
+    bitstream bitstreams bench boards flash board-sim host lint clean
 
 .PHONY: sweep tables speed
 
@@ -80,6 +80,10 @@ bitstream: $(VENV)/.build  ## build NET for BOARD, timing checked (SEED=, SEEDS=
 
 bitstreams: $(VENV)/.build  ## build NET for every board that the open tools build, and print the table; goes on where it stopped
 	$(PY) -m boards.bitstreams --net $(NET) --seed $(SEED) $(if $(SEEDS),--seeds $(SEEDS)) $(ARGUMENTS)
+
+bench: $(VENV)/.build $(VENV)/.sim  ## NET on BOARD: images/s, clock, resources, use of the lanes, beside published designs
+	$(PY) -m boards.benchmark $(NET) $(BOARD) --seed $(SEED) $(if $(SEEDS),--seeds $(SEEDS)) \
+	    $(if $(FREQ),--freq $(FREQ)) $(ARGUMENTS)
 
 boards: $(VENV)/.build  ## list the boards, and which networks fit them
 	$(PY) -m boards.catalog $(ARGUMENTS)

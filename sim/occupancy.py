@@ -30,10 +30,14 @@ from sim.images import ROOT, add_options, check_options, folding_for, network_an
 from sim.run import ERROR, MISMATCH
 from sim.worker import ProgramError, run
 
-__all__ = ["IMAGES", "Occupancy", "measure"]
+__all__ = ["IMAGES", "Occupancy", "TooFewImagesError", "measure"]
 
 IMAGES = 12
 BIN = 64  # cycles
+
+
+class TooFewImagesError(ValueError):
+    """The pipeline was not full for long enough."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +45,7 @@ class Occupancy:
     """Counts int64 [bins, 2, units]: cycles, of each `BIN`, in which a unit is busy and in which it is blocked.
 
     units: name and fold of each, in topological order. answer: results and their cycles. predicted: the interval by the
-    hardware's own account. ValueError if the images are too few for a steady state.
+    hardware's own account. TooFewImagesError if there is no steady state.
     """
 
     units: Mapping[str, Any]
@@ -51,7 +55,7 @@ class Occupancy:
 
     def __post_init__(self) -> None:
         if self.span[0] >= self.span[1]:
-            raise ValueError(
+            raise TooFewImagesError(
                 f"{len(self.answer.emitted)} images are too few for a steady state: the last goes in before the second "
                 f"result comes out, or soon after; give more (N=)"
             )

@@ -12,7 +12,7 @@ from hw.solve import solve
 from model.manifest import save
 from sim import golden, occupancy
 from sim.driver import Answer
-from sim.occupancy import BIN, Occupancy, measure
+from sim.occupancy import BIN, Occupancy, TooFewImagesError, measure
 from sim.worker import ProgramError
 from tests.networks import random_images, random_network
 
@@ -74,7 +74,7 @@ def test_a_stage_behind_a_slower_one_starves_and_one_before_it_is_blocked(networ
 def test_too_few_images(measured):
     few = Answer(*(values[:2] for values in (measured.answer.labels, measured.answer.logits)),
                  measured.answer.accepted[:2], measured.answer.emitted[:2], 9)  # fmt: skip
-    with pytest.raises(ValueError, match="2 images are too few for a steady state"):
+    with pytest.raises(TooFewImagesError, match="2 images are too few for a steady state"):
         Occupancy(measured.units, measured.counts, few, 1)
 
 

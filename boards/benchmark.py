@@ -1,0 +1,244 @@
+"""`make bench`: throughput, latency, resources and use of the lanes of a network on a board, beside published designs.
+
+    python -m boards.benchmark resnet20-w1a2 ulx3s-85f
+
+The clock and the resources are those of build/<net>/<board>/bitstream.json, which boards.build makes if it is missing
+or is of another network or folding; interval, latency and busy share are counted in simulation (sim.occupancy), which
+`boards` may import as the harness of its link does: `sim` knows nothing of `boards`. images/s = routed clock / measured
+interval: the accelerator's own rate, which a UART of a megabaud does not feed.
+
+Writes a row into build/bench.json (those of other networks and boards stay) and all of them as build/bench.md.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from boards.board import Board, boards, find
+from boards.build import ERRORS, build, folder_of
+from boards.capacity import fold
+from boards.published import PUBLISHED
+from boards.toolchain import ToolError
+from hw.folding import Folding, interval, read_fold
+from model import manifest
+from model.files import write_json, write_whole
+from model.manifest import Network
+from sim import golden
+from sim.build import BuildError
+from sim.occupancy import IMAGES, Occupancy, TooFewImagesError, measure
+from sim.worker import ProgramError
+
+__all__ = ["KEYS", "benchmark", "main", "markdown", "save_row"]
+
+KEYS = ("network", "board", "interval_cycles", "latency_cycles", "fmax_mhz", "images_per_s", "lut", "ff", "ebr", "dsp",
+        "lanes", "busy")  # fmt: skip
+MOST_IMAGES = 96
+RESOURCES = ("lut", "ff", "ebr", "dsp")
+
+
+class MismatchError(ToolError):
+    """The accelerator that was to be measured computes something else than the golden model."""
+
+
+def kept_bitstream(path: Path, network: Network, folding: Folding | None) -> tuple[dict[str, Any], Folding] | None:
+    """The figures in bitstream.json and their folding, if they are of this network and of `folding` (None: of any).
+
+    A bitstream that missed its timing, or whose interval the hardware's own account no longer gives, does not count.
+    """
+    if not path.exists():
+        return None
+    figures = json.loads(path.read_text())
+    if figures.get("network_hash") != network.hash or not figures.get("timing_met"):
+        return None
+    try:
+        found = Folding({name: read_fold(name, entry) for name, entry in figures["folding"].items()}).check(network)
+    except (KeyError, ValueError):
+        return None
+    if folding is not None and found.to_dict() != folding.to_dict():
+        return None
+    return (figures, found) if max(interval(network, found).values()) == figures["interval_cycles"] else None
+
+
+def simulate(network: Network, folding: Mapping[str, Any], root: Path, optimize: int) -> Occupancy:
+    """Stream noise through until the pipeline has been full for a while. MismatchError if a logit is wrong."""
+    images = IMAGES
+    while True:
+        shape = (images, *network.input.shape)
+        codes = np.random.default_rng(0).integers(0, 2**network.input.bits, shape, dtype=np.uint8)
+        try:
+            occupancy = measure(network, folding, codes, root, optimize)
+        except TooFewImagesError:  # for so long a pipeline
+            if images >= MOST_IMAGES:
+                raise
+            images *= 2
+            continue
+        wrong = (golden.run_batches(network, codes) != occupancy.answer.logits).any(axis=1)
+        if wrong.any():
+            raise MismatchError(f"{int(wrong.sum())} of {images} images differ from the golden model; see make sim")
+        return occupancy
+
+
+def row_of(network: Network, figures: Mapping[str, Any], occupancy: Occupancy) -> dict[str, Any]:
+    """A row of bench.json: KEYS and what goes with them; busy and top1 in percent."""
+    rate = figures["fmax_mhz"] * 1e6 / occupancy.interval
+    lanes = int(occupancy.lanes.sum())
+    return {
+        "network": network.name,
+        "board": figures["board"],
+        "device": figures["device"],
+        "interval_cycles": round(occupancy.interval, 1),
+        "latency_cycles": occupancy.latency,
+        "fmax_mhz": figures["fmax_mhz"],
+        "target_mhz": figures["target_mhz"],
+        "images_per_s": round(rate),
+        **{name: figures[name] for name in RESOURCES},
+        **{f"{name}_total": figures[f"{name}_total"] for name in RESOURCES},
+        "lanes": lanes,
+        "busy": round(occupancy.busy, 1),
+        "lut_per_lane": round(figures["lut"] / max(1, lanes), 2),
+        "images_per_s_per_klut": round(1000 * rate / figures["lut"], 1),
+        "latency_us": round(occupancy.latency / figures["fmax_mhz"], 1),
+        "predicted_interval_cycles": occupancy.predicted,
+        "images": len(occupancy.answer.labels),
+        "top1": network.accuracy.get("top1_frozen"),
+        "seed": figures["seed"],
+        "tools": figures["tools"],
+        "network_hash": network.hash,
+    }
+
+
+def save_row(path: Path, row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Put the row into the list at `path`, in place of the one of the same network and board; returns all, sorted."""
+    rows = json.loads(path.read_text()) if path.exists() else []
+    same = (row["network"], row["board"])
+    rows = [other for other in rows if (other["network"], other["board"]) != same] + [dict(row)]
+    rows.sort(key=lambda row: (row["network"], -row["images_per_s"]))
+    write_json(path, rows)
+    return rows
+
+
+COLUMNS = ("network", "device (board)", "cycles", "latency, us", "MHz", "images/s", "LUT", "FF", "EBR", "DSP", "lanes",
+           "busy", "LUT/lane", "images/s/kLUT", "top-1")  # fmt: skip
+
+
+def cells(row: Mapping[str, Any]) -> list[str]:
+    """A row of the table, as COLUMNS has it."""
+    used = [f"{row[name]:,} ({100 * row[name] / row[f'{name}_total']:.0f} %)" for name in RESOURCES]
+    top1 = "untrained" if row["top1"] is None else f"{row['top1']:.2f} %"
+    return [row["network"], f"{row['device']} ({row['board']})", f"{row['interval_cycles']:,.0f}",
+            f"{row['latency_us']:,.0f}", f"{row['fmax_mhz']:.1f}", f"{row['images_per_s']:,}", *used,
+            f"{row['lanes']:,}", f"{row['busy']:.1f} %", f"{row['lut_per_lane']:.2f}",
+            f"{row['images_per_s_per_klut']:.0f}", top1]  # fmt: skip
+
+
+def published_cells() -> list[list[str]]:
+    """The rows of other people's designs, as COLUMNS has it."""
+    result = []
+    for design in PUBLISHED:
+        cell = {
+            "network": design.design,
+            "device (board)": design.device,
+            "images/s": "-" if design.images_per_s is None else f"{design.images_per_s:,}",
+            "LUT": "-" if design.lut is None else f"{design.lut:,} LUT6",
+            "DSP": "-" if design.dsp is None else f"{design.dsp:,}",
+            "top-1": f"{design.top1:.1f} %",
+        }
+        if design.images_per_s and design.lut:
+            cell["images/s/kLUT"] = f"{1000 * design.images_per_s / design.lut:.0f}"
+        result.append([cell.get(column, "-") for column in COLUMNS])
+    return result
+
+
+def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
+    """All rows, and the published ones behind them, as a table for a README."""
+    lines = [COLUMNS, ["---"] * 2 + ["---:"] * (len(COLUMNS) - 2), *(cells(row) for row in rows)]
+    lines += [["*published*", *[""] * (len(COLUMNS) - 1)], *published_cells()]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """The same for a terminal."""
+    shown = Table(title="images/s = routed clock / measured interval", caption="below the line: as published")
+    for column in COLUMNS:
+        shown.add_column(column, justify="left" if column in COLUMNS[:2] else "right", overflow="fold")
+    for row in rows:
+        shown.add_row(*cells(row))
+    shown.add_section()
+    for line in published_cells():
+        shown.add_row(*line)
+    return shown
+
+
+def benchmark(board: Board, network: Network, options: argparse.Namespace, console: Console) -> dict[str, Any]:
+    """The row of `network` on `board`; builds the bitstream unless one that belongs is there."""
+    given = Folding.load(options.folding, network) if options.folding else None
+    if options.interval:
+        given = fold(board, network, options.interval)
+    folder = folder_of(board, network.name)
+    kept = None if options.rebuild else kept_bitstream(folder / "bitstream.json", network, given)
+    if kept is None:
+        folding = given or fold(board, network, None)
+        seeds = range(options.seed, options.seed + options.seeds)
+        kept = build(board, network, folding, options.freq or board.mhz, seeds, folder, console), folding
+    else:
+        console.print(f"{folder / 'bitstream.json'} is of this network and folding; --rebuild makes it anew")
+    with console.status(f"{network.name}: simulating"):
+        occupancy = simulate(network, kept[1], options.root, options.optimize)
+    return row_of(network, kept[0], occupancy)
+
+
+def boards_of(network: Network) -> list[str]:
+    """The boards that have a bitstream of a network of this name."""
+    return [board.name for board in boards().values() if (folder_of(board, network.name) / "bitstream.json").exists()]
+
+
+def parse(given: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m boards.benchmark", description=__doc__.splitlines()[0])
+    parser.add_argument("net", help="a network of model/zoo, or the path of a manifest")
+    parser.add_argument("boards", nargs="*", help="boards (those that have a bitstream of the network)")
+    parser.add_argument("--interval", type=int, help="most cycles an image (the fastest that fits, or the one built)")
+    parser.add_argument("--folding", type=Path, help="a folding.json to use instead")
+    parser.add_argument("--freq", type=float, help="clock in MHz to build for (the board's default)")
+    parser.add_argument("--seed", type=int, default=0, help="of place and route (%(default)s)")
+    parser.add_argument("--seeds", type=int, default=1, help="so many seeds from --seed on; the fastest is kept")
+    parser.add_argument("--rebuild", action="store_true", help="build even if there is a bitstream of this folding")
+    parser.add_argument("--optimize", type=int, default=2, help="level of the C++ compiler (%(default)s)")
+    parser.add_argument("--root", type=Path, default=Path("build"), help="folder of what is simulated (%(default)s)")
+    options = parser.parse_intermixed_args(given)
+    if options.interval and options.folding:
+        parser.error("--interval and --folding exclude each other")
+    if options.seeds < 1 or options.seed < 0:
+        parser.error("--seeds must be at least 1, and --seed at least 0")
+    return options
+
+
+def main(given: list[str] | None = None) -> int:
+    """The exit status: 0 if every row could be measured."""
+    options, console = parse(given), Console()
+    path = options.root / "bench.json"
+    try:
+        network = manifest.load(manifest.find(options.net))
+        names = options.boards or boards_of(network)
+        if not names:
+            print(f"error: no bitstream of {network.name} is built; name a board, BOARD=...", file=sys.stderr)
+            return 1
+        for name in names:
+            rows = save_row(path, benchmark(find(name), network, options, console))
+    except (*ERRORS, BuildError, ProgramError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    write_whole(path.with_suffix(".md"), markdown(rows).encode())
+    console.print(table(rows))
+    console.print(f"{path}, {path.with_suffix('.md').name}", soft_wrap=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

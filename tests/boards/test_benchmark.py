@@ -1,0 +1,158 @@
+"""make bench: the row and its arithmetic, when a bitstream is taken and when it is built, the tables."""
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from boards import benchmark as bench
+from boards.benchmark import COLUMNS, KEYS, benchmark, kept_bitstream, main, markdown, save_row
+from boards.board import find
+from hw.folding import Folding, interval
+from hw.solve import solve
+from model.manifest import save
+from sim.occupancy import TooFewImagesError
+from tests.networks import random_network
+
+ROOT = Path("build/tests").resolve()
+BOARD = "ulx3s-25f"
+
+
+@pytest.fixture(scope="module")
+def network():
+    return random_network(8, height=6, width=6, channels=(4,), strides=(1,), name="counted", first_bits=(2, 2))
+
+
+def figures_of(network, folding, /, **changes):
+    """What boards.build writes, of a bitstream that was never built."""
+    used = dict(lut=2000, ff=1500, ebr=3, dsp=2, lut_total=24_288, ff_total=24_288, ebr_total=56, dsp_total=28)
+    return dict(
+        network=network.name, board=BOARD, device="LFE5U-25F", **used, target_mhz=60.0, fmax_mhz=80.0, timing_met=True,
+        seed=0, interval_cycles=max(interval(network, folding).values()), network_hash=network.hash,
+        folding=folding.to_dict(), tools={"yosys": "0"},
+    ) | changes  # fmt: skip
+
+
+@pytest.fixture
+def place(network, tmp_path, monkeypatch):
+    """An empty working folder with the manifest in net/, and what `build` was called with."""
+    save(network, tmp_path / "net")
+    monkeypatch.chdir(tmp_path)
+    calls = []
+
+    def build(board, network, folding, mhz, seeds, folder, console):
+        calls.append((board.name, folding, mhz, seeds))
+        figures = figures_of(network, folding, board=board.name)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "bitstream.json").write_text(json.dumps(figures))
+        return figures
+
+    monkeypatch.setattr(bench, "build", build)
+    return calls
+
+
+def test_a_row(network, place, capsys):
+    given = ["net", "--root", str(ROOT), "--optimize", "1"]
+    path = ROOT / "bench.json"
+    path.unlink(missing_ok=True)
+    other = {"network": "another", "board": BOARD, "images_per_s": 1}
+    assert main(given) == 1
+    assert capsys.readouterr().err == "error: no bitstream of counted is built; name a board, BOARD=...\n"
+    assert main([*given, BOARD, "--interval", "900"]) == 0
+    (row,) = json.loads(path.read_text())
+    assert set(KEYS) <= row.keys()
+    assert place == [(BOARD, bench.fold(find(BOARD), network, 900), find(BOARD).mhz, range(1))]
+    folding = place[0][1]
+    assert row["interval_cycles"] == pytest.approx(max(interval(network, folding).values()), rel=0.1)
+    assert row["images_per_s"] == pytest.approx(80e6 / row["interval_cycles"], abs=1)
+    assert row["lanes"] == sum(fold.lanes for fold in folding.values() if fold.arithmetic == "lanes")
+    assert row["lut_per_lane"] == pytest.approx(2000 / row["lanes"], abs=0.01)
+    assert row["images_per_s_per_klut"] == pytest.approx(row["images_per_s"] / 2, abs=0.5)
+    assert row["latency_us"] == pytest.approx(row["latency_cycles"] / 80, abs=0.1)
+    assert 30 < row["busy"] <= 100
+    printed = capsys.readouterr().out
+    assert "images/s = routed clock / measured interval" in printed
+
+    save_row(path, other | {name: row[name] for name in row if name not in other})
+    assert main(given) == 0  # every board that has a bitstream, which is taken as it is
+    assert len(place) == 1
+    rows = json.loads(path.read_text())
+    assert [found["network"] for found in rows] == ["another", "counted"]
+    assert {name: rows[1][name] for name in KEYS} == {name: row[name] for name in KEYS}
+    lines = path.with_suffix(".md").read_text().splitlines()
+    assert len(lines) == 2 + 2 + 1 + len(bench.PUBLISHED)
+    assert {line.count("|") for line in lines} == {len(COLUMNS) + 1}
+    assert "| counted | LFE5U-25F (ulx3s-25f) |" in markdown(rows)
+    assert "nn2FPGA ResNet-20, 8 bit" in lines[-2]
+
+
+def test_a_bitstream_counts_only_if_it_belongs(network, tmp_path):
+    folding, other = solve(network, 900), solve(network, 300)
+    path = tmp_path / "bitstream.json"
+    assert kept_bitstream(path, network, None) is None
+
+    def kept(asked=None, **changes):
+        path.write_text(json.dumps(figures_of(network, folding, **changes)))
+        return kept_bitstream(path, network, asked)
+
+    assert kept() == (figures_of(network, folding), folding)
+    assert kept(folding)[1] == Folding(dict(folding))
+    assert kept(other) is None
+    assert kept(network_hash="0") is None
+    assert kept(timing_met=False) is None
+    assert kept(interval_cycles=1) is None
+    assert kept(folding={}) is None
+
+
+def test_rebuild_and_options(network, place):
+    console = Console(quiet=True)
+    options = argparse.Namespace(
+        interval=900, folding=None, rebuild=False, seed=3, seeds=2, freq=75.0, root=ROOT, optimize=1
+    )
+    for rebuild, built in ((False, 1), (False, 1), (True, 2)):
+        options.rebuild = rebuild
+        benchmark(find(BOARD), network, options, console)
+        assert len(place) == built
+    assert place[0][2:] == (75.0, range(3, 5))
+    options.interval, options.rebuild = 600, False
+    benchmark(find(BOARD), network, options, console)
+    assert len(place) == 3
+
+
+def test_a_longer_pipeline_takes_more_images_and_a_wrong_logit_is_an_error(network, monkeypatch):
+    real, asked = bench.measure, []
+
+    def measure(network, folding, codes, root, optimize):
+        asked.append(len(codes))
+        if len(asked) == 1:
+            raise TooFewImagesError
+        return real(network, folding, codes, root, optimize)
+
+    monkeypatch.setattr(bench, "measure", measure)
+    folding = bench.fold(find(BOARD), network, 900)
+    found = bench.simulate(network, folding, ROOT, 1)
+    assert asked == [12, 24]
+    wrong = replace(found, answer=replace(found.answer, logits=found.answer.logits + 1))
+    monkeypatch.setattr(bench, "measure", lambda network, folding, codes, *_: wrong)
+    monkeypatch.setattr(bench, "IMAGES", 24)
+    with pytest.raises(bench.MismatchError, match="24 of 24 images differ from the golden model"):
+        bench.simulate(network, folding, ROOT, 1)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["nowhere", BOARD], "nowhere: neither a manifest nor a network"),
+        (["net", "arty"], "Unknown board 'arty'"),
+        (["net", BOARD, "--folding", "none.json"], "none.json: cannot be read"),
+    ],
+)
+def test_errors_are_one_line(place, capsys, given, message):
+    assert main(given) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert message in error
+    assert error.count("\n") == 1
