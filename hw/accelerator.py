@@ -22,6 +22,7 @@ from hw.buffering import Buffers, buffers
 from hw.folding import Fold, Folding, folded, shortcut_lanes
 from hw.head import LOGIT_BITS, Classifier, Pool
 from hw.matvec import MatVec
+from hw.maxpool import MaxPool
 from hw.prelu import PReLU
 from hw.residual import Requant
 from hw.shortcut import Shortcut
@@ -124,6 +125,7 @@ class Accelerator(wiring.Component):
             "requant": self._requant,
             "prelu": self._prelu,
             "shortcut": self._shortcut,
+            "maxpool": self._maxpool,
             "pool": self._pool,
             "linear": self._linear,
         }
@@ -248,19 +250,17 @@ class Accelerator(wiring.Component):
         channels, height, width = self.network.node(node.inputs[0]).shape
         lanes = shortcut_lanes(node, values.lanes)
         port = self._repack(node, "repack", values, lanes, channels)
-        block = Shortcut(
-            channels,
-            height,
-            width,
-            node.bits,
-            node["stride"],
-            node["reduce"],
-            node["out_channels"],
-            node["pad_front"],
-            lanes,
-        )
+        change = (node["stride"], node["reduce"], node["out_channels"], node["pad_front"])
+        block = Shortcut(channels, height, width, node.bits, *change, lanes)
         self._add(node, "shortcut", block, port)
         self._set(node, Values(block.o, values.shape, lanes))
+
+    def _maxpool(self, node: Node) -> None:
+        values = self._take(node.inputs[0])
+        channels, height, width = self.network.node(node.inputs[0]).shape
+        block = MaxPool(channels, height, width, values.shape.width, node["size"], values.lanes)
+        self._add(node, "maxpool", block, values.port)
+        self._set(node, Values(block.o, values.shape, values.lanes))
 
     def _pool(self, node: Node) -> None:
         values = self._take(node.inputs[0])

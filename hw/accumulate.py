@@ -1,10 +1,12 @@
-"""Partial sums in a memory: adds up values that belong to one address, until the last of them releases the sum."""
+"""Partial sums in a memory: adds up values that belong to one address, until the last of them releases the sum.
+
+Partial maxima likewise."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Shape, ShapeLike, Signal
+from amaranth.hdl import Module, Mux, Shape, ShapeLike, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -65,6 +67,10 @@ class PartialSums(wiring.Component):
             {"i": In(stream.Signature(beat)), "o": Out(stream.Signature(value_layout(self.sum_shape, lanes)))}
         )
 
+    def join(self, first: Value, before: Value, value: Value) -> Value:
+        """What the beat's value makes of the one before it."""
+        return Mux(first, self.initial, before) + value
+
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         enable = Signal()
@@ -79,7 +85,7 @@ class PartialSums(wiring.Component):
             m.d.sync += [self.o.valid.eq(valid & beat.last), self.o.payload.eq(total)]
 
         for lane in range(self.lanes):
-            m.d.comb += total[lane].eq(Mux(beat.first, self.initial, before[lane]) + beat.values[lane])
+            m.d.comb += total[lane].eq(self.join(beat.first, before[lane], beat.values[lane]))
         newest = Signal(layout, reset_less=True)
         if self.back_to_back:
             with m.If(enable & valid):
@@ -98,3 +104,18 @@ class PartialSums(wiring.Component):
             before.eq(Mux(beat.again, newest, read.data) if self.back_to_back else read.data),
         ]
         return m
+
+
+class PartialMaxima(PartialSums):
+    """The largest of the values at one address; everything else is as in PartialSums, with one term and nothing added.
+
+    Parameters
+    ----------
+    shape, lanes, depth, back_to_back : as in PartialSums.
+    """
+
+    def __init__(self, shape: ShapeLike, lanes: int, depth: int, back_to_back: bool = False):
+        super().__init__(shape, lanes, depth, terms=1, back_to_back=back_to_back)
+
+    def join(self, first: Value, before: Value, value: Value) -> Value:
+        return Mux(first | (value > before), value, before)

@@ -56,6 +56,8 @@ def last_input(node: Node, source: Node, pixel: np.ndarray) -> np.ndarray:
     elif node.op == "shortcut" and node["stride"] == 2:
         reach = 1 if node["reduce"] == "average" else 0
         row, column = 2 * row + reach, 2 * column + reach
+    elif node.op == "maxpool":
+        row, column = row * node["size"] + node["size"] - 1, column * node["size"] + node["size"] - 1
     elif source.shape[1:] != node.shape[1:]:
         raise ValueError(f"Op {node.op!r} of node {node.name!r} cannot lie between a fork and a requant")
     return (image * height + row) * width + column

@@ -201,7 +201,7 @@ def pixel_cycles(network: Network, folding: Mapping[str, Fold], name: str, lanes
         if not folding[name].prefetch:
             busy += window_beats(network, node, lanes) - 1
         return max(least, busy)
-    if node.op == "pool" or (node.op == "shortcut" and node["stride"] > 1):
+    if node.op in ("pool", "maxpool") or (node.op == "shortcut" and node["stride"] > 1):
         return least
     return max(least, *(pixel_cycles(network, folding, source, lanes) for source in node.inputs[:1]))
 

@@ -115,6 +115,14 @@ def _derive_shortcut(node: Node, producers: Sequence[Node], where: str) -> tuple
     return (out, -(-h // stride), -(-w // stride)), "stream", producers[0].bits
 
 
+def _derive_maxpool(node: Node, producers: Sequence[Node], where: str) -> tuple:
+    c, h, w = producers[0].shape
+    size = node["size"]
+    if min(h, w) < size:
+        raise ManifestError(f"{where}: squares of {size} x {size} do not fit into {h} x {w} pixels")
+    return (c, h // size, w // size), "codes", producers[0].bits
+
+
 def _derive_pool(node: Node, producers: Sequence[Node], where: str) -> tuple:
     c, h, w = producers[0].shape
     if h * w * 2 ** producers[0].bits >= 2**32:
@@ -141,6 +149,7 @@ DERIVE = {
     "requant": _derive_requant,
     "prelu": _derive_prelu,
     "shortcut": _derive_shortcut,
+    "maxpool": _derive_maxpool,
     "pool": _derive_pool,
     "linear": _derive_linear,
 }

@@ -18,7 +18,6 @@ from tqdm import tqdm
 from model import data, frozen, manifest
 from model.freeze import FreezeError, freeze
 from model.network import build_network
-from model.resnet import ResNet
 
 ZOO = Path(__file__).parent / "zoo"
 CALIBRATION_IMAGES = 2000
@@ -41,8 +40,6 @@ def export(name: str, checkpoint: Path, folder: Path) -> manifest.Network:
     """Freeze the checkpoint, evaluate its integers on the test set and save the manifest to `folder`."""
     state = read_checkpoint(checkpoint)
     model = build_network(state["config"])
-    if not isinstance(model, ResNet):
-        raise FreezeError(f"A {type(model).__name__} has no integer form here; a ResNet has")
     model.load_state_dict(state["model"])
     source = data.load(state["data"])
     training = {

@@ -78,6 +78,10 @@ def shortcut(node: Node, r: Tensor) -> Tensor:
     return F.pad(r, (0, 0, 0, 0, node["pad_front"], node["out_channels"] - node["pad_front"] - r.shape[1]))
 
 
+def maxpool(node: Node, a: Tensor) -> Tensor:
+    return F.max_pool2d(a.float(), node["size"]).to(torch.int32)
+
+
 def pool(node: Node, r: Tensor) -> Tensor:
     half = (1 << node["shift"]) >> 1
     code = (r.long().sum((2, 3), keepdim=True) + half) >> node["shift"]
@@ -91,7 +95,7 @@ def linear(node: Node, a: Tensor) -> Tensor:
 
 OPERATIONS: dict[str, Callable[..., Tensor]] = {
     "conv": conv, "threshold": threshold, "requant": requant, "prelu": prelu, "shortcut": shortcut, "pool": pool,
-    "linear": linear,
+    "maxpool": maxpool, "linear": linear,
 }  # fmt: skip
 
 

@@ -90,6 +90,7 @@ OPS = {
         {"stride": (1, 2), "reduce": ("sample", "average"), "out_channels": POSITIVE, "pad_front": range(2**16)},
         {},
     ),
+    "maxpool": Op((("codes",),), {"size": range(2, 9)}, {}),
     "pool": Op((("stream",),), {"bits": CODE_BITS, "shift": range(32)}, {}),
     "linear": Op(
         (("codes",),),

@@ -19,6 +19,7 @@ Everything is an integer; `>>` is the arithmetic shift, floor(x / 2^n). The roun
 | R10 pool | stream to codes | min(max((sum + h) >> s, 0), 2^A - 1) | h = 2^(s-1), or 0 if s = 0: halves go up |
 | R11 label | logits | the index of the largest | the lowest index among equals |
 | R12 PReLU | stream | d = r - G[c]; p = d if d >= 0, else (d S[c] + 2^(F-1)) >> F; then p + Z[c] by R6 | halves go up |
+| R13 max-pool | codes | the largest of each K x K square | what is left of a whole square is dropped |
 
 Values: codes are uint8, acc, stream and logits int32. Products are summed in float32 where the worst case stays
 below 2^24, else in float64 (below 2^53): exact either way.
@@ -133,6 +134,14 @@ def shortcut(node: Node, x: np.ndarray) -> np.ndarray:
     return out
 
 
+def maxpool(node: Node, codes: np.ndarray) -> np.ndarray:
+    """code[n, c, y, x] = the largest of codes[n, c, K y + i, K x + j], i and j below K (R13)."""
+    size = node["size"]
+    n, c, h, w = codes.shape
+    squares = codes[:, :, : h // size * size, : w // size * size].reshape(n, c, h // size, size, w // size, size)
+    return squares.max(axis=(3, 5))
+
+
 def pool(node: Node, x: np.ndarray) -> np.ndarray:
     """code[n, c, 0, 0] of the sum over all pixels (R10)."""
     shift = node["shift"]
@@ -154,6 +163,7 @@ FUNCTIONS: dict[str, Callable[..., np.ndarray]] = {
     "requant": requant,
     "prelu": prelu,
     "shortcut": shortcut,
+    "maxpool": maxpool,
     "pool": pool,
     "linear": linear,
 }

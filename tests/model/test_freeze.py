@@ -126,8 +126,8 @@ def test_overrides_reach_the_manifest():
 
 
 def test_a_network_of_another_family_is_refused():
-    with pytest.raises(FreezeError, match="A SVHNNet has no form in hardware yet; networks of family 'resnet'"):
-        freeze(build_network({"family": "dorefa_svhn", "model": "D"}), some_images(4), "small", "random", CLASSES)
+    with pytest.raises(FreezeError, match="CompactResNet has no form in hardware; networks of the families 'resnet'"):
+        freeze(build_network({"family": "compact", "model": "og"}), some_images(4), "small", "random", CLASSES)
 
 
 def test_a_float_network_is_refused():

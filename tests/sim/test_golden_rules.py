@@ -59,3 +59,36 @@ def test_wrong_prelu(network, attributes, tensors, message):
     nodes = [changed if other.name == node.name else other for other in network.nodes]
     with pytest.raises(ManifestError, match=message):
         Network.build("x", "random", network.classes, nodes)
+
+
+@pytest.mark.parametrize(("height", "width", "size"), [(4, 6, 2), (5, 7, 2), (7, 3, 3)])
+def test_maxpool_rule_r13(height, width, size):
+    codes = np.random.default_rng(size).integers(0, 256, (2, 3, height, width), np.uint8)
+    node = Node("m", "maxpool", ("x",), dict(size=size))
+    got = golden.node_function(node, codes)
+    assert got.dtype == np.uint8
+    assert got.shape == (2, 3, height // size, width // size)
+    for n, c, y, x in np.ndindex(*got.shape):
+        square = codes[n, c, size * y : size * (y + 1), size * x : size * (x + 1)]
+        assert got[n, c, y, x] == max(square.ravel().tolist())
+    np.testing.assert_array_equal(frozen.maxpool(node, torch.from_numpy(codes)).numpy(), got)
+
+
+def test_the_quantizer_commutes_with_maxpool():
+    """DoReFa-Net eq. 15: codes of maxima are maxima of codes, for any thresholds that do not fall."""
+    rng = np.random.default_rng(0)
+    thresholds = np.sort(rng.integers(-50, 50, (3, 7)).astype(np.int32), axis=1)
+    node = Node("t", "threshold", ("x",), dict(bits=3), dict(thresholds=thresholds))
+    x = rng.integers(-60, 60, (2, 3, 6, 6), np.int32)
+    largest = x.reshape(2, 3, 3, 2, 3, 2).max(axis=(3, 5))
+    pooled = golden.node_function(Node("m", "maxpool", ("t",), dict(size=2)), golden.node_function(node, x))
+    np.testing.assert_array_equal(pooled, golden.node_function(node, largest))
+
+
+def test_wrong_maxpool(network):
+    nodes = list(network.nodes)
+    pool = Node("extra", "maxpool", ("group1.conv1.threshold",), {"size": 5})
+    at = next(i for i, node in enumerate(nodes) if node.name == "group1.conv1.conv")
+    reader = Node("group1.conv1.conv", "conv", ("extra",), nodes[at].attributes, nodes[at].tensors)
+    with pytest.raises(ManifestError, match="node 'extra': squares of 5 x 5 do not fit into 4 x 4 pixels"):
+        Network.build("x", "random", network.classes, [*nodes[:at], pool, reader, *nodes[at + 1 :]])
