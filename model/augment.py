@@ -1,5 +1,6 @@
-"""Augmentation of training images on their device: random crops and mirroring."""
+"""Augmentation of training images on their device: random crops and mirroring, and an epoch's shuffled batches."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -26,3 +27,12 @@ class Augmentation:
             columns = torch.where(mirrored, columns.flip(1), columns)
         picked = torch.arange(n, device=device)[:, None, None]
         return images.permute(0, 2, 3, 1)[picked, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def shuffled(
+    images: Tensor, labels: Tensor, augmentation: Augmentation, batch: int, steps: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """An epoch's batches: images uint8 [batch, C, H, W] and labels [batch]; on a GPU all are augmented in one call."""
+    order = torch.randperm(len(labels), generator=augmentation.generator, device=labels.device)
+    for picked in order[: steps * batch].split(steps * batch if labels.is_cuda else batch):
+        yield from zip(augmentation(images[picked]).split(batch), labels[picked].split(batch), strict=True)

@@ -20,7 +20,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from model import data
-from model.augment import Augmentation
+from model.augment import Augmentation, shuffled
 from model.checkpoint import TrainingError, host, load_network, load_teacher, read, read_state, save, source
 from model.curves import plot_curves
 from model.export import CALIBRATION_IMAGES
@@ -90,19 +90,13 @@ class Trainer:
         for part in self.images[:limit].split(size):
             yield self.augmentation(part)
 
-    def shuffled(self, batch: int, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """An epoch's batches: images uint8 [batch, C, H, W] and labels; on a GPU all are augmented in one call."""
-        order = torch.randperm(len(self.labels), generator=self.augmentation.generator, device=self.device)
-        for picked in order[: steps * batch].split(batch * (1 if self.device.type == "cpu" else steps)):
-            images, labels = self.augmentation(self.images[picked]), self.labels[picked]
-            yield from zip(images.split(batch), labels.split(batch), strict=True)
-
     def epoch(self, step, optimizer, phase: dict, epoch: int, note: str) -> tuple[float, float]:
         """One pass; returns mean loss and training top-1 in percent. TrainingError where the loss is not finite."""
         batch = min(phase["batch"], len(self.labels))
         steps = len(self.labels) // batch
         loss_sum, correct = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
-        batches = tqdm(self.shuffled(batch, steps), note, steps, False, mininterval=1, disable=not sys.stderr.isatty())
+        batches = shuffled(self.images, self.labels, self.augmentation, batch, steps)
+        batches = tqdm(batches, note, steps, False, mininterval=1, disable=not sys.stderr.isatty())
         for index, (images, labels) in enumerate(batches):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(phase, epoch + index / steps)

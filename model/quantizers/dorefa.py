@@ -16,7 +16,21 @@ from model.quantizers.base import (
     standardize,
 )
 
+ROW = 512  # values
 WEIGHT_SCALES = ("layer", "channel")
+
+
+def long_rows(x: Tensor) -> Tensor:
+    """x [N, C, H, W] as [R, k C], channels innermost and k pixels a row (no copy where x is channels last).
+
+    A sum or product with something per channel then runs along rows of up to ROW values, not of C: on a CPU that is
+    several times faster for 16 channels.
+    """
+    channels, pixels = x.shape[1], x.numel() // x.shape[1]
+    several = 1
+    while 2 * several * channels <= ROW and pixels % (2 * several) == 0:
+        several *= 2
+    return x.permute(0, 2, 3, 1).reshape(-1, several * channels)
 
 
 class ClippedLevels(torch.autograd.Function):
@@ -28,21 +42,24 @@ class ClippedLevels(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x: Tensor, offset: Tensor, step: Tensor, levels: int) -> Tensor:
-        slope = levels / step
-        scaled = (x.permute(0, 2, 3, 1) * slope.to(x.dtype)).add_((0.5 - offset * slope).to(x.dtype))
+        n, c, h, w = x.shape
+        rows, slope = long_rows(x), levels / step
+        shift = (0.5 - offset * slope).to(x.dtype).repeat(rows.shape[1] // c)
+        scaled = torch.addcmul(shift, rows, slope.to(x.dtype))
         ctx.save_for_backward(scaled, step)
         ctx.levels = levels
         rounded = scaled.clamp(0.5, levels + 0.5).floor_().mul_(1 / levels)
-        return rounded.permute(0, 3, 1, 2)
+        return rounded.view(n, h, w, c).permute(0, 3, 1, 2)
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        n, c, h, w = grad.shape
         scaled, step = ctx.saved_tensors
-        passed = torch.ops.aten.hardtanh_backward(grad.permute(0, 2, 3, 1), scaled, 0.5, ctx.levels + 0.5)
-        ones = passed.new_ones(1, passed.numel() // passed.shape[-1])  # matrix products sum rows faster than sum()
-        total = (ones @ passed.reshape(-1, passed.shape[-1])).float().squeeze(0)  # [C]
-        weighted = (ones @ (passed * scaled).reshape(-1, passed.shape[-1])).float().sum() - 0.5 * total.sum()
-        gradient = (passed * (1 / step).to(grad.dtype)).permute(0, 3, 1, 2)
+        passed = torch.ops.aten.hardtanh_backward(long_rows(grad), scaled, 0.5, ctx.levels + 0.5)
+        ones = passed.new_ones(1, len(passed))  # matrix products sum rows faster than sum()
+        total = (ones @ passed).float().view(-1, c).sum(0)  # [C]
+        weighted = (ones @ (passed * scaled)).float().sum() - 0.5 * total.sum()
+        gradient = passed.mul_((1 / step).to(grad.dtype)).view(n, h, w, c).permute(0, 3, 1, 2)
         return gradient, -total / step, -weighted / (ctx.levels * step), None
 
 

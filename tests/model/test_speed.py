@@ -1,0 +1,59 @@
+"""The benchmark of training: both loops train the same network, and its report is whole."""
+
+import json
+
+import pytest
+import torch
+
+from model import speed
+from model.network import build_network
+from model.quant import DoReFaActivations
+from model.quantizers.dorefa import ClippedLevels, long_rows
+from model.recipe import RECIPES, load_recipe, network_config
+
+
+def test_report(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert speed.main(["digits-w1a2", "--steps", "2", "--turns", "1", "--device", "cpu", "--threads", "1"]) == 0
+    report = json.loads((tmp_path / "build" / "digits-w1a2" / "speed.json").read_text())
+    assert [(row["phase"], row["weight_bits"], row["act_bits"]) for row in report["rows"]] == [
+        ("float", 32, 32), ("w1a2", 1, 2)
+    ]  # fmt: skip
+    for row in report["rows"]:
+        assert row["ratio"] == pytest.approx(row["images_per_s"] / row["plain_images_per_s"], abs=0.01)
+    assert report["threads"] == 1
+    assert "ratio" in capsys.readouterr().out
+    assert speed.main(["digits-w1a2", "--phases", "w4a4"]) == 1
+    assert "no phase 'w4a4' to measure; there are float, w1a2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("phase", [0, 1])
+def test_both_loops_compute_the_same_network(phase):
+    recipe = load_recipe(RECIPES / "digits-w1a2.toml")
+    torch.manual_seed(0)
+    plain = build_network(network_config(recipe, recipe["phase"][phase]).to_dict()).eval()
+    ours = build_network(plain.config.to_dict()).eval()
+    ours.load_state_dict(plain.state_dict())
+    for module in plain.modules():
+        if isinstance(module, DoReFaActivations):
+            module.forward = speed.by_formula(module)
+    x = torch.rand(20, 1, 8, 8)
+    assert torch.allclose(plain(x), ours(x), atol=1e-5)
+
+
+@pytest.mark.parametrize(("shape", "expected"), [((4, 16, 8, 8), (8, 512)), ((3, 5, 3, 3), (27, 5)),
+                                                 ((2, 600, 2, 2), (8, 600))])  # fmt: skip
+def test_rows_of_several_pixels_keep_the_gradient(shape, expected):
+    """ClippedLevels in rows against autograd through the formula, offsets and step included."""
+    torch.manual_seed(1)
+    x = torch.randn(shape).to(memory_format=torch.channels_last).requires_grad_()
+    offset, step = torch.randn(shape[1]).mul(0.2).requires_grad_(), torch.tensor(1.3, requires_grad=True)
+    assert long_rows(x).shape == expected
+    weight = torch.randn(shape)
+    mine = ClippedLevels.apply(x, offset, step, 3)
+    found = torch.autograd.grad((mine * weight).sum(), (x, offset, step))
+    u = ((x - offset.view(-1, 1, 1)) / step).clamp(0, 1)
+    rounded = u + (torch.floor(3 * u + 0.5) / 3 - u).detach()
+    assert torch.allclose(mine, rounded, atol=1e-6)
+    for a, b in zip(found, torch.autograd.grad((rounded * weight).sum(), (x, offset, step)), strict=True):
+        assert torch.allclose(a, b, rtol=1e-3, atol=1e-3)
