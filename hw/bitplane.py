@@ -8,8 +8,7 @@ from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.pipeline import delay
-from hw.popcount import AdderTree, Number, PopCount
+from hw.popcount import AdderTree, PopCount
 
 __all__ = ["MacTerm", "XnorTerm", "plane_pairs"]
 
@@ -21,57 +20,46 @@ def plane_pairs(weight_bits: int, act_bits: int, planes: int = 1) -> list[tuple[
 
 
 class XnorTerm(wiring.Component):
-    """o = sum over m < planes of 2**m * popcount(weights XNOR codes[m]); free-running, after `latency` cycles.
+    """o = sum over m < planes of 2**m * popcount(inverted XOR codes[m]), where `inverted` is a weight plane inverted.
 
-    Each plane has a population count of its own; the counts are added pair by pair, the upper one shifted.
+    That is the XNOR of weights and codes, as a carry chain takes it. Free-running, after `latency` cycles.
 
     Parameters
     ----------
     simd : lanes of a plane.
     planes : code planes, which share the weights.
-    pairs : see PopCount: True where weights come out of flip-flops, False where a constant table of them, or their
-        value itself, shares the LUT4 of the XNOR.
+    merged : the weights are functions of few bits, to be computed in the LUT of the XOR; else they come from registers
+        and the XOR is left to the population count.
 
     Members
     -------
     codes : In(planes*simd), plane by plane
-    weights : In(simd)
+    inverted : In(simd)
     o : Out(unsigned, to (2**planes - 1)*simd)
     """
 
-    def __init__(self, simd: int, planes: int = 1, pairs: bool = True) -> None:
+    def __init__(self, simd: int, planes: int = 1, merged: bool = False) -> None:
         self.simd = simd
         self.planes = planes
-        self.pairs = pairs
-        self.latency = self.latency_of(simd, planes, pairs)
-        self.high = simd * ((1 << planes) - 1)
-        super().__init__({"codes": In(planes * simd), "weights": In(simd), "o": Out(self.high.bit_length())})
+        self.merged = merged
+        self.latency = self.latency_of(simd, planes)
+        super().__init__(
+            {"codes": In(planes * simd), "inverted": In(simd), "o": Out((simd * ((1 << planes) - 1)).bit_length())}
+        )
 
     @staticmethod
-    def latency_of(simd: int, planes: int = 1, pairs: bool = True) -> int:
+    def latency_of(simd: int, planes: int = 1) -> int:
         """Cycles from the operands to `o`."""
-        return PopCount.latency_of(simd, pairs) + (planes - 1).bit_length()
+        return PopCount.latency_of(simd, planes)
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        numbers: list[Number] = []
-        for plane in range(self.planes):
-            m.submodules[f"count{plane}"] = count = PopCount(self.simd, self.pairs)
-            m.d.comb += count.i.eq(~(self.codes.word_select(plane, self.simd) ^ self.weights))
-            numbers.append((count.o, self.simd))
-        shift = 1  # planes that one of `numbers` holds
-        while len(numbers) > 1:
-            sums: list[Number] = []
-            for index in range(0, len(numbers) - 1, 2):
-                (low, low_high), (high, high_high) = numbers[index : index + 2]
-                greatest = low_high + (high_high << shift)
-                # The lowest bits meet nothing: they pass beside the adder.
-                total = Signal(greatest.bit_length(), name=f"planes{shift}_{index}")
-                m.d.sync += total.eq(Cat(low[:shift], low[shift:] + high))
-                sums.append((total, greatest))
-            sums += [(delay(m, value, 1, f"odd{shift}_"), most) for value, most in numbers[2 * len(sums) :]]
-            numbers, shift = sums, 2 * shift
-        m.d.comb += self.o.eq(numbers[0][0])
+        m.submodules.count = count = PopCount(self.simd, self.planes, xor=not self.merged)
+        if self.merged:
+            m.d.comb += count.i.eq(self.codes ^ self.inverted.replicate(self.planes))
+        else:
+            m.d.comb += [count.i.eq(self.inverted), count.j.eq(self.codes)]
+        m.d.comb += self.o.eq(count.o)
         return m
 
 

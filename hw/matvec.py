@@ -10,6 +10,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.bitplane import MacTerm, XnorTerm, plane_pairs
+from hw.chain import And, Number, add_in_chains, plain
 from hw.pipeline import delay, select, select_latency
 from hw.popcount import AdderTree
 from hw.sequence import Sequencer
@@ -151,12 +152,8 @@ class MatVec(wiring.Component):
         self._copies = -(-pe // pes_per_copy)
         self._select = select_latency(self.chunks << self._plane_bits)
         self._words = self.groups * self.chunks * (weight_bits if arithmetic == "lanes" else 1)
-        # Weights out of registers; otherwise they are made in the LUT of the XNOR.
-        self._pairs = WeightMemory.style_of(self._words, storage) in ("logic", "block")
-        if arithmetic == "lanes":
-            self._term_latency = XnorTerm.latency_of(simd, planes, self._pairs)
-        else:
-            self._term_latency = MacTerm.latency_of(simd)
+        lanes_latency = XnorTerm.latency_of(simd, planes)
+        self._term_latency = lanes_latency if arithmetic == "lanes" else MacTerm.latency_of(simd)
         # From the issue of a group's last chunk to its total in the first copy, and in all of them.
         self._total = self._select + self._term_latency + (self._group_cycles > 1)
         self._done = self._total + self._copies - 1
@@ -173,7 +170,7 @@ class MatVec(wiring.Component):
         )
 
     def _memory(self, copy: int) -> WeightMemory:
-        """Weights of the copy's PEs: plane k, PE by PE (mac: codes with their top bit inverted, k = 0)."""
+        """Weights of the copy's PEs: plane k inverted, PE by PE (mac: codes with their top bit inverted, k = 0)."""
         bits = self.weight_bits
         pes = slice(copy * self.pes_per_copy, (copy + 1) * self.pes_per_copy)
         q = self.weights.reshape(self.groups, self.pe, self.chunks, self.simd)[:, pes]
@@ -181,12 +178,13 @@ class MatVec(wiring.Component):
             q = (q ^ (1 << bits - 1))[..., None] >> np.arange(bits) & 1  # group, pe, chunk, lane, bit
             words = q.transpose(0, 2, 1, 3, 4)
         else:
-            words = (q[..., None] >> np.arange(bits) & 1).transpose(0, 4, 2, 1, 3)  # group, plane, chunk, pe, lane
+            words = (~q[..., None] >> np.arange(bits) & 1).transpose(0, 4, 2, 1, 3)  # group, plane, chunk, pe, lane
         return WeightMemory(words.reshape(self._words, -1), self.storage, self._select + copy)
 
     def _term(self) -> XnorTerm | MacTerm:
         if self.arithmetic == "lanes":
-            return XnorTerm(self.simd, self.planes, self._pairs)
+            style = WeightMemory.style_of(self._words, self.storage)
+            return XnorTerm(self.simd, self.planes, merged=style in ("constant", "merged"))
         return MacTerm(self.simd, self.weight_bits, self.act_bits)
 
     def _choices(self) -> list[Value]:
@@ -225,20 +223,41 @@ class MatVec(wiring.Component):
             m.submodules[f"weights{copy}"] = memory = self._memory(copy)
             m.d.comb += [memory.next_address.eq(work.next_address), memory.advance.eq(work.advance)]
             m.d.comb += memory.address.eq(address)
+            terms: list[Value] = []
             for index, pe in enumerate(range(self.pe)[copy * self.pes_per_copy :][: self.pes_per_copy]):
                 m.submodules[f"pe{pe}"] = term = self._term()
                 m.d.comb += term.codes.eq(codes)
-                m.d.comb += term.weights.eq(memory.o.word_select(index, len(term.weights)))
-                total: Value = term.o
-                if self._group_cycles > 1:
-                    total = Signal(self.acc_shape, name=f"acc{pe}")
-                    before: Value = total
-                    for flag, by in zip(fall, work.falls, strict=True):
-                        before = Mux(flag, total << by, before)
-                    m.d.sync += total.eq(Mux(first, 0, before) + term.o)
-                totals.append(self._align(m, total, done, self._copies - 1 - copy, f"total{pe}_"))
+                weights = term.inverted if isinstance(term, XnorTerm) else term.weights
+                m.d.comb += weights.eq(memory.o.word_select(index, len(weights)))
+                terms.append(term.o)
+            if self._group_cycles > 1:
+                marks = list(zip(fall, work.falls, strict=True))
+                terms = self._accumulate(m, terms, first, marks, f"acc{copy}_", platform)
+            wait = self._copies - 1 - copy
+            totals += [self._align(m, term, done, wait, f"total{copy}_{index}_") for index, term in enumerate(terms)]
         self._leave(m, totals, done, work.credit)
         return m
+
+    def _accumulate(
+        self, m: Module, terms: list[Value], first: Value, falls: list[tuple[Value, int]], name: str, platform: Any
+    ) -> list[Value]:
+        """Sums of `terms` since `first`, shifted up by the number of each of `falls` that is high."""
+        totals = [Signal(self.acc_shape, name=f"{name}{index}") for index in range(len(terms))]
+        if self.arithmetic == "mac":
+            for total, term in zip(totals, terms, strict=True):
+                m.d.sync += total.eq(Mux(first, 0, total) + term)
+            return list(totals)
+        adders: list[tuple[Number, Number, None]] = []
+        high = (1 << self.acc_shape.width) - 1
+        for total, term in zip(totals, terms, strict=True):
+            before: Value = total
+            for flag, by in falls:
+                before = Mux(flag, total << by, before)[: len(total)]
+            kept: Number = ([And(bit, ~first) for bit in before], high)
+            adders.append(((list(term[: len(total)]), 0), kept, None))  # a total of `high` at most is all that comes
+        for total, (bits, _) in zip(totals, add_in_chains(m, adders, name, platform), strict=True):
+            m.d.comb += total.eq(Cat(plain(bit) for bit in bits))
+        return list(totals)
 
     def _leave(self, m: Module, totals: list[Value], done: Value, credit: Signal) -> None:
         """Hands `totals`, complete with `done`, to `o`, in beats; gives the credit back when the last one is taken."""

@@ -2,58 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
-from amaranth.hdl import Cat, Const, Module, Shape, Signal, Value, signed, unsigned
+from amaranth.hdl import Cat, Module, Shape, Signal, Value, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.pipeline import delay
+from hw.chain import Bit, Number, Xor, add_in_chains, delayed, plain
 
-__all__ = ["AdderTree", "Number", "PopCount", "add_in_chains"]
-
-
-Number = tuple[Value, int]
-"""An unsigned value and the greatest it may have."""
-
-CHAIN_POSITIONS = 32  # most bits of a carry chain: a timing analysis sees it as one path
-
-
-def add_in_chains(m: Module, adders: Sequence[tuple[Number, Number, Value | None]], name: str) -> list[Number]:
-    """x + y + carry for each of `adders` (x, y, carry), registered; as few wide additions as CHAIN_POSITIONS allows.
-
-    An adder takes the positions of its wider operand and, for its carry, one more: a bit c on both sides adds 2*c, the
-    carry into the next position, and its sum bit is the carry out of the adder before.
-    """
-    sums: list[Number] = []
-    left: list[Value] = []
-    right: list[Value] = []
-    places: list[tuple[int, int]] = []  # first position and greatest sum of each adder in the chain
-
-    def close() -> None:
-        chain = Signal(len(Cat(left)) + 1, name=f"{name}{len(sums)}")
-        m.d.sync += chain.eq(Cat(left) + Cat(right))
-        sums.extend((chain[start : start + high.bit_length()], high) for start, high in places)
-        for part in (left, right, places):
-            part.clear()
-
-    for (x, x_high), (y, y_high), carry in adders:
-        width = max(x_high.bit_length(), y_high.bit_length())
-        used = len(Cat(left))
-        if used and used + 1 + width > CHAIN_POSITIONS:
-            close()
-            used = 0
-        if used or carry is not None:
-            guard = Const(0, 1) if carry is None else carry
-            left.append(guard)
-            right.append(guard)
-            used += 1
-        places.append((used, x_high + y_high + (carry is not None)))
-        for side, value in ((left, x), (right, y)):
-            side.append(Cat(value, Const(0, width - len(value))))
-    close()
-    return sums
+__all__ = ["AdderTree", "PopCount"]
 
 
 class AdderTree(wiring.Component):
@@ -117,66 +75,97 @@ class AdderTree(wiring.Component):
 
 
 class PopCount(wiring.Component):
-    """o = number of ones in the `n` bits of `i`.
+    """o = sum over m < planes of 2**m * popcount(i[m]), or with xor of 2**m * popcount(i XOR j[m]).
 
-    A binary tree of adders, each of which also takes a single bit at its carry input, so that n bits need an adder less
-    than its `operands`, about n/2 bits (or n/3 pairs of bits), and the other bits enter at the carries. The adders of a
-    level stand in one carry chain: between two of them is a position with the same bit on both sides, which ends the
-    one's carry and begins the other's. Every level is registered; a count each cycle, `latency` cycles after its bits.
+    Of the n codes of `planes` bits, some are `leaves` of a binary tree of adders, and each adder takes at its carry the
+    lowest bit of another one, whose upper bits are left to a tree of their own. n codes need (n+1)/2 leaves. The
+    adders of a level, of all trees, share carry chains (hw.chain), on an ECP5 together with the XORs. Every level is
+    registered. Free-running: a sum each cycle, `latency` cycles after its bits.
 
     Parameters
     ----------
-    n : number of bits, at least 1.
-    pairs : the leaves are counts of two bits, for bits that are computed from two inputs each (count and computation
-        share a LUT4); else they are single bits.
+    n : number of bits of a plane, at least 1.
+    planes : number of planes, at least 1.
+    xor : whether there is a `j`.
 
     Attributes
     ----------
-    latency : ceil(log2(operands)).
+    latency : ceil(log2(leaves)) + ceil(log2(trees)); there are as many trees as planes, unless n is small.
 
     Members
     -------
-    i : In(n)
-    o : Out(n.bit_length())
+    i : In(planes*n), plane by plane; with xor In(n)
+    j : In(planes*n), with xor
+    o : Out(unsigned, to (2**planes - 1)*n)
     """
 
-    def __init__(self, n: int, pairs: bool = False) -> None:
-        if n < 1:
-            raise ValueError(f"A population count needs at least 1 bit, not {n}")
+    def __init__(self, n: int, planes: int = 1, xor: bool = False) -> None:
+        for name, number in (("bit", n), ("plane", planes)):
+            if number < 1:
+                raise ValueError(f"A population count needs at least 1 {name}, not {number}")
         self.n = n
-        self.pairs = pairs
-        self.operands = self.operands_of(n, pairs)
-        self.latency = self.latency_of(n, pairs)
-        super().__init__({"i": In(n), "o": Out(n.bit_length())})
+        self.planes = planes
+        self.xor = xor
+        self.latency = self.latency_of(n, planes)
+        members = {"i": In(n), "j": In(planes * n)} if xor else {"i": In(planes * n)}
+        super().__init__(members | {"o": Out((((1 << planes) - 1) * n).bit_length())})
 
     @staticmethod
-    def operands_of(n: int, pairs: bool) -> int:
-        """Leaves of the tree: the fewest for which one bit at each carry input takes in the rest of the `n` bits."""
-        return -(-(n + 1) // 3) if pairs else -(-(n + 1) // 2)
+    def _trees(n: int, planes: int) -> list[int]:
+        """Leaves of each tree."""
+        leaves = -(-(n + 1) // 2)
+        return [leaves] + (PopCount._trees(n - leaves, planes - 1) if planes > 1 and n > leaves else [])
 
     @staticmethod
-    def latency_of(n: int, pairs: bool = False) -> int:
-        """Cycles from `n` bits to their count."""
-        return (PopCount.operands_of(n, pairs) - 1).bit_length()
+    def latency_of(n: int, planes: int = 1) -> int:
+        """Cycles from the bits to their sum."""
+        trees = PopCount._trees(n, planes)
+        return (trees[0] - 1).bit_length() + (len(trees) - 1).bit_length()
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        numbers: list[Number] = []
-        singles: list[Value] = list(self.i)
-        for _ in range(self.operands):
-            leaf, singles = singles[: 1 + self.pairs], singles[1 + self.pairs :]
-            ones = leaf[0] if len(leaf) == 1 else Cat(leaf[0] ^ leaf[1], leaf[0] & leaf[1])
-            numbers.append((ones, len(leaf)))
+        codes: list[list[Bit]] = []
+        for index in range(self.n):
+            if self.xor:
+                codes.append([Xor(self.i[index], self.j[plane * self.n + index]) for plane in range(self.planes)])
+            else:
+                codes.append([self.i[plane * self.n + index] for plane in range(self.planes)])
+        trees: list[list[Number]] = []
+        carries: list[list[Bit]] = []
+        for leaves in self._trees(self.n, self.planes):
+            trees.append([(code, (1 << len(code)) - 1) for code in codes[:leaves]])
+            carries.append([code[0] for code in codes[leaves:]])
+            codes = [code[1:] for code in codes[leaves:]]
         level = 0
-        while len(numbers) > 1:
-            adders = []
-            for x, y in zip(numbers[::2], numbers[1::2], strict=False):
-                adders.append((x, y, singles.pop(0) if singles else None))
-            rest = numbers[2 * len(adders) :]
-            numbers = add_in_chains(m, adders, f"sum{level}_")
-            numbers += [(delay(m, value, 1, f"rest{level}_"), high) for value, high in rest]
-            if singles:
-                singles = list(delay(m, Cat(singles), 1, f"singles{level}_"))
+        while any(len(tree) > 1 for tree in trees):
+            adders: list[tuple[Number, Number, Bit | None]] = []
+            rests: list[list[Number]] = []
+            for index, (tree, singles) in enumerate(zip(trees, carries, strict=True)):
+                for x, y in zip(tree[::2], tree[1::2], strict=False):
+                    adders.append((x, y, singles.pop(0) if singles else None))
+                odd = tree[-1:] if len(tree) % 2 else []
+                rests.append([(delayed(m, bits, f"rest{level}_{index}"), high) for bits, high in odd])
+                carries[index] = delayed(m, singles, f"carries{level}_{index}")
+            sums = iter(add_in_chains(m, adders, f"sum{level}_", platform))
+            trees = [[*islice(sums, len(tree) // 2), *rest] for tree, rest in zip(trees, rests, strict=True)]
             level += 1
-        m.d.comb += self.o.eq(numbers[0][0])
+        self._weigh(m, [tree[0] for tree in trees], level, platform)
         return m
+
+    def _weigh(self, m: Module, totals: list[Number], level: int, platform: Any) -> None:
+        """o = sum of 2**m * totals[m], pair by pair."""
+        shift = 1  # planes that one of `totals` holds
+        while len(totals) > 1:
+            adders: list[tuple[Number, Number, Bit | None]] = []
+            passed: list[list[Bit]] = []  # the lowest bits meet nothing
+            for (low, low_high), (bits, high) in zip(totals[::2], totals[1::2], strict=False):
+                passed.append(delayed(m, low[:shift], f"low{level}_{len(passed)}"))
+                adders.append(((low[shift:], low_high >> shift), (bits, high), None))
+            rest: list[Number] = []
+            if len(totals) % 2:
+                rest = [(delayed(m, totals[-1][0], f"odd{level}"), totals[-1][1])]
+            sums = add_in_chains(m, adders, f"sum{level}_", platform)
+            joined = zip(passed, sums, strict=True)
+            totals = [([*low, *bits], (high << shift) + (1 << shift) - 1) for low, (bits, high) in joined] + rest
+            shift, level = 2 * shift, level + 1
+        m.d.comb += self.o.eq(Cat(plain(bit) for bit in totals[0][0]))

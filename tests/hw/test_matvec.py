@@ -61,7 +61,8 @@ def test_weight_memory_holds_the_words_of_the_rom_image():
     dut = MatVec(weight_matrix(node), 3, 2, 12, 2, pes_per_copy=2)
     module = dut.elaborate(None)
     Fragment.get(module, None)  # so that no block counts as forgotten
-    assert list(module.submodules.weights0.init) == [pack(bits, 1) for bits in weight_words(node, 12, 2).tolist()]
+    inverted = 1 - weight_words(node, 12, 2)
+    assert list(module.submodules.weights0.init) == [pack(bits, 1) for bits in inverted.tolist()]
 
 
 @pytest.mark.parametrize("arithmetic", ["lanes", "mac"])

@@ -1,0 +1,154 @@
+"""Adders in carry chains: several in one, each with a carry input; on an ECP5 also the XOR of two bits as operand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+from amaranth.hdl import Cat, Const, Instance, Module, Signal, Value
+
+__all__ = ["And", "Bit", "Number", "Xor", "add_in_chains", "delayed", "is_ecp5", "plain"]
+
+CHAIN_POSITIONS = 48  # most bits of a carry chain: a timing analysis sees it as one path
+_LUT_INPUTS = 4
+
+
+class Xor(NamedTuple):
+    """One bit: a XOR b, not yet computed."""
+
+    a: Value
+    b: Value
+
+
+class And(NamedTuple):
+    """One bit: a AND b, not yet computed."""
+
+    a: Value
+    b: Value
+
+
+Bit: TypeAlias = Value | Xor | And
+Number: TypeAlias = tuple[Sequence[Bit], int]
+"""An unsigned number, its lowest bit first, and the greatest value that it may have."""
+
+
+class _Position(NamedTuple):
+    """Two bits to add; `y` is None where the same bit stands on both sides."""
+
+    x: Bit
+    y: Bit | None
+
+
+def plain(bit: Bit) -> Value:
+    """The bit as one value."""
+    if isinstance(bit, Xor):
+        return bit.a ^ bit.b
+    return bit.a & bit.b if isinstance(bit, And) else bit
+
+
+def _inputs(bit: Bit) -> Sequence[Value]:
+    return bit if isinstance(bit, tuple) else (bit,)
+
+
+def delayed(m: Module, bits: Sequence[Bit], name: str) -> list[Bit]:
+    """All `bits` a cycle later."""
+    register = Signal(sum(len(_inputs(bit)) for bit in bits), name=name)
+    m.d.sync += register.eq(Cat(value for bit in bits for value in _inputs(bit)))
+    later = iter(register)
+    result: list[Bit] = []
+    for bit in bits:
+        if isinstance(bit, tuple):
+            result.append((Xor if isinstance(bit, Xor) else And)(next(later), next(later)))
+        else:
+            result.append(next(later))
+    return result
+
+
+def is_ecp5(platform: Any) -> bool:
+    """Whether `platform` (anything with a `device`, or None) is a Lattice ECP5."""
+    return str(getattr(platform, "device", "")).startswith("LFE5U")
+
+
+def add_in_chains(
+    m: Module, adders: Sequence[tuple[Number, Number, Bit | None]], name: str, platform: Any
+) -> list[Number]:
+    """x + y + carry for each of `adders` (x, y, carry), registered; as few chains as CHAIN_POSITIONS allows.
+
+    An adder takes the positions of its wider operand and, for its carry, one more: a bit c on both sides adds 2*c, the
+    carry into the next position, and its sum bit is the carry out of the adder before.
+    """
+    sums: list[Number] = []
+    positions: list[_Position] = []
+    places: list[tuple[int, int]] = []  # first position and greatest sum of each adder in the chain
+
+    def close() -> None:
+        chain = Signal(len(positions) + 1, name=f"{name}{len(sums)}")
+        build = _ccu2c if is_ecp5(platform) else _generic
+        m.d.sync += chain.eq(build(m, positions, chain.name))
+        sums.extend((list(chain[start : start + high.bit_length()]), high) for start, high in places)
+        positions.clear()
+        places.clear()
+
+    for (x, x_high), (y, y_high), carry in adders:
+        width = max(len(x), len(y))
+        if positions and len(positions) + 1 + width > CHAIN_POSITIONS:
+            close()
+        if positions or carry is not None:
+            positions.append(_Position(Const(0, 1) if carry is None else carry, None))
+        places.append((len(positions), x_high + y_high + (carry is not None)))
+        zeros = [Const(0, 1)] * width
+        both = zip([*x, *zeros][:width], [*y, *zeros][:width], strict=True)
+        positions += [_Position(one, other) for one, other in both]
+    close()
+    return sums
+
+
+def _generic(m: Module, positions: Sequence[_Position], name: str) -> Value:
+    left = [plain(x) for x, _ in positions]
+    right = [plain(x if y is None else y) for x, y in positions]
+    return Cat(left) + Cat(right)
+
+
+def _ccu2c(m: Module, positions: Sequence[_Position], name: str) -> Value:
+    """The same of CCU2C cells, two positions each, which compute what is to be added in the LUT4 before the carry."""
+    positions = [*positions, _Position(Const(0, 1), None)]  # the last carry is the sum bit of one more position
+    total = Signal(len(positions), name=f"{name}_s")
+    carry: Value = Const(0, 1)
+    for low in range(0, len(positions), 2):
+        ports: dict[str, Any] = {"i_CIN": carry}
+        for half, position in enumerate(positions[low : low + 2]):
+            inputs, init = _lut(position)
+            ports |= {f"i_{pin}{half}": value for pin, value in zip("ABCD", inputs, strict=True)}
+            ports |= {f"p_INIT{half}": Const(init, 16), f"p_INJECT1_{half}": "NO", f"o_S{half}": total[low + half]}
+        if low + 1 == len(positions):
+            ports |= {f"i_{pin}1": Const(1, 1) for pin in "ABCD"} | {"p_INIT1": Const(0, 16), "p_INJECT1_1": "NO"}
+        carry = Signal(name=f"{name}_c{low}")
+        m.submodules[f"{name}_{low}"] = Instance("CCU2C", **ports, o_COUT=carry)
+    return total
+
+
+def _lut(position: _Position) -> tuple[list[Value], int]:
+    """Inputs A to D of a position's LUT4 and its contents.
+
+    Such a LUT gives the sum bit p = x ^ y (0 for a bit on both sides) to the carry chain, and its first four entries,
+    which see A and B alone, the carry g = x that is taken where p is 0. With C and D of 0 both must be served by the
+    same entries: there x ^ y = x, as y is the XOR or AND of C and D. Unused inputs are 1, away from those entries.
+    """
+    x, y = position
+    if isinstance(y, tuple) and not isinstance(x, tuple):
+        x, y = y, x
+    inputs = [*_inputs(x), *(() if y is None else _inputs(y))]
+    init = 0
+    for entry in range(1 << _LUT_INPUTS):
+        pins = [entry >> pin & 1 for pin in range(_LUT_INPUTS)]
+        one = _value(x, pins)
+        other = 0 if y is None else _value(y, pins[len(_inputs(x)) :])
+        init |= (one if entry < 4 else 0 if y is None else one ^ other) << entry
+    return inputs + [Const(1, 1)] * (_LUT_INPUTS - len(inputs)), init
+
+
+def _value(bit: Bit, pins: Sequence[int]) -> int:
+    """The bit where its inputs are the first of `pins`."""
+    if isinstance(bit, tuple):
+        return pins[0] ^ pins[1] if isinstance(bit, Xor) else pins[0] & pins[1]
+    return pins[0]

@@ -1,0 +1,78 @@
+# amaranth: UnusedElaboratable=no
+"""Carry chains: the ECP5's cells, by a model of them, against the plain sum."""
+
+import random
+from types import SimpleNamespace
+
+import pytest
+from amaranth.hdl import Cat, Const, Elaboratable, Fragment, Module, Value
+
+from hw import chain
+from hw.matvec import MatVec
+from hw.popcount import PopCount
+from tests.hw.test_matvec import check, random_case
+from tests.hw.test_popcount import free_run
+
+ECP5 = SimpleNamespace(device="LFE5U-85F")
+
+
+def ccu2c(kind, **ports):
+    """The cell as Lattice describes it (yosys: techlibs/ecp5/cells_sim.v), in place of an Instance."""
+    assert kind == "CCU2C"
+    m = Module()
+    carry = ports["i_CIN"]
+    for half in "01":
+        assert ports[f"p_INJECT1_{half}"] == "NO"
+        init = Value.cast(ports[f"p_INIT{half}"])
+        a, b, c, d = (ports[f"i_{pin}{half}"] for pin in "ABCD")
+        table = Const(init.value, 16)
+        p = table.bit_select(Value.cast(a) + 2 * Value.cast(b) + 4 * Value.cast(c) + 8 * Value.cast(d), 1)
+        g = table.bit_select(Value.cast(a) + 2 * Value.cast(b), 1)
+        if f"o_S{half}" in ports:
+            m.d.comb += ports[f"o_S{half}"].eq(p ^ carry)
+        carry = (p & carry) | (~p & g)
+    m.d.comb += ports["o_COUT"].eq(carry)
+    return m
+
+
+@pytest.mark.parametrize("positions", [2, 5, 48])
+@pytest.mark.parametrize(("n", "planes", "xor"), [(5, 1, False), (24, 1, True), (13, 2, True), (9, 3, True)])
+def test_population_counts_of_cells(n, planes, xor, positions, monkeypatch):
+    monkeypatch.setattr(chain, "Instance", ccu2c)
+    monkeypatch.setattr(chain, "CHAIN_POSITIONS", positions)
+    count = PopCount(n, planes, xor)
+    rng = random.Random(n)
+    words = [rng.getrandbits(n) for _ in range(60)]
+    codes = [rng.getrandbits(n * planes) for _ in words]
+    if xor:
+        offered = [word | code << n for word, code in zip(words, codes, strict=True)]
+    else:
+        offered, words = codes, [0] * len(words)
+    expected = [
+        sum((word ^ code >> m * n & (1 << n) - 1).bit_count() << m for m in range(planes))
+        for word, code in zip(words, codes, strict=True)
+    ]
+    ports = Cat(count.i, count.j) if xor else count.i
+    assert free_run(OnEcp5(count, ports), offered) == expected
+
+
+def test_accumulators_of_cells(monkeypatch):
+    monkeypatch.setattr(chain, "Instance", ccu2c)
+    weights, codes = random_case(6, 10, 1, 2, 12)
+    block = MatVec(weights, 1, 2, 5, 3, storage="block", planes=2, lanes=3)
+    check(OnEcp5(block), codes, seed=5, stall_in=0.3, stall_out=0.3)
+
+
+class OnEcp5(Elaboratable):
+    """A block as it is elaborated for an ECP5, its cells modelled; `i` may be given as other bits of it."""
+
+    def __init__(self, block, i=None):
+        self.block = block
+        if i is not None:
+            self.i = i
+
+    def __getattr__(self, name):
+        return getattr(self.block, name)
+
+    def elaborate(self, platform):
+        return Fragment.get(self.block, ECP5)
