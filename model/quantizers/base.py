@@ -58,17 +58,18 @@ class RoundToLevels(torch.autograd.Function):
 
 
 class SignCode(torch.autograd.Function):
-    """Code 1.0 where u >= 0, else 0.0; the gradient is multiplied by `slope`, which is half of an estimator's."""
+    """Code 1.0 where u >= 0, else 0.0; the gradient is multiplied by half of `slope`(u), an estimator's of the sign."""
 
     @staticmethod
-    def forward(ctx, u: Tensor, slope: Tensor) -> Tensor:
-        ctx.save_for_backward(slope)
+    def forward(ctx, u: Tensor, slope: Callable[[Tensor], Tensor]) -> Tensor:
+        ctx.save_for_backward(u)
+        ctx.slope = slope
         return (u >= 0).to(u.dtype)
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
-        (slope,) = ctx.saved_tensors
-        return grad * slope, None
+        (u,) = ctx.saved_tensors
+        return ctx.slope(u).mul_(grad).mul_(0.5), None
 
 
 class SignWithScale(torch.autograd.Function):

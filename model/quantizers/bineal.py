@@ -65,9 +65,11 @@ class BiNealActivations(ActivationQuantizer):
         return self.alpha.clamp_min(SMALLEST).item()
 
     def quantize(self, x: Tensor) -> Tensor:
-        u = self.beta.clamp_min(SMALLEST).view(-1, 1, 1) * x + self.before.view(-1, 1, 1)
-        v = F.prelu(u, self.slope.clamp_min(0).to(u.dtype)) + self.after.view(-1, 1, 1)
-        return self.alpha.clamp_min(SMALLEST) * SignCode.apply(v, polynomial_slope(v.detach()) / 2)
+        beta, before, slope, after = (
+            p.to(x.dtype) for p in (self.beta.clamp_min(SMALLEST), self.before, self.slope.clamp_min(0), self.after)
+        )
+        u = F.prelu(beta.view(-1, 1, 1) * x + before.view(-1, 1, 1), slope)
+        return self.alpha.clamp_min(SMALLEST) * SignCode.apply(u + after.view(-1, 1, 1), polynomial_slope)
 
     def real_thresholds(self) -> Tensor:
         """-inf where every x reaches: the slope is 0, and what it makes of the negative ones is enough."""

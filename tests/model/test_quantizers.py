@@ -7,7 +7,7 @@ import torch
 
 from model.quant import ACT_QUANTIZERS, WEIGHT_QUANTIZERS, RPReLU, Scheduled, act_quantizer, weight_quantizer
 from model.quantizers.learned import GAUSSIAN_STEPS
-from model.quantizers.signs import clipped_slope, decay_slope, polynomial_slope
+from model.quantizers.signs import Bent, clipped_slope, decay_slope, polynomial_slope
 
 SHAPE = (6, 5, 3, 3)
 
@@ -278,6 +278,8 @@ def test_rprelu_is_the_papers_formula():
     r = normal(2, 3, 4, 4).double()
     gamma, beta, zeta = (p.detach().view(-1, 1, 1) for p in (prelu.shift_in, prelu.slope, prelu.shift_out))
     torch.testing.assert_close(prelu(r), torch.where(r > gamma, r - gamma, beta * (r - gamma)) + zeta)
+    inputs = (r.requires_grad_(), prelu.shift_in, prelu.slope, prelu.shift_out)
+    assert torch.autograd.gradcheck(Bent.apply, inputs)  # against finite differences
 
 
 @pytest.mark.parametrize(("make", "message"), [
