@@ -8,15 +8,16 @@ from functools import lru_cache
 from math import ceil
 
 from boards.board import Board, BoardError, boards
-from hw.cost import Cost, network_cost
-from hw.folding import Fold, Folding, FoldingError
+from hw.cost import ECP5_PRICES, ICE40_PRICES, UNPAIRED, Cost, Prices, network_cost
+from hw.fill import fastest as fastest_of
+from hw.fill import over, within
+from hw.folding import Fold, Folding
 from hw.folding import interval as cycles_of
-from hw.solve import UNPAIRED, smallest, solve
+from hw.solve import intervals, solve
 from model.manifest import Network
 
-__all__ = ["INTERVALS", "MARGIN", "check_fit", "fastest", "fold", "lacking", "need", "refusal", "shortage"]
+__all__ = ["MARGIN", "check_fit", "fastest", "fold", "lacking", "need", "refusal", "room", "shortage"]
 
-INTERVALS = (5_000, 10_000, 20_000, 30_000, 40_000, 50_000, 100_000, 200_000, 500_000, 1_000_000, 2_000_000, 5_000_000)
 MARGIN = 1.1  # an estimate refuses only what is larger than the device by more than its own error
 LINK = Cost(lut=900, ff=900, ebr=2)  # the host link around the accelerator
 FILL = {  # share of a device that `fastest` takes, so that it routes at speed
@@ -26,6 +27,11 @@ FILL = {  # share of a device that `fastest` takes, so that it routes at speed
     "xilinx": {"lut": 0.7, "ff": 0.7, "ebr": 0.9, "dsp": 1.0},
 }
 ICE40_EBR = 2  # block RAMs of 4 kbit for one of 18 kbit, which a small network leaves nearly empty (measured)
+
+
+def prices(family: str) -> Prices:
+    """What the resources of a family's devices are worth."""
+    return ICE40_PRICES if family == "ice40" else ECP5_PRICES
 
 
 class Content:
@@ -41,42 +47,56 @@ class Content:
         return isinstance(other, Content) and other.network.hash == self.network.hash
 
 
-@lru_cache(maxsize=256)
-def solved(family: str, content: Content, target: int) -> Folding | None:
-    """The folding for at most `target` cycles that suits the family; None if there is none."""
-    try:
-        return (smallest if family == "ice40" else solve)(content.network, target)
-    except FoldingError:
-        return None
-
-
-def need(board: Board, network: Network, folding: Mapping[str, Fold]) -> dict[str, int]:
+def needed_by(family: str, network: Network, folding: Mapping[str, Fold]) -> dict[str, int]:
     """What `network` in `folding` with its host link is estimated to take; "lut" counts logic cells on an iCE40.
 
     The estimate is of an ECP5. Gowin's devices have the same LUTs; the 7 series' of six inputs make do with fewer.
     """
     cost = sum(network_cost(network, folding).values(), LINK)
-    if board.family != "ice40":
+    if family != "ice40":
         return {"lut": cost.lut, "ff": cost.ff, "ebr": cost.ebr, "dsp": cost.dsp}
     cells = cost.lut + ceil(UNPAIRED * cost.ff)
     return {"lut": cells, "ff": cost.ff, "ebr": ceil(cost.ebr * ICE40_EBR), "dsp": cost.dsp}
 
 
+def need(board: Board, network: Network, folding: Mapping[str, Fold]) -> dict[str, int]:
+    """What `network` in `folding` is estimated to take of `board`, its host link included."""
+    return needed_by(board.family, network, folding)
+
+
+def room(board: Board, share: Mapping[str, float] | None = None) -> dict[str, int]:
+    """`share` of each of the device's resources, all of them by default."""
+    return {resource: int(total * (share or {}).get(resource, 1.0)) for resource, total in board.device.capacity.items()}
+
+
 def lacking(board: Board, needed: Mapping[str, int], share: Mapping[str, float] | None = None) -> dict[str, int]:
     """How many of each resource are missing; empty if it fits (into `share` of the device, all of it by default)."""
-    room = {
-        resource: int(total * (share or {}).get(resource, 1.0)) for resource, total in board.device.capacity.items()
-    }
-    return {resource: needed[resource] - room[resource] for resource in room if needed[resource] > room[resource]}
+    return over(needed, room(board, share))
+
+
+@lru_cache(maxsize=256)
+def fitting(family: str, content: Content, target: int, budget: tuple[tuple[str, int], ...]) -> Folding | None:
+    """A folding of at most `target` cycles within `budget`; None if there is none."""
+    network = content.network
+    return within(
+        network,
+        target,
+        lambda folding: needed_by(family, network, folding),
+        dict(budget),
+        prices(family),
+        lean=family == "ice40",
+    )
+
+
+@lru_cache(maxsize=256)
+def fastest_within(family: str, content: Content, budget: tuple[tuple[str, int], ...]) -> tuple[int, Folding] | None:
+    targets = intervals(content.network)
+    return fastest_of(targets, lambda target: fitting(family, content, target, budget))
 
 
 def fastest(board: Board, network: Network) -> tuple[int, Folding] | None:
-    """The least of INTERVALS whose folding fits the board with room to route, and that folding; None if none does."""
-    for target in INTERVALS:
-        folding = solved(board.family, Content(network), target)
-        if folding is not None and not lacking(board, need(board, network, folding), FILL[board.family]):
-            return target, folding
-    return None
+    """The least interval whose folding fits the board with room to route, and that folding; None if none does."""
+    return fastest_within(board.family, Content(network), tuple(room(board, FILL[board.family]).items()))
 
 
 def fold(board: Board, network: Network, target: int | None) -> Folding:
@@ -84,10 +104,13 @@ def fold(board: Board, network: Network, target: int | None) -> Folding:
 
     A network that fits at no interval gets its slowest folding, for a refusal to count. FoldingError if there is none.
     """
-    found = fastest(board, network) if target is None else None
-    if found is not None:
-        return found[1]
-    return (smallest if board.family == "ice40" else solve)(network, INTERVALS[-1] if target is None else target)
+    if target is None:
+        found = fastest(board, network)
+        if found is not None:
+            return found[1]
+        target = intervals(network)[-1]
+    fits = fitting(board.family, Content(network), target, tuple(room(board, FILL[board.family]).items()))
+    return fits or solve(network, target, prices(board.family), lean=board.family == "ice40")
 
 
 def shortage(board: Board, needed: Mapping[str, int]) -> str:
@@ -103,7 +126,7 @@ def refusal(
     board: Board, network: Network, needed: Mapping[str, int], interval: int, others: Iterable[Board], how: str
 ) -> str:
     """One line: by how much `network` does not fit, and what would (a larger interval, else other boards)."""
-    slower = [target for target in INTERVALS if target > interval]
+    slower = [target for target in intervals(network) if target > interval]
     found = fastest(board, network)
     if found is not None and max(cycles_of(network, found[1]).values()) > interval:
         would = f"--interval {found[0]} would fit (ARGUMENTS='--interval {found[0]}')"

@@ -185,9 +185,19 @@ class Accelerator(wiring.Component):
 
     def _matvec(self, node: Node, window: Any) -> Values:
         fold = self.folding[node.name]
-        unit = MatVec(weight_matrix(node), node["weight_bits"], node["act_bits"], fold.simd, fold.pe, fold.arithmetic)
+        unit = MatVec(
+            weight_matrix(node),
+            node["weight_bits"],
+            node["act_bits"],
+            fold.simd,
+            fold.pe,
+            fold.arithmetic,
+            fold.storage,
+            planes=fold.planes,
+            lanes=fold.beat,
+        )
         self._add(node, "matvec", unit, window)
-        return Values(unit.o, Shape.cast(unit.acc_shape), fold.pe, np.asarray(unit.correction, dtype=np.int64))
+        return Values(unit.o, Shape.cast(unit.acc_shape), fold.beat, np.asarray(unit.correction, dtype=np.int64))
 
     def _conv(self, node: Node) -> None:
         fold, codes = self.folding[node.name], self._take(node.inputs[0])

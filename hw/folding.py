@@ -2,10 +2,11 @@
 
 A layer with N = K*K*C products a channel and Co channels is computed by simd x pe lanes. One output pixel takes
 
-    cycles = (Co / pe) * (N / simd) * W * A     arithmetic "lanes": one plane pair a cycle (DESIGN: bit planes)
-    cycles = (Co / pe) * (N / simd)             arithmetic "mac": whole products in multipliers
+    cycles = (Co / pe) * (N / simd) * W * A / planes     arithmetic "lanes": so many plane pairs a cycle
+    cycles = (Co / pe) * (N / simd)                      arithmetic "mac": whole products in multipliers
 
-simd divides N, pe divides Co. A stream has as many lanes (channels a beat) as its producer computes at once.
+simd divides N, pe divides Co, planes divides A. The pe values of a channel group leave in beats of `out` channels, and
+everything up to the next layer works on that many at once.
 """
 
 import json
@@ -14,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from hw.table import STORAGES
 from hw.timing import Timing, WindowGeometry, window_timing
 from model.files import write_json
 from model.manifest import Network, Node
@@ -44,8 +46,10 @@ class FoldingError(ValueError):
 
 @dataclass(frozen=True)
 class Fold:
-    """One layer's share: `simd` products and `pe` channels at once.
+    """One layer's share: `simd` products of `pe` channels and `planes` activation planes at once.
 
+    Results leave `out` channels a beat, by default all `pe`; fewer make all that follows smaller. `storage` of the
+    weights is "logic", "block" (block RAM) or "auto", by depth.
     `prefetch` shifts the next window in while the current one is used; `buffer` pixels of input wait in a FIFO
     ahead of the window, so that the producer need not stop while the window works without input (bottom padding,
     the rows that a stride skips).
@@ -56,11 +60,19 @@ class Fold:
     arithmetic: str = "lanes"
     prefetch: bool = True
     buffer: int = 0
+    planes: int = 1
+    out: int | None = None
+    storage: str = "auto"
 
     @property
     def lanes(self) -> int:
         """One-bit lanes, or multipliers."""
-        return self.simd * self.pe
+        return self.simd * self.pe * self.planes
+
+    @property
+    def beat(self) -> int:
+        """Channels in a beat of the results."""
+        return self.pe if self.out is None else self.out
 
 
 @dataclass(frozen=True)
@@ -141,7 +153,8 @@ def pixels(node: Node) -> int:
 def legal(node: Node, fold: Fold) -> None:
     """Raise FoldingError unless `fold` fits `node`."""
     n, co = products(node), channels_out(node)
-    for what, value in (("simd", fold.simd), ("pe", fold.pe), ("buffer", fold.buffer)):
+    numbers = {"simd": fold.simd, "pe": fold.pe, "buffer": fold.buffer, "planes": fold.planes, "out": fold.beat}
+    for what, value in numbers.items():
         least = 0 if what == "buffer" else 1
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise FoldingError(f"Node {node.name!r}: {what} must be an integer of at least {least}, not {value!r}")
@@ -153,13 +166,27 @@ def legal(node: Node, fold: Fold) -> None:
         raise FoldingError(
             f"Node {node.name!r}: arithmetic must be one of {', '.join(ARITHMETICS)}, not {fold.arithmetic!r}"
         )
+    planes = node["act_bits"] if fold.arithmetic == "lanes" else 1
+    if planes % fold.planes:
+        raise FoldingError(
+            f"Node {node.name!r}: planes must divide {planes} ({fold.arithmetic}, {node['act_bits']}-bit codes), "
+            f"{fold.planes} does not"
+        )
+    group_cycles = cycles(node, fold) // (co // fold.pe)
+    if fold.pe % fold.beat or fold.pe // fold.beat > group_cycles:
+        raise FoldingError(
+            f"Node {node.name!r}: out must divide pe ({fold.pe}) into at most as many beats as a channel group takes "
+            f"cycles ({group_cycles}), {fold.beat} does not"
+        )
+    if fold.storage not in STORAGES:
+        raise FoldingError(f"Node {node.name!r}: storage must be one of {', '.join(STORAGES)}, not {fold.storage!r}")
     if not isinstance(fold.prefetch, bool):
         raise FoldingError(f"Node {node.name!r}: prefetch must be true or false, not {fold.prefetch!r}")
 
 
 def cycles(node: Node, fold: Fold) -> int:
     """Cycles that one output pixel takes in the matrix-vector unit."""
-    planes = node["weight_bits"] * node["act_bits"] if fold.arithmetic == "lanes" else 1
+    planes = node["weight_bits"] * node["act_bits"] // fold.planes if fold.arithmetic == "lanes" else 1
     return (channels_out(node) // fold.pe) * (products(node) // fold.simd) * planes
 
 
@@ -171,7 +198,7 @@ def stream_lanes(network: Network, folding: Mapping[str, Fold]) -> dict[str, int
             lanes[node.name] = node.shape[0]
         elif node.op in FOLDED:
             if node.name in folding:
-                lanes[node.name] = folding[node.name].pe
+                lanes[node.name] = folding[node.name].beat
         elif node.inputs[0] in lanes:
             source = lanes[node.inputs[0]]
             lanes[node.name] = shortcut_lanes(node, source) if node.op == "shortcut" else source

@@ -17,9 +17,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from hw.cost import DEVICE
+from hw.cost import DEVICE, ECP5_PRICES, ICE40_PRICES
 from hw.folding import DEFAULT_INTERVAL, FoldingError, interval
-from hw.solve import smallest, solve
+from hw.solve import solve
 from hw.verilog import write
 from model.files import write_json
 from model.manifest import ManifestError, find, load
@@ -135,7 +135,8 @@ def main(arguments: list[str] | None = None) -> int:
     began = time.time()
     try:
         network = load(find(options.net))
-        folding = (smallest if options.family == "ice40" else solve)(network, options.interval)
+        lean = options.family == "ice40"
+        folding = solve(network, options.interval, ICE40_PRICES if lean else ECP5_PRICES, lean)
         folder = Path("build") / network.name / f"synth-{options.family}"
         with console.status(f"{network.name}: writing Verilog"):
             top = write(network, folding, folder)

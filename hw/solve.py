@@ -1,8 +1,9 @@
 """Solver: for every conv and linear layer the cheapest fold that keeps an image within a number of cycles."""
 
+from collections.abc import Iterator, Mapping
 from itertools import product
 
-from hw.cost import layer_cost
+from hw.cost import ECP5_PRICES, Prices, layer_cost, memory_choices
 from hw.folding import (
     ARITHMETICS,
     DEFAULT_INTERVAL,
@@ -20,38 +21,67 @@ from hw.folding import (
 )
 from model.manifest import Network, Node
 
-__all__ = ["candidates", "smallest", "solve"]
+__all__ = ["candidates", "divisors", "intervals", "solve"]
 
-# iCE40: a logic cell holds a LUT and the flip-flop that it feeds; of the flip-flops estimated so many need their own.
-UNPAIRED = 0.93
-ICE40_DSP = 60  # cells that one of its few multipliers is worth
+SIMD_CHOICES = 3  # of the simd that are fast enough, so many of the smallest are looked at
 
 
 def divisors(value: int) -> list[int]:
     return [d for d in range(1, value + 1) if value % d == 0]
 
 
-def candidates(network: Network, node: Node, target: int) -> list[Fold]:
-    """Folds of `node` whose busy cycles alone fit into `target`: of each (arithmetic, pe) the three smallest simd.
+def shapes(node: Node, target: int) -> Iterator[Fold]:
+    """(arithmetic, planes, pe, simd) whose busy cycles alone fit into `target`: of each the smallest simd."""
+    for arithmetic, pe in product(ARITHMETICS, divisors(channels_out(node))):
+        for planes in divisors(node["act_bits"]) if arithmetic == "lanes" else (1,):
+            found = 0
+            for simd in divisors(products(node)):
+                fold = Fold(simd, pe, arithmetic, planes=planes)
+                if pixels(node) * cycles(node, fold) <= target:
+                    yield fold
+                    found += 1
+                if found == SIMD_CHOICES:
+                    break
 
-    All prefetch, and have a FIFO of one row ahead: it bridges the rows without windows and the windows without rows,
-    so that layers of equal rates do not wait for each other. The first layer has none, images are there when asked for.
+
+def candidates(network: Network, node: Node, target: int, least_out: int, lean: bool) -> list[Fold]:
+    """Folds of `node` whose busy cycles alone fit into `target`, with each the fewest output lanes that keep up.
+
+    A window has a FIFO of one row ahead: it bridges the rows without windows and the windows without rows, so that
+    layers of equal rates do not wait for each other. The first layer has none, images are there when asked for; nor
+    has any layer of a `lean` folding, for a device short of flip-flops and memories, and nothing is prefetched there.
     """
-    buffer = 0 if node.op == "linear" or network.node(node.inputs[0]).op == "input" else geometry(network, node).width
+    first = node.op == "linear" or network.node(node.inputs[0]).op == "input"
+    buffer = 0 if lean or first else geometry(network, node).width
     result = []
-    for arithmetic in ARITHMETICS:
-        for pe in divisors(channels_out(node)):
-            fitting = [
-                simd
-                for simd in divisors(products(node))
-                if pixels(node) * cycles(node, Fold(simd, pe, arithmetic)) <= target
-            ]
-            result += [Fold(simd, pe, arithmetic, True, buffer) for simd in fitting[:3]]
+    for shape in shapes(node, target):
+        group_cycles = cycles(node, shape) * shape.pe // channels_out(node)
+        for out in divisors(shape.pe):
+            beats = pixels(node) * (channels_out(node) // out)
+            if out >= least_out and shape.pe // out <= group_cycles and beats <= target:
+                result += [
+                    Fold(shape.simd, shape.pe, shape.arithmetic, not lean, buffer, shape.planes, out, storage)
+                    for storage in memory_choices(node, shape)
+                ]
+                break
     return result
 
 
-def solve(network: Network, target: int = DEFAULT_INTERVAL) -> Folding:
-    """The folding of least cost (hw.cost) whose stages each take at most `target` cycles an image, waits included.
+def intervals(network: Network) -> list[int]:
+    """Every number of cycles an image that some fold of some layer takes, rising: the targets worth asking for."""
+    found = {
+        pixels(node) * cycles(node, Fold(simd, pe, planes=planes))
+        for node in folded(network)
+        for pe, simd in product(divisors(channels_out(node)), divisors(products(node)))
+        for planes in divisors(node["act_bits"])
+    }
+    return sorted(found)
+
+
+def solve(
+    network: Network, target: int = DEFAULT_INTERVAL, prices: Prices = ECP5_PRICES, lean: bool = False
+) -> Folding:
+    """The folding of least cost at `prices` whose stages each take at most `target` cycles an image, waits included.
 
     Layers are taken in topological order, for how fast a layer's input comes, and in how many lanes, is its producer's
     choice. A producer that leaves its reader no legal fold is made wider and tried again. FoldingError if nothing fits.
@@ -59,24 +89,24 @@ def solve(network: Network, target: int = DEFAULT_INTERVAL) -> Folding:
     if target < 1:
         raise FoldingError(f"Target interval must be at least 1 cycle, not {target}")
     order = folded(network)
-    widest = {node.name: 1 for node in order}  # least pe to consider
+    least = {node.name: 1 for node in order}  # output lanes
     for _ in range(8 * len(order)):
         entries: dict[str, Fold] = {}
         for node in order:
-            fold = choose(network, node, entries, target, widest[node.name])
+            fold = choose(network, node, entries, target, least[node.name], prices, lean)
             if fold is None:
                 producer = feeding(network, node)
                 wider = (
                     []
                     if producer is None
-                    else [d for d in divisors(channels_out(producer)) if d > entries[producer.name].pe]
+                    else [d for d in divisors(channels_out(producer)) if d > entries[producer.name].beat]
                 )
                 if producer is None or not wider:
                     raise FoldingError(
                         f"Node {node.name!r}: no folding takes at most {target} cycles an image, "
-                        f"its {g_text(network, node)} need more; raise the interval"
+                        f"its {work_text(network, node)} need more; raise the interval"
                     )
-                widest[producer.name] = wider[0]
+                least[producer.name] = wider[0]
                 break
             entries[node.name] = fold
         else:
@@ -84,54 +114,36 @@ def solve(network: Network, target: int = DEFAULT_INTERVAL) -> Folding:
     raise FoldingError(f"No folding of {network.name!r} found for {target} cycles an image; raise the interval")
 
 
-def g_text(network: Network, node: Node) -> str:
+def work_text(network: Network, node: Node) -> str:
     g = geometry(network, node)
     return f"{g.positions} positions of {g.channels} channels in and {pixels(node)} pixels out"
 
 
 def feeding(network: Network, node: Node) -> Node | None:
-    """The conv whose pe sets the lanes of what `node` reads; None at the network's input."""
+    """The conv that sets the lanes of what `node` reads; None at the network's input."""
     source = network.node(node.inputs[0])
     while source.op not in ("conv", "input"):
         source = network.node(source.inputs[0])
     return None if source.op == "input" else source
 
 
-def choose(network: Network, node: Node, entries: dict[str, Fold], target: int, least_pe: int) -> Fold | None:
-    """The cheapest candidate that meets the target behind the layers already chosen."""
+def choose(
+    network: Network,
+    node: Node,
+    entries: Mapping[str, Fold],
+    target: int,
+    least_out: int,
+    prices: Prices,
+    lean: bool,
+) -> Fold | None:
+    """The cheapest candidate that meets the target behind the layers already chosen; None if none does."""
     lanes_in = stream_lanes(network, entries)[node.inputs[0]]
     ranked = sorted(
-        (fold for fold in candidates(network, node, target) if fold.pe >= least_pe),
-        key=lambda fold: (layer_cost(network, node, fold, lanes_in).weight, fold.pe),
+        candidates(network, node, target, least_out, lean),
+        key=lambda fold: (layer_cost(network, node, fold, lanes_in).at(prices), fold.beat),
     )
     for fold in ranked:
         trial = {**entries, node.name: fold}
-        lanes = stream_lanes(network, trial)
-        if timing(network, node, trial, lanes).interval > target:
-            continue
-        if pixels(node) * (channels_out(node) // fold.pe) <= target:
+        if timing(network, node, trial, stream_lanes(network, trial)).interval <= target:
             return fold
     return None
-
-
-def smallest(network: Network, target: int) -> Folding:
-    """The folding of fewest logic cells whose stages each take at most `target` cycles: no prefetch, no row FIFOs.
-
-    Layer by layer in topological order, for devices that are short of flip-flops. FoldingError if a layer takes longer.
-    """
-    entries: dict[str, Fold] = {}
-    for node in folded(network):
-        found: list[tuple[float, Fold]] = []
-        for arithmetic, pe, simd in product(ARITHMETICS, divisors(channels_out(node)), divisors(products(node))):
-            entry = Fold(simd, pe, arithmetic, prefetch=False)
-            if pixels(node) * cycles(node, entry) > target:
-                continue
-            trial = {**entries, node.name: entry}
-            lanes = stream_lanes(network, trial)
-            if timing(network, node, trial, lanes).interval <= target:
-                cost = layer_cost(network, node, entry, lanes[node.inputs[0]])
-                found.append((cost.lut + UNPAIRED * cost.ff + ICE40_DSP * cost.dsp, entry))
-        if not found:
-            raise FoldingError(f"Node {node.name!r}: no folding takes at most {target} cycles an image")
-        entries[node.name] = min(found, key=lambda pair: pair[0])[1]
-    return Folding(entries).check(network)

@@ -2,7 +2,7 @@
 """Runs an accelerator with taps in Amaranth's simulator and compares everything with the golden model."""
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -112,13 +112,17 @@ def random_folding(network: Network, seed: int, most: int = 1200) -> Folding:
     entries = {}
     for node in folded(network):
         choices = [
-            Fold(simd, pe, arithmetic)
+            Fold(simd, pe, arithmetic, planes=planes)
             for simd in divisors(products(node))
             for pe in divisors(node.shape[0])
             for arithmetic in ("lanes", "lanes", "mac")
+            for planes in (divisors(node["act_bits"]) if arithmetic == "lanes" else (1,))
         ]
         cheap = [fold for fold in choices if pixels(node) * cycles(node, fold) <= most] or choices[-1:]
         fold = rng.choice(cheap)
+        group_cycles = cycles(node, fold) * fold.pe // node.shape[0]
         buffer = rng.choice((0, 0, 1, geometry(network, node).width)) if node.op == "conv" else 0
-        entries[node.name] = Fold(fold.simd, fold.pe, fold.arithmetic, rng.random() < 0.6, buffer)
+        out = rng.choice([out for out in divisors(fold.pe) if fold.pe // out <= group_cycles])
+        storage = rng.choice(("auto", "auto", "logic", "block"))
+        entries[node.name] = replace(fold, prefetch=rng.random() < 0.6, buffer=buffer, out=out, storage=storage)
     return Folding(entries)

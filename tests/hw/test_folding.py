@@ -1,10 +1,11 @@
 """Foldings: legality, cycles, the solver, the file, and the cost model's order of things."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from hw.cost import Cost, layer_cost, network_cost
+from hw.cost import ECP5_PRICES, Cost, layer_cost, network_cost
 from hw.folding import (
     DEFAULT_INTERVAL,
     Fold,
@@ -45,6 +46,12 @@ def resnet20():
         (Fold(54, 1, "serial"), "arithmetic must be one of lanes, mac, not 'serial'"),
         (Fold(54, 1, prefetch=1), "prefetch must be true or false, not 1"),
         (Fold(54, 1, buffer=-1), "buffer must be an integer of at least 0, not -1"),
+        (Fold(54, 1, planes=3), "planes must divide 2 .lanes, 2-bit codes., 3 does not"),
+        (Fold(54, 1, "mac", planes=2), "planes must divide 1 .mac, 2-bit codes., 2 does not"),
+        (Fold(54, 1, planes=0), "planes must be an integer of at least 1, not 0"),
+        (Fold(54, 6, out=4), "out must divide pe .6. into at most as many beats as a channel group takes cycles .2."),
+        (Fold(54, 6, out=2), "out must divide pe .6. into at most as many beats as a channel group takes cycles .2."),
+        (Fold(54, 1, storage="flash"), "storage must be one of auto, logic, block, not 'flash'"),
     ],
 )
 def test_illegal_folds_say_why(fold, message):
@@ -62,6 +69,7 @@ def test_cycles_are_the_design_formula():
         for pe in divisors(6):
             legal(node, Fold(simd, pe))
             assert cycles(node, Fold(simd, pe)) == (6 // pe) * (54 // simd) * 2 * 3
+            assert cycles(node, Fold(simd, pe, planes=3)) == (6 // pe) * (54 // simd) * 2
             assert cycles(node, Fold(simd, pe, "mac")) == (6 // pe) * (54 // simd)
 
 
@@ -135,9 +143,9 @@ def test_solver_meets_the_target_and_cannot_be_undercut(target, bits, shortcut):
         fold = folding[node.name]
         for simd in divisors(products(node)):
             if simd < fold.simd:
-                trial = {**folding, node.name: Fold(simd, fold.pe, fold.arithmetic, fold.prefetch, fold.buffer)}
-                cheaper = layer_cost(network, node, trial[node.name], lanes[node.inputs[0]]).weight
-                chosen = layer_cost(network, node, fold, lanes[node.inputs[0]]).weight
+                trial = {**folding, node.name: replace(fold, simd=simd)}
+                cheaper = layer_cost(network, node, trial[node.name], lanes[node.inputs[0]]).at(ECP5_PRICES)
+                chosen = layer_cost(network, node, fold, lanes[node.inputs[0]]).at(ECP5_PRICES)
                 assert timings(network, trial)[node.name].interval > target or cheaper >= chosen
 
 
@@ -166,7 +174,7 @@ def test_every_lane_of_the_ends_of_the_range():
     small, large = serial(network).check(network), parallel(network).check(network)
     assert sum(fold.lanes for fold in small.values()) == len(folded(network))
     assert max(interval(network, large).values()) < max(interval(network, small).values()) / 100
-    weigh = [sum(network_cost(network, folding).values(), Cost()).weight for folding in (small, large)]
+    weigh = [sum(network_cost(network, folding).values(), Cost()).at(ECP5_PRICES) for folding in (small, large)]
     assert weigh[0] * 5 < weigh[1]
 
 

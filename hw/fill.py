@@ -1,0 +1,57 @@
+"""Filling a device: the fastest folding whose estimated cost stays within a budget."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from hw.cost import Prices
+from hw.folding import Folding, FoldingError
+from hw.solve import solve
+from model.manifest import Network
+
+__all__ = ["fastest", "over", "within"]
+
+TRIES = 8  # prices tried before a target is given up
+RAISE = 1.6  # by which a resource becomes dearer when there was too little of it
+
+Need = Callable[[Folding], Mapping[str, int]]
+
+
+def over(needed: Mapping[str, int], budget: Mapping[str, int]) -> dict[str, int]:
+    """How many of each resource are missing; empty if `needed` is within `budget`."""
+    return {resource: needed[resource] - room for resource, room in budget.items() if needed[resource] > room}
+
+
+def within(
+    network: Network, target: int, need: Need, budget: Mapping[str, int], prices: Prices, lean: bool = False
+) -> Folding | None:
+    """A folding of at most `target` cycles an image that stays within `budget`, or None.
+
+    A folding that needs too much of one resource is solved again with that resource dearer, so that multipliers, block
+    RAM and logic take each other's place where there is a choice.
+    """
+    for _ in range(TRIES):
+        try:
+            folding = solve(network, target, prices, lean)
+        except FoldingError:
+            return None
+        missing = over(need(folding), budget)
+        if not missing:
+            return folding
+        prices = prices.raised(missing, RAISE)
+    return None
+
+
+def fastest(targets: Sequence[int], fitting: Callable[[int], Folding | None]) -> tuple[int, Folding] | None:
+    """The least of the rising `targets` with a fitting folding, and that folding; None if none fits.
+
+    By bisection: what fits at one interval is taken to fit, folded further, at every larger one.
+    """
+    best: tuple[int, Folding] | None = None
+    low, high = 0, len(targets)
+    while low < high:
+        middle = (low + high) // 2
+        folding = fitting(targets[middle])
+        if folding is None:
+            low = middle + 1
+        else:
+            best, high = (targets[middle], folding), middle
+    return best
