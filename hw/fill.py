@@ -10,7 +10,7 @@ from model.manifest import Network
 __all__ = ["fastest", "over", "within"]
 
 TRIES = 8  # prices tried before a target is given up
-RAISE = 1.6  # by which a resource becomes dearer when there was too little of it
+RAISE = 2.0  # by which a resource becomes dearer when there was too little of it
 
 Need = Callable[[Folding], Mapping[str, int]]
 
