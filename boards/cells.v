@@ -19,6 +19,9 @@ module EHXPLLL (
   assign LOCK = 1;
 endmodule
 
+module SGSR (input CLK, GSR);  // never asserted: a simulation starts with every register at its initial value
+endmodule
+
 module SB_IO (inout PACKAGE_PIN, input D_OUT_0, OUTPUT_ENABLE, output D_IN_0);
   parameter [5:0] PIN_TYPE = 0;  // bits 5 to 2 are 0 where there is no output
   parameter IO_STANDARD = "";

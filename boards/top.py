@@ -4,7 +4,7 @@
 from math import ceil
 from typing import Any, Protocol
 
-from amaranth.hdl import ClockDomain, ClockSignal, Elaboratable, Module, ResetSignal, Signal
+from amaranth.hdl import ClockDomain, ClockSignal, Elaboratable, Instance, Module, ResetSignal, Signal
 from amaranth.lib import io
 from amaranth.lib.cdc import FFSynchronizer
 
@@ -14,7 +14,7 @@ from boards.pll_others import plan_pll
 
 __all__ = ["Link", "Top", "clock_plan"]
 
-START_US = 20  # reset after configuration: the iCE40's block RAM reads zeros for its first 3 us
+START_US = 20  # iCE40: reset after configuration, whose block RAM reads zeros for its first 3 us
 
 
 class Link(Protocol):
@@ -35,7 +35,9 @@ def clock_plan(board: Board, mhz: float) -> Pll | None:
 class Top(Elaboratable):
     """`board` around `link`, clocked by `pll` (None: by the oscillator).
 
-    `link` runs in the domain `sync`, whose reset is high from configuration, or from a loss of lock, for START_US.
+    `link` runs in the domain `sync`. On an ECP5 its flip-flops are held by the device's global set/reset while the PLL
+    is not locked: a reset net to tens of thousands of them would be the slowest net of all. An iCE40 has none, so there
+    the domain has a reset, high from configuration, or from a loss of lock, for START_US.
 
     Attributes
     ----------
@@ -49,9 +51,7 @@ class Top(Elaboratable):
         self.mhz = board.mhz_in if pll is None else pll.mhz
 
     def _clock(self, m: Module, platform: Any) -> None:
-        """Drive the clock and reset of `sync`; the reset counter's own domain `start` has no reset."""
-        m.domains.start = ClockDomain(reset_less=True)
-        m.domains.sync = ClockDomain()
+        """Drive the clock and reset of `sync`; `reset` is high while they hold the link still."""
         clock, locked, pin = Signal(name="clock"), Signal(name="locked"), platform.request(self.board.clock, dir="-")
         if self.pll is not None and self.board.pll_pad:
             m.submodules.pll = self.pll.instance(pin.io, clock, locked, pad=True)
@@ -61,16 +61,28 @@ class Top(Elaboratable):
                 m.d.comb += [clock.eq(buffer.i), locked.eq(1)]
             else:
                 m.submodules.pll = self.pll.instance(buffer.i, clock, locked)
-        m.d.comb += [ClockSignal("start").eq(clock), ClockSignal("sync").eq(clock)]
-        steady, reset = Signal(name="steady"), Signal(init=1, name="reset")
-        count = Signal(range(ceil(START_US * self.mhz) + 1), name="start_count")
+        reset = Signal(init=1, name="reset")
+        if self.board.family == "ecp5":
+            m.domains.sync = ClockDomain(reset_less=True)
+            m.submodules.global_reset = Instance("SGSR", i_CLK=clock, i_GSR=locked)  # active low
+            m.d.comb += reset.eq(~locked)
+        else:
+            m.domains.sync = ClockDomain()
+            m.d.comb += ResetSignal("sync").eq(reset)
+            self._start(m, clock, locked, reset)
+        m.d.comb += ClockSignal("sync").eq(clock)
+
+    def _start(self, m: Module, clock: Signal, locked: Signal, reset: Signal) -> None:
+        """`reset` for START_US from configuration or a loss of lock; its counter's own domain `start` has no reset."""
+        m.domains.start = ClockDomain(reset_less=True)
+        m.d.comb += ClockSignal("start").eq(clock)
+        steady, count = Signal(name="steady"), Signal(range(ceil(START_US * self.mhz) + 1), name="start_count")
         m.submodules.lock_sync = FFSynchronizer(locked, steady, o_domain="start")
         m.d.start += reset.eq(count != ceil(START_US * self.mhz))
         with m.If(~steady):
             m.d.start += count.eq(0)
         with m.Elif(count != ceil(START_US * self.mhz)):
             m.d.start += count.eq(count + 1)
-        m.d.comb += ResetSignal("sync").eq(reset)
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
