@@ -60,6 +60,13 @@ accuracy: $(VENV)/.sim $(VENV)/.train $(VENV)/.farm  ## float, frozen, golden (N
 occupancy: $(VENV)/.sim $(VENV)/.plot  ## how long each stage of NET is busy, starved and blocked; plots of that and of cost
 	$(PY) -m sim.occupancy $(NET) $(ARGUMENTS)
 
+fold: $(VENV)/.build  ## fold NET to BOARD: the fastest folding that fits, or with FPS= the smallest that reaches it
+	$(BOARD_GIVEN)
+	$(PY) -m boards.fold $(BOARD) --net $(NET) $(if $(FPS),--fps $(FPS)) $(if $(FREQ),--freq $(FREQ)) $(ARGUMENTS)
+
+cost: $(VENV)/.build  ## compare the cost model with synthesis, block by block
+	$(PY) -m hw.fit $(ARGUMENTS)
+
 verilog: $(VENV)/.build  ## write NET's accelerator as Verilog, with its port list
 	$(PY) -m hw.verilog $(NET) $(ARGUMENTS)
 

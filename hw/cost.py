@@ -29,12 +29,15 @@ UNPAIRED = 0.93
 
 @dataclass(frozen=True)
 class Prices:
-    """What a unit of each resource is worth, in LUT4."""
+    """What a unit of each resource is worth, in LUT4.
+
+    Block RAMs and multipliers are there anyway and cost little until they run out (hw.fill raises their price then).
+    """
 
     lut: float = 1.0
     ff: float = 0.25
-    ebr: float = DEVICE["lut"] / DEVICE["ebr"]
-    dsp: float = DEVICE["lut"] / DEVICE["dsp"]
+    ebr: float = 150.0
+    dsp: float = 100.0
 
     def raised(self, resources: Iterable[str], factor: float) -> "Prices":
         """These prices, but `factor` times as much for each of `resources`."""
