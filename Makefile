@@ -15,10 +15,8 @@ TRAINING := MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=4000000000
 BOARD_GIVEN = @test -n "$(BOARD)" || { echo "error: name a board, BOARD=...; make boards lists them" >&2; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help sim test train export rom accuracy occupancy verilog resources \
+.PHONY: help sim test train export rom accuracy fold cost occupancy verilog resources \
     bitstream bitstreams bench boards flash board-sim host lint clean
-
-.PHONY: sweep tables speed
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12

@@ -66,7 +66,9 @@ def need(board: Board, network: Network, folding: Mapping[str, Fold]) -> dict[st
 
 def room(board: Board, share: Mapping[str, float] | None = None) -> dict[str, int]:
     """`share` of each of the device's resources, all of them by default."""
-    return {resource: int(total * (share or {}).get(resource, 1.0)) for resource, total in board.device.capacity.items()}
+    return {
+        resource: int(total * (share or {}).get(resource, 1.0)) for resource, total in board.device.capacity.items()
+    }
 
 
 def lacking(board: Board, needed: Mapping[str, int], share: Mapping[str, float] | None = None) -> dict[str, int]:

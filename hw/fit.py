@@ -40,7 +40,8 @@ class Point:
         return f"{self.net}-{self.target}"
 
 
-SEEN = tuple(Point("digits-w1a2", target) for target in (500, 2_000, 8_000, 40_000)) + (
+SEEN = (
+    *(Point("digits-w1a2", target) for target in (500, 2_000, 8_000, 40_000)),
     Point("resnet20-w1a2", 20_000),
     Point("resnet20-w1a2", 60_000),
 )
@@ -76,7 +77,8 @@ def measure(point: Point, network: Network, folding: Folding, folder: Path) -> t
     names = Accelerator(network, folding).blocks
     parts = {name: Cost(**count(ECP5_85, cells)) for name, cells in blocks(names, modules).items()}
     write_json(
-        kept, {"verilog": digest, "total": asdict(total), "blocks": {name: asdict(cost) for name, cost in parts.items()}}
+        kept,
+        {"verilog": digest, "total": asdict(total), "blocks": {name: asdict(cost) for name, cost in parts.items()}},
     )
     return total, parts
 
