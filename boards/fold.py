@@ -1,7 +1,7 @@
 """`python -m boards.fold BOARD --net NET`: the fastest folding that a board holds, or the smallest for --fps.
 
-Takes seconds: everything is estimated (hw.cost, hw.timing). Writes build/<net>/<board>/fold.json, which
-`make bitstream ARGUMENTS="--folding FILE"` takes.
+Takes seconds: everything is estimated (hw.cost, hw.timing). Writes build/<net>/<board>/fold/fold.json, and
+folding.json beside it, which `make bitstream ARGUMENTS="--folding FILE"` takes.
 """
 
 import argparse
@@ -79,9 +79,10 @@ def for_rate(board: Board, network: Network, fps: float, mhz: float) -> Folding:
     if best is None:
         raise BoardError(f"{network.name} does not fit {board.name} at any interval (make boards lists what does)")
     least = max(interval(network, best[1]).values())
+    nearest = int(mhz * 1e6 / least)
     refused = (
         f"{network.name} on {board.name} at {mhz:g} MHz: {fps:,.0f} images/s is {target:,} cycles an image, "
-        f"and the fastest folding that fits takes {least:,}; the nearest that can be had is FPS={int(mhz * 1e6 / least)}"
+        f"and the fastest folding that fits takes {least:,}; the nearest that can be had is FPS={nearest}"
     )
     if target < 1:
         raise BoardError(refused)
@@ -132,13 +133,14 @@ def main(arguments: list[str] | None = None) -> int:
     lanes = sum(row["lanes"] for row in entries if row["arithmetic"] == "lanes")
     rate = mhz * 1e6 / least
     print(f"{lanes:,} one-bit lanes, {least:,} cycles an image: {rate:,.0f} images/s at {mhz:g} MHz")
-    folder = Path("build") / network.name / board.name
-    folding.save(folder / "fold-folding.json")
+    folder = Path("build") / network.name / board.name / "fold"
+    folding.save(folder / "folding.json")
     figures = {"network": network.name, "board": board.name, "mhz": mhz, "interval_cycles": least, "lanes": lanes,
-               "images_per_s": round(rate), "estimated": needed, "available": room(board), "stages": entries}  # fmt: skip
+               "images_per_s": round(rate), "estimated": needed, "available": room(board),
+               "stages": entries}  # fmt: skip
     write_json(folder / "fold.json", figures)
-    print(f"-> {folder / 'fold-folding.json'}  (make bitstream BOARD={board.name} NET={network.name} "
-          f"ARGUMENTS='--folding {folder / 'fold-folding.json'}')")  # fmt: skip
+    print(f"-> {folder / 'folding.json'}  (make bitstream BOARD={board.name} NET={network.name} "
+          f"ARGUMENTS='--folding {folder / 'folding.json'}')")  # fmt: skip
     return 0
 
 

@@ -36,8 +36,8 @@ class Top(Elaboratable):
     """`board` around `link`, clocked by `pll` (None: by the oscillator).
 
     `link` runs in the domain `sync`. On an ECP5 its flip-flops are held by the device's global set/reset while the PLL
-    is not locked: a reset net to tens of thousands of them would be the slowest net of all. The others have none, or none that the tools drive, so there
-    the domain has a reset, high from configuration, or from a loss of lock, for START_US.
+    is not locked: a reset net to tens of thousands of them would be the slowest net of all. On the other devices the
+    domain has a reset, high from configuration, or from a loss of lock, for START_US.
 
     Attributes
     ----------

@@ -10,13 +10,13 @@ import hashlib
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from hw.accelerator import Accelerator, flat_name
+from hw.accelerator import Accelerator
 from hw.cost import Cost, network_cost
 from hw.folding import Folding, interval
 from hw.resources import ECP5_85, SynthesisError, count, synthesise
@@ -85,8 +85,6 @@ def measure(point: Point, network: Network, folding: Folding, folder: Path) -> t
 
 def synthesise_hierarchy(verilog: Path, folder: Path) -> dict[str, dict[str, int]]:
     """Cells by module of `verilog`, its hierarchy kept."""
-    from dataclasses import replace
-
     synthesise(verilog, replace(ECP5_85, synthesis=f"{ECP5_85.synthesis} -noflatten"), folder)
     content = json.loads((folder / "stat.json").read_text())
     return {name: module["num_cells_by_type"] for name, module in content["modules"].items()}

@@ -20,14 +20,14 @@ def here(tmp_path, monkeypatch):
 
 
 def figures(here, board):
-    return json.loads((here / "build" / NET / board / "fold.json").read_text())
+    return json.loads((here / "build" / NET / board / "fold" / "fold.json").read_text())
 
 
 def test_the_fastest_folding_of_a_board(here, capsys):
     assert fold.main(["ulx3s-12f", "--net", NET]) == 0
     text, found = capsys.readouterr().out, figures(here, "ulx3s-12f")
     network = manifest.load(manifest.find(NET))
-    folding = Folding.load(here / "build" / NET / "ulx3s-12f" / "fold-folding.json", network)
+    folding = Folding.load(here / "build" / NET / "ulx3s-12f" / "fold" / "folding.json", network)
     assert max(interval(network, folding).values()) == found["interval_cycles"]
     assert not lacking(find("ulx3s-12f"), need(find("ulx3s-12f"), network, folding), FILL["ecp5"])
     assert [stage["stage"] for stage in found["stages"]] == list(folding)
