@@ -87,7 +87,7 @@ bitstreams: $(VENV)/.build  ## build NET for every board that the open tools bui
 	$(PY) -m boards.bitstreams --net $(NET) --seed $(SEED) $(if $(SEEDS),--seeds $(SEEDS)) $(ARGUMENTS)
 
 bench: $(VENV)/.build $(VENV)/.sim  ## NET on BOARD: images/s, clock, resources, use of the lanes, beside published designs
-	$(PY) -m boards.benchmark $(NET) $(BOARD) --seed $(SEED) $(if $(SEEDS),--seeds $(SEEDS)) \
+	$(PY) -m boards.benchmark $(NET) $(BOARD) $(if $(filter-out 0,$(SEED)),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) \
 	    $(if $(FREQ),--freq $(FREQ)) $(ARGUMENTS)
 
 boards: $(VENV)/.build  ## list the boards, and which networks fit them

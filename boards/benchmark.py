@@ -2,8 +2,8 @@
 
     python -m boards.benchmark resnet20-w1a2 ulx3s-85f
 
-The clock and the resources are those of build/<net>/<board>/bitstream.json, which boards.build makes if it is missing
-or is of another network or folding; interval, latency and busy share are counted in simulation (sim.occupancy), which
+The clock and the resources are those of build/<net>/<board>/bitstream.json; boards.build makes it, unless one of the
+same design, clock and seeds is there. Interval, latency and busy share are counted in simulation (sim.occupancy), which
 `boards` may import as the harness of its link does: `sim` knows nothing of `boards`. images/s = routed clock / measured
 interval: the accelerator's own rate, which a UART of a megabaud does not feed.
 
@@ -21,12 +21,14 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from boards.board import Board, boards, find
-from boards.build import ERRORS, build, folder_of
+from boards.board import Board, BoardError, boards, find
+from boards.build import ERRORS, FIGURES, build, folder_of
 from boards.capacity import fold
+from boards.place import FLOWS
 from boards.published import PUBLISHED
 from boards.toolchain import ToolError
-from hw.folding import Folding, interval, read_fold
+from boards.top import clock_plan
+from hw.folding import Folding, read_fold
 from model import manifest
 from model.files import write_json, write_whole
 from model.manifest import Network
@@ -47,23 +49,25 @@ class MismatchError(ToolError):
     """The accelerator that was to be measured computes something else than the golden model."""
 
 
-def kept_bitstream(path: Path, network: Network, folding: Folding | None) -> tuple[dict[str, Any], Folding] | None:
-    """The figures in bitstream.json and their folding, if they are of this network and of `folding` (None: of any).
-
-    A bitstream that missed its timing, or whose interval the hardware's own account no longer gives, does not count.
-    """
-    if not path.exists():
-        return None
-    figures = json.loads(path.read_text())
-    if figures.get("network_hash") != network.hash or not figures.get("timing_met"):
-        return None
-    try:
-        found = Folding({name: read_fold(name, entry) for name, entry in figures["folding"].items()}).check(network)
-    except (KeyError, ValueError):
-        return None
-    if folding is not None and found.to_dict() != folding.to_dict():
-        return None
-    return (figures, found) if max(interval(network, found).values()) == figures["interval_cycles"] else None
+def settings(path: Path, board: Board, network: Network, options: argparse.Namespace) -> tuple[Folding, float, range]:
+    """Folding, clock and seeds to build with: what the options say, else what bitstream.json at `path` was built with,
+    if it is of this network, else the fastest folding that fits, the board's clock and seed 0."""
+    figures = json.loads(path.read_text()) if path.exists() else {}
+    if figures.get("network_hash") != network.hash:
+        figures = {}
+    folding = Folding.load(options.folding, network) if options.folding else None
+    if folding is None and figures and not options.interval:
+        folding = Folding({name: read_fold(name, entry) for name, entry in figures["folding"].items()}).check(network)
+    mhz, seeds = board.mhz, range(1)
+    if figures:
+        default = clock_plan(board, board.mhz)
+        actual = board.mhz_in if default is None else default.mhz
+        mhz = board.mhz if abs(actual - figures["target_mhz"]) < 1e-3 else figures["target_mhz"]
+        seeds = range(min(map(int, figures["seeds"])), max(map(int, figures["seeds"])) + 1)
+    if options.seed is not None or options.seeds is not None:
+        first = options.seed or 0
+        seeds = range(first, first + (options.seeds or 1))
+    return folding or fold(board, network, options.interval), options.freq or mhz, seeds
 
 
 def simulate(network: Network, folding: Mapping[str, Any], root: Path, optimize: int) -> Occupancy:
@@ -177,26 +181,20 @@ def table(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def benchmark(board: Board, network: Network, options: argparse.Namespace, console: Console) -> dict[str, Any]:
-    """The row of `network` on `board`; builds the bitstream unless one that belongs is there."""
-    given = Folding.load(options.folding, network) if options.folding else None
-    if options.interval:
-        given = fold(board, network, options.interval)
+    """The row of `network` on `board`; builds the bitstream unless the one that belongs is there."""
+    if board.family not in FLOWS:
+        raise BoardError(f"{board.name} is not routed by the open tools, so its clock is not known")
     folder = folder_of(board, network.name)
-    kept = None if options.rebuild else kept_bitstream(folder / "bitstream.json", network, given)
-    if kept is None:
-        folding = given or fold(board, network, None)
-        seeds = range(options.seed, options.seed + options.seeds)
-        kept = build(board, network, folding, options.freq or board.mhz, seeds, folder, console), folding
-    else:
-        console.print(f"{folder / 'bitstream.json'} is of this network and folding; --rebuild makes it anew")
+    folding, mhz, seeds = settings(folder / FIGURES, board, network, options)
+    figures = build(board, network, folding, mhz, seeds, folder, console, reuse=not options.rebuild)
     with console.status(f"{network.name}: simulating"):
-        occupancy = simulate(network, kept[1], options.root, options.optimize)
-    return row_of(network, kept[0], occupancy)
+        occupancy = simulate(network, folding, options.root, options.optimize)
+    return row_of(network, figures, occupancy)
 
 
 def boards_of(network: Network) -> list[str]:
     """The boards that have a bitstream of a network of this name."""
-    return [board.name for board in boards().values() if (folder_of(board, network.name) / "bitstream.json").exists()]
+    return [board.name for board in boards().values() if (folder_of(board, network.name) / FIGURES).exists()]
 
 
 def parse(given: list[str] | None) -> argparse.Namespace:
@@ -205,16 +203,16 @@ def parse(given: list[str] | None) -> argparse.Namespace:
     parser.add_argument("boards", nargs="*", help="boards (those that have a bitstream of the network)")
     parser.add_argument("--interval", type=int, help="most cycles an image (the fastest that fits, or the one built)")
     parser.add_argument("--folding", type=Path, help="a folding.json to use instead")
-    parser.add_argument("--freq", type=float, help="clock in MHz to build for (the board's default)")
-    parser.add_argument("--seed", type=int, default=0, help="of place and route (%(default)s)")
-    parser.add_argument("--seeds", type=int, default=1, help="so many seeds from --seed on; the fastest is kept")
-    parser.add_argument("--rebuild", action="store_true", help="build even if there is a bitstream of this folding")
+    parser.add_argument("--freq", type=float, help="clock in MHz (that of the build that is there, or the board's)")
+    parser.add_argument("--seed", type=int, help="of place and route (that of the build that is there, or 0)")
+    parser.add_argument("--seeds", type=int, help="so many seeds from --seed on; the fastest is kept")
+    parser.add_argument("--rebuild", action="store_true", help="build even if there is a bitstream of this design")
     parser.add_argument("--optimize", type=int, default=2, help="level of the C++ compiler (%(default)s)")
     parser.add_argument("--root", type=Path, default=Path("build"), help="folder of what is simulated (%(default)s)")
     options = parser.parse_intermixed_args(given)
     if options.interval and options.folding:
         parser.error("--interval and --folding exclude each other")
-    if options.seeds < 1 or options.seed < 0:
+    if (options.seeds is not None and options.seeds < 1) or (options.seed or 0) < 0:
         parser.error("--seeds must be at least 1, and --seed at least 0")
     return options
 

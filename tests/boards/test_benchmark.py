@@ -1,6 +1,5 @@
 """make bench: the row and its arithmetic, when a bitstream is taken and when it is built, the tables."""
 
-import argparse
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -9,9 +8,9 @@ import pytest
 from rich.console import Console
 
 from boards import benchmark as bench
-from boards.benchmark import COLUMNS, KEYS, benchmark, kept_bitstream, main, markdown, save_row
+from boards.benchmark import COLUMNS, KEYS, benchmark, main, markdown, save_row, settings
 from boards.board import find
-from hw.folding import Folding, interval
+from hw.folding import interval
 from hw.solve import solve
 from model.manifest import save
 from sim.occupancy import TooFewImagesError
@@ -31,7 +30,7 @@ def figures_of(network, folding, /, **changes):
     used = dict(lut=2000, ff=1500, ebr=3, dsp=2, lut_total=24_288, ff_total=24_288, ebr_total=56, dsp_total=28)
     return dict(
         network=network.name, board=BOARD, device="LFE5U-25F", **used, target_mhz=60.0, fmax_mhz=80.0, timing_met=True,
-        seed=0, interval_cycles=max(interval(network, folding).values()), network_hash=network.hash,
+        seed=0, seeds={"0": 80.0}, interval_cycles=max(interval(network, folding).values()), network_hash=network.hash,
         folding=folding.to_dict(), tools={"yosys": "0"},
     ) | changes  # fmt: skip
 
@@ -43,8 +42,8 @@ def place(network, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     calls = []
 
-    def build(board, network, folding, mhz, seeds, folder, console):
-        calls.append((board.name, folding, mhz, seeds))
+    def build(board, network, folding, mhz, seeds, folder, console, reuse):
+        calls.append((board.name, folding, mhz, seeds, reuse))
         figures = figures_of(network, folding, board=board.name)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "bitstream.json").write_text(json.dumps(figures))
@@ -64,7 +63,7 @@ def test_a_row(network, place, capsys):
     assert main([*given, BOARD, "--interval", "900"]) == 0
     (row,) = json.loads(path.read_text())
     assert set(KEYS) <= row.keys()
-    assert place == [(BOARD, bench.fold(find(BOARD), network, 900), find(BOARD).mhz, range(1))]
+    assert place == [(BOARD, bench.fold(find(BOARD), network, 900), find(BOARD).mhz, range(1), True)]
     folding = place[0][1]
     assert row["interval_cycles"] == pytest.approx(max(interval(network, folding).values()), rel=0.1)
     assert row["images_per_s"] == pytest.approx(80e6 / row["interval_cycles"], abs=1)
@@ -77,8 +76,8 @@ def test_a_row(network, place, capsys):
     assert "images/s = routed clock / measured interval" in printed
 
     save_row(path, other | {name: row[name] for name in row if name not in other})
-    assert main(given) == 0  # every board that has a bitstream, which is taken as it is
-    assert len(place) == 1
+    assert main(given) == 0  # every board that has a bitstream, built as it was
+    assert place[1] == place[0]
     rows = json.loads(path.read_text())
     assert [found["network"] for found in rows] == ["another", "counted"]
     assert {name: rows[1][name] for name in KEYS} == {name: row[name] for name in KEYS}
@@ -89,37 +88,38 @@ def test_a_row(network, place, capsys):
     assert "nn2FPGA ResNet-20, 8 bit" in lines[-2]
 
 
-def test_a_bitstream_counts_only_if_it_belongs(network, tmp_path):
-    folding, other = solve(network, 900), solve(network, 300)
-    path = tmp_path / "bitstream.json"
-    assert kept_bitstream(path, network, None) is None
-
-    def kept(asked=None, **changes):
-        path.write_text(json.dumps(figures_of(network, folding, **changes)))
-        return kept_bitstream(path, network, asked)
-
-    assert kept() == (figures_of(network, folding), folding)
-    assert kept(folding)[1] == Folding(dict(folding))
-    assert kept(other) is None
-    assert kept(network_hash="0") is None
-    assert kept(timing_met=False) is None
-    assert kept(interval_cycles=1) is None
-    assert kept(folding={}) is None
+def options_of(*given):
+    return bench.parse(["net", BOARD, *given])
 
 
-def test_rebuild_and_options(network, place):
+def test_what_it_is_built_with(network, tmp_path):
+    """What the options say, else what the last build of this network was made with, else the board's defaults."""
+    board, path, other = find(BOARD), tmp_path / "bitstream.json", solve(network, 300)
+    other.save(tmp_path / "other.json")
+    fastest = bench.fold(board, network, None)
+    assert settings(path, board, network, options_of()) == (fastest, board.mhz, range(1))
+    path.write_text(json.dumps(figures_of(network, other, target_mhz=72.5, seeds={"2": 70.0, "3": 80.0})))
+    assert settings(path, board, network, options_of()) == (other, 72.5, range(2, 4))
+    assert settings(path, board, network, options_of("--interval", "900"))[0] == bench.fold(board, network, 900)
+    assert settings(path, board, network, options_of("--freq", "50", "--seed", "7"))[1:] == (50, range(7, 8))
+    assert settings(path, board, network, options_of("--seeds", "3"))[2] == range(3)
+    path.write_text(json.dumps(figures_of(network, other)))
+    assert settings(path, board, network, options_of())[1:] == (board.mhz, range(1))
+    path.write_text(json.dumps(figures_of(network, other, network_hash="0")))
+    assert settings(path, board, network, options_of())[0] == fastest
+    assert settings(path, board, network, options_of("--folding", str(tmp_path / "other.json")))[0] == other
+
+
+def test_rebuild(network, place):
     console = Console(quiet=True)
-    options = argparse.Namespace(
-        interval=900, folding=None, rebuild=False, seed=3, seeds=2, freq=75.0, root=ROOT, optimize=1
-    )
-    for rebuild, built in ((False, 1), (False, 1), (True, 2)):
-        options.rebuild = rebuild
-        benchmark(find(BOARD), network, options, console)
-        assert len(place) == built
-    assert place[0][2:] == (75.0, range(3, 5))
-    options.interval, options.rebuild = 600, False
-    benchmark(find(BOARD), network, options, console)
-    assert len(place) == 3
+    for given, reuse in (([], True), (["--rebuild"], False)):
+        benchmark(
+            find(BOARD),
+            network,
+            options_of("--interval", "900", "--root", str(ROOT), "--optimize", "1", *given),
+            console,
+        )
+        assert place[-1][-1] is reuse
 
 
 def test_a_longer_pipeline_takes_more_images_and_a_wrong_logit_is_an_error(network, monkeypatch):
