@@ -147,6 +147,7 @@ def test_a_longer_pipeline_takes_more_images_and_a_wrong_logit_is_an_error(netwo
     [
         (["nowhere", BOARD], "nowhere: neither a manifest nor a network"),
         (["net", "arty"], "Unknown board 'arty'"),
+        (["net", "arty-a7-100"], "arty-a7-100 is not routed by the open tools, so its clock is not known"),
         (["net", BOARD, "--folding", "none.json"], "none.json: cannot be read"),
     ],
 )
