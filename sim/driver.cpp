@@ -87,6 +87,7 @@ int main(int count, char** arguments) {
   top.rst = 1;
   for (int i = 0; i < 4; ++i) edge();
   top.rst = 0;
+  edge();  // the reset is registered
 
 #ifdef COUNTERS
   if (count != 10) return 2;

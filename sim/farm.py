@@ -3,9 +3,9 @@
     model = DriverModel(network, solve(network, 9000))
     result = simulate_many(model, codes, Path("build/net/rtl"))
 
-RAY_ADDRESS names a cluster; without it a Ray of this machine's own is started, and ends with the run. The machines of a
-cluster need Ray and the same Python, nothing else: they are sent the program, compiled for any x86-64 or whatever this
-machine is, and the images.
+RAY_ADDRESS names a cluster (which may want RAY_AUTH_MODE and RAY_AUTH_TOKEN, Ray's own); without it a Ray of this
+machine's own is started, and ends with the run. The machines of a cluster need Ray and the same Python, nothing
+else: they are sent the program, compiled for every processor of this machine's architecture, and the images.
 
 Each part that is done lies in <folder>/<key>/<first image>.npz. The key covers the Verilog (so the network, folding and
 RTL), the loop around it, the images and the stalls: a run goes on only with what is its own.

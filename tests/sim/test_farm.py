@@ -6,13 +6,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
 
 from hw.solve import solve
 from model.manifest import find, load
-from sim import golden
+from sim import golden, worker
+from sim.bench_run import SimulationError
 from sim.build import BuildError
 from sim.farm import DriverModel, cluster, plan, simulate_many
 from sim.images import images_for
@@ -112,3 +114,46 @@ def test_without_ray(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(BuildError, match="Package ray is missing, which many images need; `make accuracy` sets it up"):
         cluster(1).__enter__()
+
+
+class FakeRay(ModuleType):
+    """Records how it was started; fails if told so."""
+
+    def __init__(self, fails=False):
+        super().__init__("ray")
+        self.fails, self.calls, self.by_value = fails, [], []
+        self.cloudpickle = SimpleNamespace(
+            register_pickle_by_value=self.by_value.append, unregister_pickle_by_value=self.by_value.remove
+        )
+
+    def init(self, **options):
+        self.calls.append(options)
+        if self.fails:
+            raise ConnectionError("Failed to connect\nto it")
+
+    def shutdown(self):
+        self.calls.append("shutdown")
+
+
+def test_a_cluster_if_one_is_named_else_a_local_ray(monkeypatch):
+    fake = FakeRay()
+    monkeypatch.setitem(sys.modules, "ray", fake)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with cluster(3):
+        assert fake.by_value == [worker]  # a cluster's machines get its code with the task
+    assert fake.by_value == []
+    started, stopped = fake.calls
+    assert (started["address"], started["num_cpus"], stopped) == ("local", 3, "shutdown")
+    monkeypatch.setenv("RAY_ADDRESS", "192.0.2.1:6379")
+    with cluster(3):
+        pass
+    assert not {"address", "num_cpus"} & fake.calls[2].keys()  # Ray reads RAY_ADDRESS
+    monkeypatch.setitem(sys.modules, "ray", FakeRay(fails=True))
+    with pytest.raises(SimulationError, match=r"Ray cannot be had on 192.0.2.1:6379: Failed to connect$"):
+        cluster(None).__enter__()
+
+
+def test_the_worker_needs_nothing_but_python(tmp_path):
+    """Isolated, without site packages or the working folder: what a cluster's machine may have."""
+    command = [sys.executable, "-I", "-S", worker.__file__]
+    assert subprocess.run(command, cwd=tmp_path, check=False).returncode == 0
