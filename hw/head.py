@@ -11,6 +11,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.accumulate import PartialSums
+from hw.pipeline import delay
 from hw.stream import value_layout
 from hw.table import Table, range_shape, shape_limits
 
@@ -106,7 +107,8 @@ class Classifier(wiring.Component):
     """logit[c] = acc[c] + bias[c] ; label = the index of the largest logit, the lowest of them among equals.
 
     Takes one class a cycle whatever the number of lanes, with one adder and one comparator in all: an image lasts O
-    cycles and waits in the output until it is taken. Latency 3 cycles from the last beat.
+    cycles and waits in the output until it is taken. Latency from the last beat (attribute `latency`) 3 cycles, with
+    biases in block RAM 4.
 
     Parameters
     ----------
@@ -125,8 +127,6 @@ class Classifier(wiring.Component):
     ValueError : for a parameter outside of these ranges.
     """
 
-    latency = 3
-
     def __init__(self, bias: Any, acc_shape: ShapeLike, lanes: int):
         self.bias = np.array(bias, dtype=np.int64)
         if self.bias.ndim != 1 or not 1 <= self.bias.size <= 1 << LABEL_BITS:
@@ -136,6 +136,8 @@ class Classifier(wiring.Component):
             raise ValueError(f"Lanes must divide the {self.classes} classes, not be {lanes}")
         self.acc_shape = Shape.cast(acc_shape)
         self.lanes = lanes
+        self._read = Table.latency_of(self.classes)
+        self.latency = self._read + 2
         low, high = shape_limits(self.acc_shape)
         needed = range_shape(low + int(self.bias.min()), high + int(self.bias.max()))
         self.logit_shape = signed(min(needed.width + (not needed.signed), LOGIT_BITS))
@@ -155,10 +157,9 @@ class Classifier(wiring.Component):
         step = Signal()
         m.d.comb += [step.eq(self.i.valid & ~full), self.i.ready.eq((lane == self.lanes - 1) & ~full)]
         m.submodules.bias = bias = Table(self.bias)
-        m.d.comb += [bias.address.eq(index), bias.en.eq(step)]
-        acc = Signal(self.acc_shape, reset_less=True)
+        m.d.comb += [bias.address.eq(index), bias.en.eq(1)]
         with m.If(step):
-            m.d.sync += [acc.eq(self.i.payload[lane]), index.eq(index + 1), lane.eq(lane + 1)]
+            m.d.sync += [index.eq(index + 1), lane.eq(lane + 1)]
             with m.If(lane == self.lanes - 1):
                 m.d.sync += lane.eq(0)
             with m.If(index == self.classes - 1):
@@ -166,18 +167,19 @@ class Classifier(wiring.Component):
 
         # The logits stand in a shift register, the newest last: class c at c once all are in.
         logits = [Signal(self.logit_shape, name=f"logit_{c}", reset_less=True) for c in range(self.classes)]
-        valid = Signal(2)
-        place = [Signal(range(self.classes), name=f"place_{stage}") for stage in range(2)]
-        m.d.sync += [valid.eq(valid << 1 | step), place[0].eq(index), place[1].eq(place[0])]
-        with m.If(valid[0]):
+        valid = delay(m, step, self._read, "valid")
+        acc = delay(m, self.i.payload[lane], self._read, "acc")
+        place = delay(m, index, self._read + 1, "place")
+        summed = delay(m, valid, 1, "summed")
+        with m.If(valid):
             m.d.sync += logits[-1].eq(acc + bias.o)
             m.d.sync += [older.eq(newer) for older, newer in pairwise(logits)]
         best = Signal(self.logit_shape, reset_less=True)
         label = Signal(range(self.classes))
-        with m.If(valid[1]):
-            with m.If((place[1] == 0) | (logits[-1] > best)):
-                m.d.sync += [best.eq(logits[-1]), label.eq(place[1])]
-            with m.If(place[1] == self.classes - 1):
+        with m.If(summed):
+            with m.If((place == 0) | (logits[-1] > best)):
+                m.d.sync += [best.eq(logits[-1]), label.eq(place)]
+            with m.If(place == self.classes - 1):
                 m.d.sync += self.o.valid.eq(1)
         m.d.comb += self.o.payload.label.eq(label)
         m.d.comb += [self.o.payload.logits[c].eq(logit) for c, logit in enumerate(logits)]

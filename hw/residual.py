@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from amaranth.hdl import Module, Mux, Shape, ShapeLike, Signal, Value, signed
+from amaranth.hdl import Cat, Module, Mux, Shape, ShapeLike, Signal, Value, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -16,14 +16,15 @@ from hw.table import Table, checked_storage, lane_values, range_shape, shape_lim
 class Requant(wiring.Component):
     """y = (acc*M[c] + B[c] + 2^(F-1)) >> F ; r = saturate_R(y) or saturate_R(skip + y) ; with relu max(r, 0).
 
-    Four stages: operands and M[c]; product (one hardware multiplier a lane) and B[c] + 2^(F-1); y; r. The product, the
-    sum and y are as wide as the lane's own M and B and the range of `acc_shape` demand.
+    Five stages: operands and M[c] (two, if the table is in block RAM); product (one hardware multiplier a lane) and
+    B[c] + 2^(F-1); y; skip + y; r. The product, the sum and y are as wide as the lane's own M and B and the range of
+    `acc_shape` demand.
 
-    One clock enable moves the first three stages together: it costs one gate, where a count of the beats in flight
-    would need a FIFO as deep as the pipeline. The skip beat is joined at the last stage, so it needs no registers of
-    its own.
+    One clock enable moves the stages up to y together: it costs one gate, where a count of the beats in flight would
+    need a FIFO as deep as the pipeline. A second moves the last two; the skip beat is joined between them, so it needs
+    no registers of its own.
 
-    Latency 4 cycles from i (1 from i_skip), one beat a cycle.
+    Latency from i in attribute `latency` (2 cycles from i_skip), one beat a cycle.
 
     Parameters
     ----------
@@ -37,6 +38,10 @@ class Requant(wiring.Component):
     skip : whether there is a second input to add.
     storage : of the tables, see `hw.table.Table`.
 
+    Attributes
+    ----------
+    latency : cycles from a transfer at i to the beat at o, if i_skip is there: 5, with tables in block RAM 6.
+
     Members
     -------
     i : In, stream of `lanes` values of `acc_shape`.
@@ -47,8 +52,6 @@ class Requant(wiring.Component):
     ------
     ValueError : for a parameter outside of these ranges.
     """
-
-    latency = 4
 
     def __init__(
         self,
@@ -84,6 +87,8 @@ class Requant(wiring.Component):
         self.lanes = lanes
         self.skip = bool(skip)
         self.storage = checked_storage(storage)
+        self._read = Table.latency_of(self.channels // lanes, storage)
+        self.latency = self._read + 4
         values = stream.Signature(value_layout(signed(stream_bits), lanes))
         members = {"i": In(stream.Signature(value_layout(self.acc_shape, lanes))), "o": Out(values)}
         if self.skip:
@@ -121,35 +126,35 @@ class Requant(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         groups = self.channels // self.lanes
-        enable = Signal()  # of the three stages up to y
+        enable = Signal()  # of the stages up to y
         free = Signal()  # the output register is empty or being emptied
-        joined = Signal()  # y and what it is added to are both there
-        valid = Signal(3)
+        valid = Signal(self._read + 2)
+        y_valid = valid[-1]
+        joined = y_valid & self.i_skip.valid if self.skip else y_valid
+        total_valid = Signal()
         group = Signal(range(groups))
         group_bias = Signal(range(groups))
         m.d.comb += [
             free.eq(~self.o.valid | self.o.ready),
-            joined.eq(valid[2] & self.i_skip.valid if self.skip else valid[2]),
-            enable.eq(~valid[2] | (joined & free)),
+            enable.eq(~y_valid | (joined & free)),
             self.i.ready.eq(enable),
         ]
         if self.skip:
-            m.d.comb += self.i_skip.ready.eq(valid[2] & free)
+            m.d.comb += self.i_skip.ready.eq(y_valid & free)
         with m.If(enable):
-            m.d.sync += [valid.eq(valid << 1 | self.i.valid), group_bias.eq(group)]
+            m.d.sync += [valid.eq(Cat(self.i.valid, valid)), group_bias.eq(group)]
             with m.If(self.i.valid):
                 m.d.sync += group.eq(group + 1)
                 with m.If(group == groups - 1):
                     m.d.sync += group.eq(0)
         with m.If(free):
-            m.d.sync += self.o.valid.eq(joined)
+            m.d.sync += [total_valid.eq(joined), self.o.valid.eq(total_valid)]
 
         for lane in range(self.lanes):
             multipliers, biases = self._constants(lane)
             m.submodules[f"multiplier_{lane}"] = multiplier = Table(multipliers, self.storage)
             m.submodules[f"bias_{lane}"] = bias = Table(biases, self.storage)
             product_shape, y_shape = self.lane_shapes(lane)
-            acc = Signal(self.acc_shape, name=f"acc_{lane}", reset_less=True)
             product = Signal(product_shape, name=f"product_{lane}", reset_less=True)
             y = Signal(y_shape, name=f"y_{lane}", reset_less=True)
             m.d.comb += [
@@ -158,15 +163,17 @@ class Requant(wiring.Component):
                 bias.address.eq(group_bias),
                 bias.en.eq(enable),
             ]
+            acc: Value = self.i.payload[lane]
+            for stage in range(self._read):
+                before = acc
+                acc = Signal(self.acc_shape, name=f"acc{stage}_{lane}", reset_less=True)
+                with m.If(enable):
+                    m.d.sync += acc.eq(before)
             with m.If(enable):
-                m.d.sync += [
-                    acc.eq(self.i.payload[lane]),
-                    product.eq(acc * multiplier.o),
-                    y.eq((product + bias.o) >> self.shift),
-                ]
+                m.d.sync += [product.eq(acc * multiplier.o), y.eq((product + bias.o) >> self.shift)]
             total_shape = Shape(max(y_shape.width + (not y_shape.signed), self.stream_bits) + self.skip, signed=True)
-            total = Signal(total_shape, name=f"total_{lane}")
-            m.d.comb += total.eq(self.i_skip.payload[lane] + y if self.skip else y)
+            total = Signal(total_shape, name=f"total_{lane}", reset_less=True)
             with m.If(free):
+                m.d.sync += total.eq(self.i_skip.payload[lane] + y if self.skip else y)
                 m.d.sync += self.o.payload[lane].eq(self._saturate(total))
         return m

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from amaranth.hdl import Const, Module, Shape
+from amaranth.hdl import Cat, Const, Module, Shape, Signal
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 LOGIC_DEPTH = 64
-"""Deepest table that `storage="auto"` builds from LUTs; 64 entries take about 9 LUT4 a bit, multiplexers included."""
+"""Deepest weight memory that `storage="auto"` builds from LUTs; 64 entries take about 9 LUT4 a bit, multiplexers
+included."""
+
+TABLE_DEPTH = 32
+"""Deepest table of constants that `storage="auto"` builds from LUTs: 16 entries take one LUT4 a bit, 32 about 3."""
 
 STORAGES = ("auto", "logic", "block")
 
@@ -42,15 +46,20 @@ def lane_values(values: Any, lanes: int, lane: int) -> list[int]:
 
 
 class Table(wiring.Component):
-    """Read-only table: o = values[address] of the last cycle with `en` high.
+    """Read-only table: o = values[address], `latency` cycles with `en` high ago; one read a cycle.
 
-    Latency 1 enabled cycle, one read a cycle. A table whose entries are all equal is a constant and takes no logic at
-    all.
+    Block RAM is slow to give its data (5.6 ns on an ECP5), so that they go into a register first. A table whose entries
+    are all equal is a constant and takes no logic at all.
 
     Parameters
     ----------
     values : the entries, at least one.
-    storage : "logic" (LUTs), "block" (block RAM) or "auto" (logic up to LOGIC_DEPTH entries).
+    storage : "logic" (LUTs), "block" (block RAM) or "auto" (logic up to TABLE_DEPTH entries).
+
+    Attributes
+    ----------
+    block : whether it is in block RAM.
+    latency : 1, in block RAM 2.
 
     Members
     -------
@@ -69,21 +78,98 @@ class Table(wiring.Component):
             raise ValueError("A table must have at least one entry")
         self.storage = checked_storage(storage)
         self.constant = len(set(self.values)) == 1
+        self.block = self.in_block(len(self.values), storage)
+        self.latency = self.latency_of(len(self.values), storage)
         self.shape = range_shape(min(self.values), max(self.values))
         super().__init__({"address": In(range(len(self.values))), "en": In(1), "o": Out(self.shape)})
+
+    @staticmethod
+    def in_block(entries: int, storage: str = "auto") -> bool:
+        """Whether a table of so many entries is in block RAM."""
+        return storage == "block" or (storage == "auto" and entries > TABLE_DEPTH)
+
+    @classmethod
+    def latency_of(cls, entries: int, storage: str = "auto") -> int:
+        """Latency of a table of so many entries."""
+        return 2 if cls.in_block(entries, storage) else 1
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         if self.constant:
             m.d.comb += self.o.eq(Const(self.values[0], self.shape))
             return m
-        block = self.storage == "block" or (self.storage == "auto" and len(self.values) > LOGIC_DEPTH)
         m.submodules.rom = rom = Memory(
             shape=self.shape,
             depth=len(self.values),
             init=self.values,
-            attrs={"rom_style": "block" if block else "logic"},
+            attrs={"rom_style": "block" if self.block else "logic"},
         )
         port = rom.read_port()
-        m.d.comb += [port.addr.eq(self.address), port.en.eq(self.en), self.o.eq(port.data)]
+        m.d.comb += [port.addr.eq(self.address), port.en.eq(self.en)]
+        if self.block:
+            with m.If(self.en):
+                m.d.sync += self.o.eq(port.data)
+        else:
+            m.d.comb += self.o.eq(port.data)
+        return m
+
+
+class TablePair(wiring.Component):
+    """Two read-only tables in one block RAM, on a port each: o<k> = tables[k][address<k>], 2 cycles with `en` high ago.
+
+    Parameters
+    ----------
+    first, second : the entries of each, at least one.
+
+    Members
+    -------
+    address0, address1 : In, unsigned, below the number of entries.
+    en : In, 1 bit.
+    o0, o1 : Out, the smallest shape that holds all entries of both (attribute `shape`).
+
+    Raises
+    ------
+    ValueError : for no entries.
+    """
+
+    latency = 2
+    WIDTH, DEPTH = 18, 1024  # of a block RAM of 18 kbit with two ports
+
+    @staticmethod
+    def _form(first: Sequence[int], second: Sequence[int]) -> tuple[Shape, int]:
+        """Shape of all entries, and the place of the second table: the next power of two."""
+        entries = (*first, *second)
+        return range_shape(min(entries), max(entries)), 1 << (max(len(first), len(second)) - 1).bit_length()
+
+    @classmethod
+    def pays(cls, first: Sequence[int], second: Sequence[int]) -> bool:
+        """Whether one block RAM holds both."""
+        shape, size = cls._form(first, second)
+        return shape.width <= cls.WIDTH and 2 * size <= cls.DEPTH
+
+    def __init__(self, first: Iterable[int], second: Iterable[int]):
+        self.tables = tuple(tuple(int(value) for value in values) for values in (first, second))
+        if not all(self.tables):
+            raise ValueError("A table must have at least one entry")
+        self.shape, self.size = self._form(*self.tables)
+        members = {"en": In(1)}
+        for index, table in enumerate(self.tables):
+            members |= {f"address{index}": In(range(len(table))), f"o{index}": Out(self.shape)}
+        super().__init__(members)
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        first, second = self.tables
+        m.submodules.rom = rom = Memory(
+            shape=self.shape,
+            depth=self.size + len(second),
+            init=first + (0,) * (self.size - len(first)) + second,
+            attrs={"rom_style": "block"},
+        )
+        for index, (address, o) in enumerate(((self.address0, self.o0), (self.address1, self.o1))):
+            port = rom.read_port()
+            place = Signal((self.size - 1).bit_length(), name=f"place{index}")
+            m.d.comb += [place.eq(address), port.addr.eq(Cat(place, Const(index, 1))), port.en.eq(self.en)]
+            with m.If(self.en):
+                m.d.sync += o.eq(port.data)
         return m

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from amaranth.hdl import Cat, Module, Shape, ShapeLike, Signal, unsigned
+from amaranth.hdl import Cat, Module, Shape, ShapeLike, Signal, Value, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.stream import value_layout
-from hw.table import Table, checked_storage, shape_limits
+from hw.table import Table, TablePair, checked_storage, shape_limits
 
 
 class Threshold(wiring.Component):
@@ -19,13 +19,13 @@ class Threshold(wiring.Component):
     T does not fall along j, so the code is found from its most significant bit down: stage k knows the upper k bits p
     of the code, and the next bit is x >= T[c, j] with j = p followed by 1 and then zeros, less one. Every stage has one
     comparator and one table a lane; a table whose entries are equal over all channels of the lane loses the channel
-    group's address bits, and is a constant if one entry is left. Thresholds beyond what `shape` holds are legal: they
-    always or never pass.
+    group's address bits, and is a constant if one entry is left. Tables in block RAM take a cycle more; two stages of a
+    lane share one, on a port each. Thresholds beyond what `shape` holds are legal: they always or never pass.
 
     One clock enable (output free or taken) moves all stages together. It costs one gate; registers that move stage by
     stage would gain only the bubbles inside, and counting beats in flight would need a FIFO as deep as the pipeline.
 
-    Latency A + 1 cycles, one beat a cycle.
+    Latency A + 1 cycles and one for each stage with a table in block RAM (attribute `latency`), one beat a cycle.
 
     Parameters
     ----------
@@ -59,7 +59,12 @@ class Threshold(wiring.Component):
         self.shape = Shape.cast(shape)
         self.lanes = lanes
         self.storage = checked_storage(storage)
-        self.latency = self.bits + 1
+        self._entries = [[self._table(lane, level) for level in range(self.bits)] for lane in range(lanes)]
+        self._read = [
+            max(Table.latency_of(len(entries[level]), storage) for entries in self._entries)
+            for level in range(self.bits)
+        ]
+        self.latency = sum(self._read) + 1
         super().__init__(
             {
                 "i": In(stream.Signature(value_layout(self.shape, lanes))),
@@ -67,12 +72,29 @@ class Threshold(wiring.Component):
             }
         )
 
-    def _entries(self, lane: int, level: int) -> np.ndarray:
-        """Table of one lane and stage [groups, 2^level], clamped to what decides; one row if all are equal."""
+    def _table(self, lane: int, level: int) -> list[int]:
+        """Table of one lane and stage, clamped to what decides: 2^level entries a group, once if all groups agree."""
         low, high = shape_limits(self.shape)
         step = 1 << (self.bits - level)
         entries = self.thresholds[lane :: self.lanes, step // 2 - 1 :: step].clip(low, high + 1)
-        return entries[:1] if (entries == entries[0]).all() else entries
+        return [int(entry) for entry in (entries[:1] if (entries == entries[0]).all() else entries).ravel()]
+
+    def _stored(self, m: Module, lane: int, enable: Value) -> list[tuple[Any, Any]]:
+        """Address and output of each stage's table of one lane."""
+        entries = self._entries[lane]
+        ports: dict[int, tuple[Any, Any]] = {}
+        block = [k for k, e in enumerate(entries) if Table.in_block(len(e), self.storage) and len(set(e)) > 1]
+        for first, second in zip(block[::2], block[1::2], strict=False):
+            if TablePair.pays(entries[first], entries[second]):
+                m.submodules[f"tables_{first}_{second}_{lane}"] = pair = TablePair(entries[first], entries[second])
+                m.d.comb += pair.en.eq(enable)
+                ports[first], ports[second] = (pair.address0, pair.o0), (pair.address1, pair.o1)
+        for level in range(self.bits):
+            if level not in ports:
+                m.submodules[f"table_{level}_{lane}"] = table = Table(entries[level], self.storage)
+                m.d.comb += table.en.eq(enable)
+                ports[level] = table.address, table.o
+        return [ports[level] for level in range(self.bits)]
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
@@ -87,30 +109,31 @@ class Threshold(wiring.Component):
             with m.If(group == groups - 1):
                 m.d.sync += group.eq(0)
 
+        ports = [self._stored(m, lane, enable) for lane in range(self.lanes)]
         values = [self.i.payload[lane] for lane in range(self.lanes)]
         codes = [Cat() for _ in range(self.lanes)]
         for level in range(self.bits):
-            ahead = Signal(name=f"valid_{level}")
-            next_group = Signal(range(groups), name=f"group_{level}")
-            with m.If(enable):
-                m.d.sync += [ahead.eq(valid), next_group.eq(group)]
-            for lane in range(self.lanes):
-                value = Signal(self.shape, name=f"value_{level}_{lane}", reset_less=True)
-                prefix = Signal(level, name=f"prefix_{level}_{lane}", reset_less=True)
-                entries = self._entries(lane, level)
-                table = Table(entries.ravel(), self.storage)
-                m.submodules[f"table_{level}_{lane}"] = table
-                m.d.comb += [
-                    table.en.eq(enable),
-                    table.address.eq(Cat(codes[lane], group) if len(entries) > 1 else codes[lane]),
-                ]
+            for cycle in range(self._read[level]):
+                stage = f"{level}_{cycle}"
+                ahead = Signal(name=f"valid_{stage}")
+                next_group = Signal(range(groups), name=f"group_{stage}")
                 with m.If(enable):
-                    m.d.sync += [value.eq(values[lane]), prefix.eq(codes[lane])]
+                    m.d.sync += [ahead.eq(valid), next_group.eq(group)]
+                for lane in range(self.lanes):
+                    entries = len(self._entries[lane][level])
+                    if cycle == self._read[level] - Table.latency_of(entries, self.storage):
+                        full = entries > 1 << level  # for each group
+                        m.d.comb += ports[lane][level][0].eq(Cat(codes[lane], group) if full else codes[lane])
+                    value = Signal(self.shape, name=f"value_{stage}_{lane}", reset_less=True)
+                    prefix = Signal(level, name=f"prefix_{stage}_{lane}", reset_less=True)
+                    with m.If(enable):
+                        m.d.sync += [value.eq(values[lane]), prefix.eq(codes[lane])]
+                    values[lane], codes[lane] = value, prefix
+                valid, group = ahead, next_group
+            for lane in range(self.lanes):
                 passed = Signal(name=f"passed_{level}_{lane}")
-                m.d.comb += passed.eq(value >= table.o)
-                values[lane] = value
-                codes[lane] = Cat(passed, prefix)
-            valid, group = ahead, next_group
+                m.d.comb += passed.eq(values[lane] >= ports[lane][level][1])
+                codes[lane] = Cat(passed, codes[lane])
         with m.If(enable):
             m.d.sync += self.o.valid.eq(valid)
             m.d.sync += [self.o.payload[lane].eq(codes[lane]) for lane in range(self.lanes)]

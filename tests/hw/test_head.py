@@ -121,19 +121,21 @@ def test_logits_reach_both_ends_of_32_bits():
     check_classifier(acc, bias, acc + bias, signed(8), 2)
 
 
-@pytest.mark.parametrize("lanes", [1, 3])
-def test_classifier_latency(lanes):
-    acc = np.arange(6).reshape(1, 6)
+@pytest.mark.parametrize(("classes", "lanes", "latency"), [(6, 1, 3), (6, 3, 3), (40, 4, 4)])
+def test_classifier_latency(classes, lanes, latency):
+    acc, bias = np.arange(classes).reshape(1, classes), np.arange(classes)
     times = {}
-    check_classifier(acc, np.zeros(6, int), acc, unsigned(4), lanes, stalls=(0.0, 0.0), times=times)
-    assert times["i"] == list(range(lanes - 1, 6, lanes))
-    assert times["o"] == [times["i"][-1] + Classifier.latency]
+    check_classifier(acc, bias, acc + bias, unsigned(6), lanes, stalls=(0.0, 0.0), times=times)
+    assert times["i"] == list(range(lanes - 1, classes, lanes))
+    assert times["o"] == [times["i"][-1] + latency]
+    assert Classifier(bias, unsigned(6), lanes).latency == latency
 
 
 def test_256_classes():
-    acc = np.random.default_rng(9).integers(0, 64, (1, 256))
-    acc[:, 255] = 64
-    check_classifier(acc, np.zeros(256, int), acc, unsigned(7), 16, stalls=(0.0, 0.0))
+    rng = np.random.default_rng(9)
+    acc, bias = rng.integers(0, 64, (2, 256)), rng.integers(-50, 50, 256)
+    acc[:, 255] = 127
+    check_classifier(acc, bias, acc + bias, unsigned(7), 16, stalls=(0.3, 0.3))
 
 
 @pytest.mark.parametrize(

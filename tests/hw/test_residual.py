@@ -121,18 +121,20 @@ def test_storage_makes_no_difference(storage):
     check(acc, None, multiplier, bias, 8, 8, True, unsigned(6), 1, storage=storage)
 
 
+@pytest.mark.parametrize(("storage", "latency"), [("logic", 5), ("block", 6)])
 @pytest.mark.parametrize("skip", [False, True])
-def test_one_beat_a_cycle(skip):
+def test_one_beat_a_cycle(skip, storage, latency):
     rng = np.random.default_rng(2)
     multiplier, bias = random_scale(rng, 6, unsigned(8), 8, 8)
     acc = random_values(rng, unsigned(8), (2, 6, 3, 3))
     other = random_values(rng, signed(8), acc.shape) if skip else None
     times = {}
-    check(acc, other, multiplier, bias, 8, 8, True, unsigned(8), 2, stalls=(0.0, 0.0), times=times)
+    check(acc, other, multiplier, bias, 8, 8, True, unsigned(8), 2, 0, (0.0, 0.0), storage, times)
     assert times["i"] == list(range(times["i"][0], times["i"][0] + 54))
-    assert times["o"] == [cycle + Requant.latency for cycle in times["i"]]
+    assert times["o"] == [cycle + latency for cycle in times["i"]]
+    assert Requant(multiplier, bias, 8, 8, True, unsigned(8), 2, skip, storage).latency == latency
     if skip:
-        assert times["i_skip"] == [cycle - 1 for cycle in times["o"]]
+        assert times["i_skip"] == [cycle - 2 for cycle in times["o"]]
 
 
 def test_shapes_follow_the_values():

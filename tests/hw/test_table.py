@@ -1,12 +1,15 @@
 # amaranth: UnusedElaboratable=no
 """Table: entries, their shape, the enable; and the arguments of PartialSums."""
 
+from itertools import product
+
+import numpy as np
 import pytest
 from amaranth.hdl import Module, Shape, Signal, signed, unsigned
 from amaranth.sim import Simulator
 
 from hw.accumulate import PartialSums
-from hw.table import Table, lane_values, range_shape, shape_limits
+from hw.table import Table, TablePair, lane_values, range_shape, shape_limits
 
 
 @pytest.mark.parametrize("values", [[7], [4, 4, 4], [0, 0], [-3, 5, 0, 9, -1], list(range(-50, 60))])
@@ -19,7 +22,7 @@ def test_table_reads_its_entries_when_enabled(values, storage):
         for address in range(len(values)):
             ctx.set(dut.address, address)
             ctx.set(dut.en, 1)
-            await ctx.tick()
+            await ctx.tick().repeat(dut.latency)
             ctx.set(dut.address, 0)
             ctx.set(dut.en, 0)
             await ctx.tick()
@@ -35,6 +38,49 @@ def test_table_reads_its_entries_when_enabled(values, storage):
     simulator.run()
     assert read == values
     assert dut.constant == (len(set(values)) == 1)
+
+
+@pytest.mark.parametrize("sizes", [(1, 2), (5, 3), (16, 40)])
+def test_pair_reads_both_tables_when_enabled(sizes):
+    rng = np.random.default_rng(sizes)
+    tables = [rng.integers(-300, 300, size).tolist() for size in sizes]
+    dut = TablePair(*tables)
+    read = []
+
+    async def bench(ctx):
+        for first, second in product(range(sizes[0]), range(sizes[1])):
+            ctx.set(dut.address0, first)
+            ctx.set(dut.address1, second)
+            ctx.set(dut.en, 1)
+            await ctx.tick().repeat(dut.latency)
+            ctx.set(dut.address0, 0)
+            ctx.set(dut.address1, 0)
+            ctx.set(dut.en, 0)
+            await ctx.tick()
+            read.append((ctx.get(dut.o0), ctx.get(dut.o1)))
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-8)
+    simulator.add_testbench(bench)
+    simulator.run()
+    assert read == list(product(*tables))
+
+
+def test_a_pair_pays_where_one_block_ram_of_two_ports_holds_it():
+    assert TablePair.pays(range(64), range(128))
+    assert TablePair.pays([0] * 512, [2**18 - 1])
+    assert not TablePair.pays([0] * 513, [1])
+    assert not TablePair.pays([0], [2**18])
+    with pytest.raises(ValueError, match="at least one entry"):
+        TablePair([], [1])
+
+
+@pytest.mark.parametrize(
+    ("entries", "storage", "latency"), [(32, "auto", 1), (33, "auto", 2), (33, "logic", 1), (2, "block", 2)]
+)
+def test_block_ram_takes_a_cycle_more(entries, storage, latency):
+    table = Table(range(entries), storage)
+    assert (table.latency, table.block) == (latency, latency == 2)
 
 
 def test_shapes():

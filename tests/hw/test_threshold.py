@@ -83,13 +83,31 @@ def test_equal_channels_need_no_table():
     assert sorted(memory_sizes(mixed, 2)) == [2, 2, 4]
 
 
-def memory_sizes(thresholds, lanes):
-    text = rtlil.convert(Threshold(thresholds, signed(6), lanes))
+def memory_sizes(thresholds, lanes, storage="auto"):
+    text = rtlil.convert(Threshold(thresholds, signed(6), lanes, storage))
     lines = (line.split() for line in text.splitlines())
     return [int(words[words.index("size") + 1]) for words in lines if words[:1] == ["memory"]]
 
 
-@pytest.mark.parametrize("bits", [1, 2, 5])
+def test_two_stages_share_a_block_ram():
+    thresholds = np.sort(np.random.default_rng(5).integers(-32, 32, (12, 7)), axis=1)
+    assert sorted(memory_sizes(thresholds, 2, "block")) == [24, 24, 28, 28]  # 16 + 6 * 2, and 6 * 4 alone
+    assert sorted(memory_sizes(thresholds, 2, "logic")) == [6, 6, 12, 12, 24, 24]
+
+
+@pytest.mark.parametrize(("storage", "latency"), [("logic", 4), ("block", 7), ("auto", 5)])
+def test_block_ram_takes_a_cycle_more_a_stage(storage, latency):
+    """12 channels in one lane have 12, 24 and 48 entries: only the last are too many for logic."""
+    thresholds = np.sort(np.random.default_rng(6).integers(-128, 128, (12, 7)), axis=1)
+    values = random_values(np.random.default_rng(7), signed(8), (1, 12, 3, 2))
+    times = {}
+    check(thresholds, values, signed(8), 1, 0, (0.0, 0.0), storage, times)
+    assert times["o"] == [cycle + latency for cycle in times["i"]]
+    assert Threshold(thresholds, signed(8), 1, storage).latency == latency
+    check(thresholds, values, signed(8), 1, 1, (0.4, 0.4), storage)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
 def test_one_beat_a_cycle(bits):
     rng = np.random.default_rng(bits)
     thresholds = np.sort(rng.integers(-128, 128, (6, 2**bits - 1)), axis=1)
