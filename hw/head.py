@@ -43,8 +43,6 @@ class Pool(wiring.Component):
     ValueError : for a parameter outside of these ranges.
     """
 
-    latency = PartialSums.latency
-
     def __init__(self, channels: int, pixels: int, stream_bits: int, bits: int, shift: int, lanes: int):
         if channels < 1 or pixels < 1:
             raise ValueError(f"Channels and pixels must be at least 1, not {channels} and {pixels}")
@@ -62,6 +60,9 @@ class Pool(wiring.Component):
         self.bits = bits
         self.shift = shift
         self.lanes = lanes
+        groups, half = channels // lanes, 1 << (shift - 1) if shift else 0
+        self._sums = (signed(stream_bits), lanes, groups, pixels, half, groups)
+        self.latency = PartialSums.latency_of(*self._sums)
         super().__init__(
             {
                 "i": In(stream.Signature(value_layout(signed(stream_bits), lanes))),
@@ -74,8 +75,7 @@ class Pool(wiring.Component):
         groups = self.channels // self.lanes
         group = Signal(range(groups))
         pixel = Signal(range(self.pixels))
-        half = 1 << (self.shift - 1) if self.shift else 0
-        m.submodules.sums = sums = PartialSums(signed(self.stream_bits), self.lanes, groups, self.pixels, half)
+        m.submodules.sums = sums = PartialSums(*self._sums)
         with m.If(self.i.valid & self.i.ready):
             m.d.sync += group.eq(group + 1)
             with m.If(group == groups - 1):

@@ -22,8 +22,8 @@ class Shortcut(wiring.Component):
     R + 2 bits each. Then output channel pad_front + c is channel c, all others are 0: their beats are inserted before
     (as soon as the pixel's first beat is there) and after those of the pixel.
 
-    Latency from the last beat that is needed: 1 cycle, "average" 3 cycles. One beat a cycle goes in or, while padding,
-    out.
+    Latency from the last beat that is needed: 1 cycle, "average" 3 cycles, 4 with the sums in block RAM. One beat a
+    cycle goes in or, while padding, out.
 
     Parameters
     ----------
@@ -84,7 +84,9 @@ class Shortcut(wiring.Component):
         self.out_channels = out_channels
         self.pad_front = pad_front
         self.lanes = lanes
-        self.latency = 1 + (PartialSums.latency if self.average else 0)
+        squares, groups = width // 2, channels // lanes
+        self._sums = (signed(stream_bits), lanes, squares * groups, 4, 2, groups)
+        self.latency = 1 + (PartialSums.latency_of(*self._sums) if self.average else 0)
         values = stream.Signature(value_layout(signed(stream_bits), lanes))
         super().__init__({"i": In(values), "o": Out(values)})
 
@@ -124,10 +126,7 @@ class Shortcut(wiring.Component):
             ]
             return
         squares = self.width // 2
-        sums = PartialSums(
-            signed(self.stream_bits), self.lanes, squares * groups, terms=4, initial=2, back_to_back=groups == 1
-        )
-        m.submodules.sums = sums
+        m.submodules.sums = sums = PartialSums(*self._sums)
         base = Signal(range(squares * groups))  # address of the first group of the square
         with m.If(self.i.valid & self.i.ready & (group == groups - 1) & odd_column):
             m.d.sync += base.eq(base + groups)

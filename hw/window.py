@@ -150,17 +150,19 @@ class Window(wiring.Component):
             ]
         with m.Elif(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
+        # Synchronous resets, which take no logic beside the registers.
+        clear, wipe = Signal(), Signal()
+        m.d.comb += [clear.eq(move & first), wipe.eq(move & blank)]
         window = []
         for row, columns in enumerate(store):
             newest = Signal(len(columns), name=f"newest{row}")
             older = Signal((self.kernel - g.moved) * self.channels * self.bits, name=f"older{row}")
             with m.If(move):
-                m.d.sync += newest.eq(columns)
-                with m.If(blank):
-                    m.d.sync += newest.eq(0)
-                m.d.sync += older.eq(Cat(older, newest)[len(newest) :])
-                with m.If(first):
-                    m.d.sync += older.eq(0)
+                m.d.sync += [newest.eq(columns), older.eq(Cat(older, newest)[len(newest) :])]
+            with m.If(clear):
+                m.d.sync += older.eq(0)
+            with m.If(wipe):
+                m.d.sync += newest.eq(0)
             window += [older, newest]
         m.d.comb += Value.cast(self.o.payload).eq(Cat(window))
 
@@ -244,8 +246,12 @@ class Window(wiring.Component):
                 latest.eq(newest),
                 beats[held].eq(latest),
             ]
-            for index in range(held):
-                m.d.sync += beats[index].eq(Mux(above[index], read.data.word_select(index, beat), 0))
+            m.d.sync += [beats[index].eq(read.data.word_select(index, beat)) for index in range(held)]
+        masked = Signal(held)  # by the registers' reset
+        m.d.comb += masked.eq(Mux(load, ~above, 0))
+        for index in range(held):
+            with m.If(masked[index]):
+                m.d.sync += beats[index].eq(0)
         return beats, valid
 
     def _grid(self, m: Module, position: Value, step: Value, end: Value, start: int, first: int) -> Value:

@@ -45,15 +45,18 @@ def test_pool_of_the_widest_sums():
     assert check_pool(x, 16, 8, 12, 1).ravel().tolist() == [160, 160, 0, 0]
 
 
-@pytest.mark.parametrize("lanes", [1, 2, 4])
-def test_pool_takes_one_beat_a_cycle(lanes):
-    x = np.random.default_rng(4).integers(-8, 8, (3, 4, 2, 3), np.int32)
+@pytest.mark.parametrize(("channels", "lanes", "latency"), [(4, 1, 2), (4, 2, 2), (4, 4, 2), (216, 3, 3)])
+def test_pool_takes_one_beat_a_cycle(channels, lanes, latency):
+    """72 words of 21 bits are in block RAM."""
+    x = np.random.default_rng(4).integers(-8, 8, (3, channels, 2, 3), np.int32)
     times = {}
     check_pool(x, 4, 3, 1, lanes, stalls=(0.0, 0.0), times=times)
-    groups = 4 // lanes
+    check_pool(x, 4, 3, 1, lanes, stalls=(0.4, 0.4))
+    groups = channels // lanes
     assert times["i"] == list(range(18 * groups))
     last = [(image * 6 + 5) * groups + group for image in range(3) for group in range(groups)]
-    assert times["o"] == [beat + Pool.latency for beat in last]
+    assert times["o"] == [beat + latency for beat in last]
+    assert Pool(channels, 6, 4, 3, 1, lanes).latency == latency
 
 
 @pytest.mark.parametrize(

@@ -32,11 +32,12 @@ def test_fork_hands_every_beat_to_every_sink(n, stalls):
 
 
 @pytest.mark.parametrize("stalls", STALLS)
-@pytest.mark.parametrize("depth", [1, 2, 3, 5, 16])
-def test_fifo_keeps_order_and_rate(depth, stalls):
-    beats = [random.Random(depth).getrandbits(10) for _ in range(150)]
+@pytest.mark.parametrize(("width", "depth"), [(10, 1), (10, 2), (10, 3), (10, 5), (10, 16), (44, 34), (44, 35)])
+def test_fifo_keeps_order_and_rate(width, depth, stalls):
+    source = random.Random(depth)
+    beats = [source.getrandbits(width) for _ in range(150)]
     times = {}
-    dut = StreamFifo(signed(10), depth)
+    dut = StreamFifo(signed(width), depth)
     assert run_stream(dut, {"i": beats}, {"o": len(beats)}, 1, *stalls, times=times)["o"] == beats
     if stalls == (0.0, 0.0):
         assert times["o"][0] - times["i"][0] == dut.latency
@@ -44,10 +45,20 @@ def test_fifo_keeps_order_and_rate(depth, stalls):
             assert times["o"] == list(range(dut.latency, dut.latency + len(beats)))
 
 
-@pytest.mark.parametrize("depth", [1, 2, 3, 7, 16])
-def test_fifo_holds_its_depth(depth):
-    with pytest.raises(AssertionError, match=f"'i': '{depth}/40'"):
-        run_stream(StreamFifo(unsigned(8), depth), {"i": list(range(40))}, {"o": 40}, 0, 0.0, 1.0, timeout_cycles=60)
+@pytest.mark.parametrize(("width", "depth"), [(8, 1), (8, 2), (8, 3), (8, 7), (8, 16), (40, 34), (8, 90)])
+def test_fifo_holds_its_depth(width, depth):
+    dut = StreamFifo(unsigned(width), depth)
+    with pytest.raises(AssertionError, match=f"'i': '{depth}/100'"):
+        run_stream(dut, {"i": list(range(100))}, {"o": 100}, 0, 0.0, 1.0, timeout_cycles=110)
+
+
+@pytest.mark.parametrize(
+    ("width", "depth", "latency"),
+    [(8, 1, 1), (8, 2, 2), (400, 16, 2), (16, 32, 2), (8, 64, 2), (8, 128, 3), (64, 280, 3), (16, 2000, 3)],
+)
+def test_fifo_is_in_block_ram_where_it_pays(width, depth, latency):
+    dut = StreamFifo(unsigned(width), depth)
+    assert (dut.latency, dut.block) == (latency, latency == 3)
 
 
 @pytest.mark.parametrize("stalls", STALLS)

@@ -107,14 +107,20 @@ def test_sum_shape_covers_every_sum():
 
 
 @pytest.mark.parametrize(
-    ("lanes", "depth", "terms", "initial", "message"),
+    ("lanes", "depth", "terms", "initial", "spacing", "message"),
     [
-        (0, 1, 1, 0, "not 0, 1 and 1"),
-        (1, 0, 1, 0, "not 1, 0 and 1"),
-        (1, 1, 0, 0, "not 1, 1 and 0"),
-        (1, 1, 1, -1, "not -1"),
+        (0, 1, 1, 0, 1, "not 0, 1, 1 and 1"),
+        (1, 0, 1, 0, 1, "not 1, 0, 1 and 1"),
+        (1, 1, 0, 0, 1, "not 1, 1, 0 and 1"),
+        (1, 1, 1, 0, 0, "not 1, 1, 1 and 0"),
+        (1, 1, 1, -1, 1, "not -1"),
     ],
 )
-def test_wrong_sums(lanes, depth, terms, initial, message):
+def test_wrong_sums(lanes, depth, terms, initial, spacing, message):
     with pytest.raises(ValueError, match=message):
-        PartialSums(unsigned(4), lanes, depth, terms, initial)
+        PartialSums(unsigned(4), lanes, depth, terms, initial, spacing)
+
+
+def test_sums_in_block_ram_need_beats_between_two_of_an_address():
+    for depth, spacing, latency in [(16, 16, 2), (200, 2, 2), (200, 3, 3)]:
+        assert PartialSums.latency_of(signed(16), 2, depth, 4, 2, spacing) == latency
