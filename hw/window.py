@@ -107,63 +107,71 @@ class Window(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        full = Signal()  # the store holds columns that the window has not taken
         load = Signal()  # everything up to the store moves on
         held = self.geometry.moved if self.prefetch else self.kernel
         store = [Signal(held * self.channels * self.bits, name=f"store{row}") for row in range(self.kernel)]
         entering, valid, due = self._scan(m, load)
+        shifted = [Cat(columns[len(codes) :], codes) for columns, codes in zip(store, entering, strict=True)]
+        if self.prefetch:
+            self._move(m, store, shifted, load, valid, due)
+            return m
+        full = Signal()
+        m.d.comb += [load.eq(~full | self.o.ready), self.o.valid.eq(full), Value.cast(self.o.payload).eq(Cat(store))]
         with m.If(load):
             m.d.sync += full.eq(valid & due)
         with m.If(load & valid):
-            for columns, codes in zip(store, entering, strict=True):
-                m.d.sync += columns.eq(Cat(columns[len(codes) :], codes))
-        if self.prefetch:
-            self._move(m, store, full, load)
-        else:
-            m.d.comb += [
-                load.eq(~full | self.o.ready),
-                self.o.valid.eq(full),
-                Value.cast(self.o.payload).eq(Cat(store)),
-            ]
+            m.d.sync += [columns.eq(codes) for columns, codes in zip(store, shifted, strict=True)]
         return m
 
-    def _move(self, m: Module, store: list[Signal], full: Signal, load: Signal) -> None:
-        """Moves the store, or zeros where a block lies to the right of the image, into the window registers."""
+    def _move(
+        self, m: Module, store: list[Signal], shifted: list[Value], load: Signal, valid: Value, due: Value
+    ) -> None:
+        """Fills the store, and moves it, or zeros where a block lies to the right of the image, into the window.
+
+        Each kernel row has its own copy of the two flags that move it, so that no enable has to reach the whole window.
+        """
         g = self.geometry
         count, whole = len(g.blocks), g.blocks.index(self.kernel - 1)
-        place = Signal(range(count))  # of the block that is next
-        following = Signal(range(count))
-        first = Signal(init=1)
-        blank = Signal(init=g.filled == 0)
-        move = Signal()
-        m.d.comb += [
-            following.eq(Mux(place == count - 1, 0, place + 1)),
-            move.eq((full | blank) & (~self.o.valid | self.o.ready)),
-            load.eq(~full | (~blank & (~self.o.valid | self.o.ready))),
-        ]
-        with m.If(move):
-            m.d.sync += [
-                place.eq(following),
-                first.eq(following == 0),
-                blank.eq(following >= g.filled),
-                self.o.valid.eq(place >= whole),
-            ]
-        with m.Elif(self.o.ready):
-            m.d.sync += self.o.valid.eq(0)
-        # Synchronous resets, which take no logic beside the registers.
-        clear, wipe = Signal(), Signal()
-        m.d.comb += [clear.eq(move & first), wipe.eq(move & blank)]
+        place, following = Signal(range(count)), Signal(range(count))  # block that is next, and the one after it
+        first, blank, completes = Signal(init=1), Signal(), Signal(init=whole == 0)
+        m.d.comb += following.eq(Mux(place == count - 1, 0, place + 1))
         window = []
-        for row, columns in enumerate(store):
+        for row, (columns, codes) in enumerate(zip(store, shifted, strict=True)):
+            full = Signal(name=f"full{row}")  # the store holds columns that the window has not taken
+            busy = Signal(name=f"busy{row}")  # the window is complete and has not been taken
+            move, fill = Signal(name=f"move{row}"), Signal(name=f"fill{row}")
+            clear, wipe = Signal(name=f"clear{row}"), Signal(name=f"wipe{row}")
             newest = Signal(len(columns), name=f"newest{row}")
             older = Signal((self.kernel - g.moved) * self.channels * self.bits, name=f"older{row}")
+            m.d.comb += [
+                move.eq((full | blank) & (~busy | self.o.ready)),
+                fill.eq(~full | (~blank & (~busy | self.o.ready))),
+                clear.eq(move & first),
+                wipe.eq(move & blank),
+            ]
+            with m.If(fill):
+                m.d.sync += full.eq(valid & due)
+            with m.If(fill & valid):
+                m.d.sync += columns.eq(codes)
             with m.If(move):
+                m.d.sync += busy.eq(completes)
                 m.d.sync += [newest.eq(columns), older.eq(Cat(older, newest)[len(newest) :])]
-            with m.If(clear):
+            with m.Elif(self.o.ready):
+                m.d.sync += busy.eq(0)
+            with m.If(clear):  # synchronous resets: no logic beside the registers
                 m.d.sync += older.eq(0)
             with m.If(wipe):
                 m.d.sync += newest.eq(0)
             window += [older, newest]
+            if row == 0:
+                with m.If(move):
+                    m.d.sync += [
+                        place.eq(following),
+                        first.eq(following == 0),
+                        blank.eq(following >= g.filled),
+                        completes.eq(following >= whole),
+                    ]
+                m.d.comb += [load.eq(fill), self.o.valid.eq(busy)]
         m.d.comb += Value.cast(self.o.payload).eq(Cat(window))
 
     def _scan(self, m: Module, load: Value) -> tuple[list[Value], Value, Value]:
