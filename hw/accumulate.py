@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Shape, ShapeLike, Signal, Value
+from amaranth.hdl import Const, Module, Mux, Shape, ShapeLike, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -110,7 +110,8 @@ class PartialSums(wiring.Component):
             m.d.sync += [self.o.valid.eq(valid & beat.last), self.o.payload.eq(total)]
 
         for lane in range(self.lanes):
-            m.d.comb += total[lane].eq(self.join(beat.first, before[lane], beat.values[lane]))
+            first = Const(0) if self.block else beat.first  # `before` starts at the right value there
+            m.d.comb += total[lane].eq(self.join(first, before[lane], beat.values[lane]))
         newest = Signal(layout, reset_less=True)
         if self.spacing == 1:
             with m.If(enable & valid):
@@ -132,6 +133,8 @@ class PartialSums(wiring.Component):
         if self.block:
             with m.If(enable):
                 m.d.sync += before.eq(read.data)
+            with m.If(enable & beat_before.first):  # the registers' synchronous reset
+                m.d.sync += [before[lane].eq(self.start) for lane in range(self.lanes)]
         else:
             m.d.comb += before.eq(Mux(beat.again, newest, read.data) if self.spacing == 1 else read.data)
         return m

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Module, Signal, signed
+from amaranth.hdl import Module, Mux, Signal, Value, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -150,24 +150,23 @@ class Shortcut(wiring.Component):
         groups = self.out_channels // self.lanes
         front = self.pad_front // self.lanes
         back = front + self.channels // self.lanes
-        group = Signal(range(groups))
-        free = Signal()
-        inside = Signal()
-        valid = Signal()
+        group, following = Signal(range(groups)), Signal(range(groups))
+        inside, after = Signal(init=front == 0), Signal()  # `group` is one of the channels, or one behind them
+        free, step, zero = Signal(), Signal(), Signal()
         m.d.comb += [
+            following.eq(Mux(group == groups - 1, 0, group + 1)),
             free.eq(~self.o.valid | self.o.ready),
-            inside.eq((group >= front) & (group < back)),
-            valid.eq(reduced.valid | (group >= back)),
+            step.eq(free & (reduced.valid | after)),
             reduced.ready.eq(free & inside),
+            zero.eq(free & ~inside),
         ]
         with m.If(free):
-            m.d.sync += self.o.valid.eq(valid)
-            for lane in range(self.lanes):
-                with m.If(inside):
-                    m.d.sync += self.o.payload[lane].eq(reduced.payload[lane])
-                with m.Else():
-                    m.d.sync += self.o.payload[lane].eq(0)
-            with m.If(valid):
-                m.d.sync += group.eq(group + 1)
-                with m.If(group == groups - 1):
-                    m.d.sync += group.eq(0)
+            m.d.sync += [self.o.valid.eq(reduced.valid | after), self.o.payload.eq(reduced.payload)]
+        with m.If(zero):  # the registers' synchronous reset
+            m.d.sync += Value.cast(self.o.payload).eq(0)
+        with m.If(step):
+            m.d.sync += [
+                group.eq(following),
+                inside.eq((following >= front) & (following < back)),
+                after.eq(following >= back),
+            ]

@@ -86,6 +86,13 @@ def test_rate_and_latency(reduce, latency):
     assert Shortcut(4, 4, 4, 8, 2, reduce, 4, 0, 2).latency == latency
 
 
+@pytest.mark.parametrize("stalls", STALLS)
+def test_sums_in_block_ram(stalls):
+    """96 words of 18 bits."""
+    check(random_stream(2, 16, (2, 8, 4, 24)), 16, 2, "average", 16, 4, 1, 3, stalls)
+    assert Shortcut(8, 4, 24, 16, 2, "average", 16, 4, 1).latency == 4
+
+
 def test_padding_takes_one_cycle_a_beat():
     times = {}
     check(random_stream(1, 8, (1, 4, 4, 4)), 8, 1, "sample", 8, 2, 2, stalls=(0.0, 0.0), times=times)
