@@ -76,7 +76,7 @@ class PartialSums(wiring.Component):
 
     def join(self, first: Value, before: Value, value: Value) -> Value:
         """What the beat's value makes of the one before it."""
-        return Mux(first, self.initial, before) + value
+        return Mux(first, self.start, before) + value
 
     @staticmethod
     def _sum_shape(shape: Shape, terms: int, initial: int) -> Shape:

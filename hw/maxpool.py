@@ -18,7 +18,7 @@ class MaxPool(wiring.Component):
     The maxima of one row of squares lie in a memory of W // K * C/lanes words of `lanes` codes; rows and columns behind
     the last whole square are dropped.
 
-    Latency 2 cycles from the last beat of a square, one beat in a cycle.
+    Latency 2 cycles from the last beat of a square, 3 with the maxima in block RAM; one beat in a cycle.
 
     Parameters
     ----------
@@ -37,8 +37,6 @@ class MaxPool(wiring.Component):
     ValueError : for a parameter outside of these ranges.
     """
 
-    latency = PartialMaxima.latency
-
     def __init__(self, channels: int, height: int, width: int, bits: int, size: int, lanes: int):
         if not 1 <= bits <= 8:
             raise ValueError(f"Codes must be 1 to 8 bits, not {bits}")
@@ -54,6 +52,8 @@ class MaxPool(wiring.Component):
         self.bits = bits
         self.size = size
         self.lanes = lanes
+        groups = channels // lanes
+        self.latency = PartialMaxima.latency_of(unsigned(bits), lanes, width // size * groups, 1, spacing=groups)
         codes = stream.Signature(value_layout(unsigned(bits), lanes))
         super().__init__({"i": In(codes), "o": Out(codes)})
 
@@ -88,9 +88,7 @@ class MaxPool(wiring.Component):
                     with m.If(last_row):
                         m.d.sync += [inner_row.eq(0), row.eq(0)]
         dropped = Signal()
-        m.submodules.maxima = maxima = PartialMaxima(
-            unsigned(self.bits), self.lanes, squares * groups, back_to_back=groups == 1
-        )
+        m.submodules.maxima = maxima = PartialMaxima(unsigned(self.bits), self.lanes, squares * groups, groups)
         m.d.comb += [
             dropped.eq((square == squares) | (row == rows)),
             maxima.i.valid.eq(self.i.valid & ~dropped),

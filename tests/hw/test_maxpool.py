@@ -34,11 +34,16 @@ def test_maxpool_equals_golden(bits, height, width, size, channels, lanes):
     check(codes, bits, size, lanes, seed, STALLS[seed % len(STALLS)])
 
 
-def test_one_beat_a_cycle():
+@pytest.mark.parametrize(("channels", "bits", "latency"), [(4, 2, 2), (32, 8, 3)])
+def test_one_beat_a_cycle(channels, bits, latency):
+    """16 words of 4 bits are in distributed RAM, 128 of 16 bits in block RAM."""
     times = {}
-    check(np.random.default_rng(0).integers(0, 4, (2, 4, 4, 6), np.uint8), 2, 2, 2, stalls=(0.0, 0.0), times=times)
-    assert times["i"] == list(range(times["i"][0], times["i"][0] + 2 * 2 * 24))
-    assert times["o"][-1] == times["i"][-1] + MaxPool.latency
+    codes = np.random.default_rng(0).integers(0, 2**bits, (2, channels, 4, 16), np.uint8)
+    check(codes, bits, 2, 2, stalls=(0.0, 0.0), times=times)
+    check(codes, bits, 2, 2, stalls=(0.4, 0.4))
+    assert times["i"] == list(range(times["i"][0], times["i"][0] + codes.size // 2))
+    assert times["o"][-1] == times["i"][-1] + latency
+    assert MaxPool(channels, 4, 16, bits, 2, 2).latency == latency
 
 
 @pytest.mark.parametrize(("change", "message"), [
