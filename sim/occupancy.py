@@ -125,7 +125,13 @@ def figures(network: Network, occupancy: Occupancy, mismatches: int) -> dict[str
         shares = occupancy.shares[:, index].tolist()
         percent = {state: round(100 * share, 2) for state, share in zip(states, shares, strict=True)}
         cost = {what: getattr(costs[name], what) for what in ("lut", "ff", "ebr", "dsp")}
-        shape = dict(simd=fold.simd, pe=fold.pe, arithmetic=fold.arithmetic, lanes=int(occupancy.lanes[index]))
+        shape = dict(
+            simd=fold.simd,
+            pe=fold.pe,
+            planes=fold.planes,
+            arithmetic=fold.arithmetic,
+            lanes=int(occupancy.lanes[index]),
+        )
         stages.append(dict(node=name, **shape, **percent, cost=cost))
     return {
         "network": network.name,
@@ -146,10 +152,11 @@ def table(content: Mapping[str, Any]) -> Table:
     """What the figures say, for a person."""
     title = f"{content['network']}: {content['interval_cycles']:,.0f} cycles an image; percent of them, in steady state"
     shown = Table(title=title)
-    for column in ("stage", "SIMD x PE", "busy", "starved", "blocked", "LUT", "FF", "EBR", "DSP"):
+    for column in ("stage", "SIMD x PE x planes", "busy", "starved", "blocked", "LUT", "FF", "EBR", "DSP"):
         shown.add_column(column, justify="left" if column == "stage" else "right")
     for stage in content["stages"]:
-        shape = f"{stage['simd']} x {stage['pe']}" + (" DSP" if stage["arithmetic"] == "mac" else "")
+        shape = f"{stage['simd']} x {stage['pe']} x {stage['planes']}"
+        shape = f"{stage['simd']} x {stage['pe']} DSP" if stage["arithmetic"] == "mac" else shape
         numbers = [f"{stage[what]:.1f}" for what in ("busy", "starved", "blocked")]
         shown.add_row(stage["node"], shape, *numbers, *(f"{value:,}" for value in stage["cost"].values()))
     busy = f"busy {content['busy']:.1f} % of all cycles on average"
