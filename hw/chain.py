@@ -74,8 +74,8 @@ def add_in_chains(
 ) -> list[Number]:
     """x + y + carry for each of `adders` (x, y, carry), registered; as few chains as CHAIN_POSITIONS allows.
 
-    An adder takes the positions of its wider operand and, for its carry, one more: a bit c on both sides adds 2*c, the
-    carry into the next position, and its sum bit is the carry out of the adder before.
+    An adder takes the positions of its wider operand and one more before them, for its carry: a bit c on both sides
+    adds 2*c, the carry into the next position, and its sum bit is the carry out of the adder before.
     """
     sums: list[Number] = []
     positions: list[_Position] = []
@@ -93,8 +93,7 @@ def add_in_chains(
         width = max(len(x), len(y))
         if positions and len(positions) + 1 + width > CHAIN_POSITIONS:
             close()
-        if positions or carry is not None:
-            positions.append(_Position(Const(0, 1) if carry is None else carry, None))
+        positions.append(_Position(Const(0, 1) if carry is None else carry, None))
         places.append((len(positions), x_high + y_high + (carry is not None)))
         zeros = [Const(0, 1)] * width
         both = zip([*x, *zeros][:width], [*y, *zeros][:width], strict=True)
@@ -110,20 +109,26 @@ def _generic(m: Module, positions: Sequence[_Position], name: str) -> Value:
 
 
 def _ccu2c(m: Module, positions: Sequence[_Position], name: str) -> Value:
-    """The same of CCU2C cells, two positions each, which compute what is to be added in the LUT4 before the carry."""
+    """The same of CCU2C cells, two positions each, which compute what is to be added in the LUT4 before the carry.
+
+    The first position, the same bit on both sides, does not look at the carry into the chain: that is left open, as a
+    constant would cost nextpnr a cell to bring in.
+    """
     positions = [*positions, _Position(Const(0, 1), None)]  # the last carry is the sum bit of one more position
     total = Signal(len(positions), name=f"{name}_s")
-    carry: Value = Const(0, 1)
+    carry: Value | None = None
     for low in range(0, len(positions), 2):
-        ports: dict[str, Any] = {"i_CIN": carry}
+        ports: dict[str, Any] = {} if carry is None else {"i_CIN": carry}
         for half, position in enumerate(positions[low : low + 2]):
             inputs, init = _lut(position)
             ports |= {f"i_{pin}{half}": value for pin, value in zip("ABCD", inputs, strict=True)}
             ports |= {f"p_INIT{half}": Const(init, 16), f"p_INJECT1_{half}": "NO", f"o_S{half}": total[low + half]}
         if low + 1 == len(positions):
             ports |= {f"i_{pin}1": Const(1, 1) for pin in "ABCD"} | {"p_INIT1": Const(0, 16), "p_INJECT1_1": "NO"}
-        carry = Signal(name=f"{name}_c{low}")
-        m.submodules[f"{name}_{low}"] = Instance("CCU2C", **ports, o_COUT=carry)
+        if low + 2 < len(positions):
+            carry = Signal(name=f"{name}_c{low}")
+            ports["o_COUT"] = carry
+        m.submodules[f"{name}_{low}"] = Instance("CCU2C", **ports)
     return total
 
 

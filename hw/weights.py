@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from amaranth.hdl import Const, Module, unsigned
+from amaranth.hdl import ClockSignal, Const, Instance, Module, Value, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from hw.chain import is_ecp5
 from hw.pipeline import delay
 from hw.table import LOGIC_DEPTH, checked_storage
 
@@ -17,13 +18,16 @@ __all__ = ["WeightMemory"]
 
 _MERGED_DEPTH = 8  # a bit of so few words and its XNOR share one LUT4
 
+# An ECP5's block RAM: words, bits of a word; values INITVAL_xx, halves of words in each, bits from one to the next.
+_EBR_WORDS, _EBR_BITS, _EBR_ROWS, _EBR_ROW, _EBR_PITCH = 512, 36, 64, 16, 20
+
 
 class WeightMemory(wiring.Component):
     """o = words[address] as `address` was `latency` cycles ago.
 
     In logic, up to 8 words are a plain function of a registered address, to be merged with what follows; more have a
-    register at `o`. A block RAM, slow to give its word, has one at `o` besides its own; with latency 1, its own follows
-    `next_address` ahead of time.
+    register at `o`. A block RAM, slow to give its word, has one at `o` besides its own (on an ECP5 inside, up to 512
+    words); with latency 1, its own follows `next_address` ahead of time.
 
     Parameters
     ----------
@@ -65,6 +69,13 @@ class WeightMemory(wiring.Component):
         if self.style == "constant":
             m.d.comb += self.o.eq(Const(self.init[0], len(self.o)))
             return m
+        if self.style == "block":
+            address, enable = self.next_address, self.advance
+            if self.latency > 1:
+                address, enable = delay(m, self.address, self.latency - 2, "address"), Const(1, 1)
+            if is_ecp5(platform) and len(self.init) <= _EBR_WORDS:
+                self._ebr(m, address, enable)
+                return m
         attrs = {"rom_style": "block" if self.style == "block" else "logic"}
         memory = Memory(shape=unsigned(len(self.o)), depth=len(self.init), init=self.init, attrs=attrs)
         m.submodules.rom = memory
@@ -76,9 +87,44 @@ class WeightMemory(wiring.Component):
             m.d.comb += [port.addr.eq(delay(m, self.address, self.latency - 1, "address")), self.o.eq(port.data)]
         else:
             port = memory.read_port()
-            if self.latency == 1:
-                m.d.comb += [port.addr.eq(self.next_address), port.en.eq(self.advance)]
-            else:
-                m.d.comb += port.addr.eq(delay(m, self.address, self.latency - 2, "address"))
+            m.d.comb += [port.addr.eq(address), port.en.eq(enable)]
             m.d.sync += self.o.eq(port.data)
         return m
+
+    def _ebr(self, m: Module, address: Value, enable: Value) -> None:
+        """Block RAMs with the register at `o` inside: it gives its bits in 0.6 ns, where the RAM's own takes 5.8 ns.
+
+        Pseudo dual port, 36 bits: the read port is B, its word of two halves of 18 bits, 16 halves in each INITVAL.
+        """
+        for index in range(-(-len(self.o) // _EBR_BITS)):
+            part = self.o[index * _EBR_BITS : (index + 1) * _EBR_BITS]
+            mask = (1 << _EBR_BITS // 2) - 1
+            halves = [word >> index * _EBR_BITS + shift & mask for word in self.init for shift in (0, _EBR_BITS // 2)]
+            ports: dict[str, Any] = {}
+            for row in range(_EBR_ROWS):
+                some = halves[row * _EBR_ROW : (row + 1) * _EBR_ROW]
+                value = sum(half << _EBR_PITCH * place for place, half in enumerate(some))
+                ports[f"p_INITVAL_{row:02X}"] = Const(value, _EBR_ROW * _EBR_PITCH)
+            for bit in range(14):
+                ports[f"i_ADB{bit}"] = address[bit - 5] if 5 <= bit < 5 + len(address) else Const(0, 1)
+            for bit in range(len(part)):
+                ports[f"o_DO{'AB'[bit // (_EBR_BITS // 2)]}{bit % (_EBR_BITS // 2)}"] = part[bit]
+            for port in "AB":
+                ports |= {
+                    f"p_DATA_WIDTH_{port}": _EBR_BITS,
+                    f"p_REGMODE_{port}": "OUTREG",
+                    f"p_CSDECODE_{port}": "0b000",
+                }
+                ports |= {f"i_CS{port}{select}": Const(0, 1) for select in range(3)}
+                ports |= {f"i_RST{port}": Const(0, 1), f"i_CLK{port}": ClockSignal()}
+            m.submodules[f"rom{index}"] = Instance(
+                "DP16KD",
+                p_GSR="DISABLED",
+                i_CEA=Const(0, 1),
+                i_OCEA=Const(1, 1),
+                i_WEA=Const(0, 1),
+                i_CEB=enable,
+                i_OCEB=Const(1, 1),
+                i_WEB=Const(0, 1),
+                **ports,
+            )

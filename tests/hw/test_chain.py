@@ -5,9 +5,10 @@ import random
 from types import SimpleNamespace
 
 import pytest
-from amaranth.hdl import Cat, Const, Elaboratable, Fragment, Module, Value
+from amaranth.hdl import Cat, Const, Elaboratable, Fragment, Module, Signal, Value
+from amaranth.lib.memory import Memory
 
-from hw import chain
+from hw import chain, weights
 from hw.matvec import MatVec
 from hw.popcount import PopCount
 from tests.hw.test_matvec import check, random_case
@@ -20,7 +21,7 @@ def ccu2c(kind, **ports):
     """The cell as Lattice describes it (yosys: techlibs/ecp5/cells_sim.v), in place of an Instance."""
     assert kind == "CCU2C"
     m = Module()
-    carry = ports["i_CIN"]
+    carry = ports.get("i_CIN", Const(1, 1))  # open: anything
     for half in "01":
         assert ports[f"p_INJECT1_{half}"] == "NO"
         init = Value.cast(ports[f"p_INIT{half}"])
@@ -31,7 +32,8 @@ def ccu2c(kind, **ports):
         if f"o_S{half}" in ports:
             m.d.comb += ports[f"o_S{half}"].eq(p ^ carry)
         carry = (p & carry) | (~p & g)
-    m.d.comb += ports["o_COUT"].eq(carry)
+    if "o_COUT" in ports:
+        m.d.comb += ports["o_COUT"].eq(carry)
     return m
 
 
@@ -56,10 +58,39 @@ def test_population_counts_of_cells(n, planes, xor, positions, monkeypatch):
     assert free_run(OnEcp5(count, ports), offered) == expected
 
 
-def test_accumulators_of_cells(monkeypatch):
+def dp16kd(kind, **ports):
+    """A block RAM of 512 words of 36 bits, read at port B, with a register behind its own."""
+    assert kind == "DP16KD"
+    assert ports["p_DATA_WIDTH_B"] == 36
+    assert ports["p_REGMODE_A"] == ports["p_REGMODE_B"] == "OUTREG"
+    halves = []
+    for block in range(64):
+        row = Value.cast(ports[f"p_INITVAL_{block:02X}"]).value
+        halves += [row >> 20 * index & (1 << 18) - 1 for index in range(16)]
+    m = Module()
+    m.submodules.memory = memory = Memory(
+        shape=36, depth=512, init=[low | high << 18 for low, high in zip(halves[::2], halves[1::2], strict=True)]
+    )
+    port = memory.read_port()
+    address = Cat(ports[f"i_ADB{bit}"] for bit in range(5, 14))
+    data = Signal(36)
+    m.d.comb += [port.addr.eq(address), port.en.eq(ports["i_CEB"])]
+    m.d.sync += data.eq(port.data)
+    for index in range(36):
+        name = f"o_DO{'AB'[index // 18]}{index % 18}"
+        if name in ports:
+            m.d.comb += ports[name].eq(data[index])
+    return m
+
+
+@pytest.mark.parametrize("copy", [1, 3])
+@pytest.mark.parametrize("shape", [(6, 10, 2, 5, 3, 3), (4, 40, 4, 20, 2, 1), (520, 2, 1, 2, 1, 1)])
+def test_lanes_of_cells(shape, copy, monkeypatch):
+    channels, length, act_bits, simd, pe, lanes = shape
     monkeypatch.setattr(chain, "Instance", ccu2c)
-    weights, codes = random_case(6, 10, 1, 2, 12)
-    block = MatVec(weights, 1, 2, 5, 3, storage="block", planes=2, lanes=3)
+    monkeypatch.setattr(weights, "Instance", dp16kd)
+    matrix, codes = random_case(channels, length, 1, act_bits, 8)
+    block = MatVec(matrix, 1, act_bits, simd, pe, "lanes", "block", min(copy, pe), act_bits, lanes)
     check(OnEcp5(block), codes, seed=5, stall_in=0.3, stall_out=0.3)
 
 
