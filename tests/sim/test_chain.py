@@ -63,9 +63,11 @@ def test_every_value(name):
 @pytest.mark.parametrize("options", [
     {"activation": "mish", "weight_bits": 2, "shortcut": "B", "convs_per_shortcut": 2},
     {"bits": {"group0.conv0": (3, 1), "group1.conv1": (1, 4)}, "first_bits": (4, 6), "shortcut": "avgpool"},
+    {"weight_quantizer": "bineal", "act_quantizer": "bineal", "act_bits": 1, "learned_clip": False, "shortcut": "B",
+     "project_kernel": 3, "width_multiplier": 1.5, "stream_prelu": True},
 ])  # fmt: skip
 def test_a_frozen_network(options):
-    """From PyTorch to Verilator: Mish between convs, and bits that differ from layer to layer."""
+    """From PyTorch to Verilator: Mish between convs, bits that differ from layer to layer, BiNeal with RPReLU."""
     model = trained_like(depth=6, widths=(4, 6), **options)
     network = freeze(model, some_images(64), "frozen", "random", CLASSES)
     codes = quantize_pixels(some_images(3, seed=5), network.input.bits)
