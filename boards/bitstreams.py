@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from boards.board import Board, BoardError, boards, find
-from boards.build import ERRORS, build, discard, folder_of
+from boards.build import ERRORS, build, check_options, discard, folder_of
 from boards.capacity import fold
 from boards.place import FLOWS
 from model import manifest
@@ -69,10 +69,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="seed of place and route (%(default)s)")
     parser.add_argument("--seeds", type=int, default=1, help="so many seeds from --seed on; the fastest is kept")
     options = parser.parse_args(arguments)
-    if options.seeds < 1 or options.seed < 0:
-        parser.error("--seeds must be at least 1, and --seed at least 0")
     console = Console()
     try:
+        check_options(argparse.Namespace(**vars(options), freq=None, interval=None))
         chosen = [find(name) for name in options.boards] or [b for b in boards().values() if b.family in FLOWS]
         for board in chosen:
             if board.family not in FLOWS:

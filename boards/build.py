@@ -176,18 +176,24 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="seed of place and route (%(default)s)")
     parser.add_argument("--seeds", type=int, default=1, help="so many seeds from --seed on; the fastest is kept")
     parser.add_argument("--out", type=Path, help="folder to write to (build/<net>/<board>)")
-    options = parser.parse_args(arguments)
+    return parser.parse_args(arguments)
+
+
+def check_options(options: argparse.Namespace) -> None:
+    """BoardError, in one line, for a number that is out of range."""
     if options.seeds < 1 or options.seed < 0:
-        parser.error("--seeds must be at least 1, and --seed at least 0")
+        raise BoardError(f"SEEDS must be at least 1 and SEED at least 0, not {options.seeds} and {options.seed}")
     if options.freq is not None and not 1 <= options.freq <= 400:
-        parser.error(f"--freq must be 1 to 400 MHz, not {options.freq:g}")
-    return options
+        raise BoardError(f"FREQ must be 1 to 400 MHz, not {options.freq:g}")
+    if options.interval is not None and options.interval < 1:
+        raise BoardError(f"An interval must be at least 1 cycle, not {options.interval}")
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
     console = Console()
     try:
+        check_options(options)
         board = find(options.board)
         network = manifest.load(manifest.find(options.net))
         folder = options.out or folder_of(board, network.name)

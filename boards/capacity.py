@@ -23,9 +23,10 @@ LINK = Cost(lut=900, ff=900, ebr=2)  # the host link around the accelerator
 FILL = {  # share of a device that `fastest` takes, so that it routes at speed
     "ecp5": {"lut": 0.7, "ff": 0.7, "ebr": 0.9, "dsp": 1.0},
     "ice40": {"lut": 0.99, "ff": 0.9, "ebr": 0.9, "dsp": 1.0},
-    "gowin": {"lut": 0.7, "ff": 0.7, "ebr": 0.9, "dsp": 1.0},
+    "gowin": {"lut": 0.6, "ff": 0.5, "ebr": 0.9, "dsp": 1.0},  # beyond it, placement takes ten times as long
     "xilinx": {"lut": 0.7, "ff": 0.7, "ebr": 0.9, "dsp": 1.0},
 }
+LEAN = ("ice40", "gowin")  # families short of flip-flops
 ICE40_EBR = 2  # block RAMs of 4 kbit for one of 18 kbit, which a small network leaves nearly empty (measured)
 
 
@@ -86,7 +87,7 @@ def fitting(family: str, content: Content, target: int, budget: tuple[tuple[str,
         lambda folding: needed_by(family, network, folding),
         dict(budget),
         prices(family),
-        lean=family == "ice40",
+        lean=family in LEAN,
     )
 
 
@@ -112,7 +113,7 @@ def fold(board: Board, network: Network, target: int | None) -> Folding:
             return found[1]
         target = intervals(network)[-1]
     fits = fitting(board.family, Content(network), target, tuple(room(board, FILL[board.family]).items()))
-    return fits or solve(network, target, prices(board.family), lean=board.family == "ice40")
+    return fits or solve(network, target, prices(board.family), lean=board.family in LEAN)
 
 
 def shortage(board: Board, needed: Mapping[str, int]) -> str:

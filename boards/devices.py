@@ -42,7 +42,7 @@ XILINX_CELLS = weigh(
 
 
 def gowin(name: str, family: str, lut: int, ff: int, ebr: int, dsp: int) -> Device:
-    return Device(name, f"synth_gowin -family {family}", dict(lut=lut, ff=ff, ebr=ebr, dsp=dsp), GOWIN_CELLS)
+    return Device(name, f"synth_gowin -family {family} -nowidelut", dict(lut=lut, ff=ff, ebr=ebr, dsp=dsp), GOWIN_CELLS)
 
 
 def xilinx(name: str, lut: int, ff: int, ebr: int, dsp: int) -> Device:

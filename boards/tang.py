@@ -7,13 +7,13 @@ from boards.board import Board
 
 SPI = ("--mspi_as_gpio", "--sspi_as_gpio")  # pins of the configuration flash are the design's
 BOARDS = (
-    Board("tang-nano-9k", TangNano9kPlatform, "clk27", ("led", 0), 27, ("-b", "tangnano9k"), pack=SPI),
+    Board("tang-nano-9k", TangNano9kPlatform, "clk27", ("led", 0), 54, ("-b", "tangnano9k"), pack=SPI),
     Board(
         "tang-primer-20k",
         TangPrimer20kDockPlatform,
         "clk27",
         ("led", 0),
-        27,
+        54,
         ("-b", "tangprimer20k"),
         pack=(*SPI, "--ready_as_gpio", "--done_as_gpio"),
         note="with its dock",

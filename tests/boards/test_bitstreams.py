@@ -152,6 +152,7 @@ def test_a_board_that_fails_is_named_and_the_others_are_built(elsewhere, tmp_pat
     ("given", "said"),
     [
         (["nonsense"], "Unknown board 'nonsense'"),
+        (["--seeds", "0"], "SEEDS must be at least 1"),
         (["arty-a7-100"], "arty-a7-100 has no open place and route; make bitstream BOARD=arty-a7-100"),
         (["icebreaker", "--net", "nonsense"], "neither a manifest nor a network"),
     ],

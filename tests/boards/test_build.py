@@ -135,11 +135,18 @@ def test_a_missing_tool_is_named_with_its_package(elsewhere, capsys, monkeypatch
     assert f"No {tool} or yowasp-{tool} on the PATH; make bitstream installs yowasp-" in one_line(capsys)
 
 
-@pytest.mark.parametrize("wrong", [["--seeds", "0"], ["--seed", "-1"], ["--freq", "0"]])
-def test_wrong_options(wrong, capsys):
-    with pytest.raises(SystemExit):
-        main(["icebreaker", *wrong])
-    assert "must be" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (["--seeds", "0"], "SEEDS must be at least 1 and SEED at least 0, not 0 and 0"),
+        (["--seed", "-1"], "SEEDS must be at least 1 and SEED at least 0, not 1 and -1"),
+        (["--freq", "500"], "FREQ must be 1 to 400 MHz, not 500"),
+        (["--interval", "0"], "An interval must be at least 1 cycle, not 0"),
+    ],
+)
+def test_numbers_out_of_range(wrong, said, capsys):
+    assert main(["icebreaker", *wrong]) == 1
+    assert said in one_line(capsys)
 
 
 # Foldings
