@@ -4,9 +4,7 @@ bench = Script(compile_link(link), link)      # the link alone; compile_board(to
 bench.send(encode(frame)); frames = bench.reply()
 """
 
-import os
 import re
-import shutil
 import struct
 import subprocess
 from pathlib import Path
@@ -18,12 +16,12 @@ from boards.top import Top
 from sim.build import (
     OPTIMIZE,
     WAIVERS,
-    BuildError,
     check_tools,
     environment,
-    keep_runtime,
+    kept,
     key,
     make_flags,
+    run_tool,
     use_runtime,
     verilator_bin,
     versions,
@@ -32,7 +30,7 @@ from sim.build import (
 __all__ = ["Script", "board_text", "clocks_per_bit", "compile_bench", "compile_board", "compile_link"]
 
 ROOT = Path("build")
-SOURCE, EXECUTABLE, LOG = "bench.cpp", "Vtop", "build.log"
+SOURCE, EXECUTABLE = "bench.cpp", "Vtop"
 CELLS = "cells.v"  # models of the vendor cells in a board's top
 FLAGS = ["--cc", "--exe", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-assert", "--output-split", "0",
          "--prefix", "Vtop", "-CFLAGS", "-std=c++20 -march=native"]  # fmt: skip
@@ -77,16 +75,6 @@ def board_text(top: Top) -> str:
     return f"{OPEN_PINS}\n{text}\n{(Path(__file__).parent / CELLS).read_text()}\n{bench}"
 
 
-def run_tool(command: list[str], folder: Path) -> None:
-    """Run in `folder`, output to its log; BuildError with the first line that says error."""
-    with (folder / LOG).open("a") as log:
-        done = subprocess.run(command, cwd=folder, stdout=log, stderr=subprocess.STDOUT, check=False)
-    if done.returncode:
-        lines = (folder / LOG).read_text(errors="replace").splitlines()
-        said = next((line.strip() for line in lines if "rror" in line), f"{command[0]} ended with {done.returncode}")
-        raise BuildError(said)
-
-
 def compile_link(link: HostLink, root: Path = ROOT, optimize: int = 3) -> Path:
     """The bench of the link alone; see compile_bench."""
     check_tools()
@@ -110,36 +98,18 @@ def compile_bench(text: str, module: str, root: Path = ROOT, optimize: int = 3) 
     waivers, bench = waivers_path().read_text(), (Path(__file__).parent / SOURCE).read_text()
     common = key(*versions(), *FLAGS)
     folder = root / "verilator" / key(common, make_flags(optimize), waivers, module, text, bench)
-    if (folder / EXECUTABLE).exists():
-        return folder / EXECUTABLE
     runtime = root / "verilator" / f"runtime-{common}"
-    beside = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
-    try:
+
+    def work(place: Path) -> None:
         for name, content in ((WAIVERS, waivers), ("top.v", text), (SOURCE, bench)):
-            (beside / name).write_text(content)
-        use_runtime(beside, runtime)
-        variables = make_flags(optimize).split()
+            (place / name).write_text(content)
+        use_runtime(place, runtime)
         with environment(VERILATOR_ROOT=None, MAKEFLAGS=None, MAKELEVEL=None, CXXFLAGS=None):
             tool = str(verilator_bin().resolve() / "verilator")
-            run_tool([tool, *FLAGS, "--top-module", module, "--Mdir", ".", WAIVERS, "top.v", SOURCE], beside)
-            run_tool(["make", "-f", "Vtop.mk", *variables, EXECUTABLE], beside)
-        keep_runtime(beside, runtime)
-        for path in beside.glob("*.gch"):
-            path.unlink()
-        try:
-            beside.rename(folder)
-        except OSError:
-            if not (folder / EXECUTABLE).exists():
-                raise
-    except BuildError as error:
-        failed = root / "verilator" / f"failed-{folder.name}.log"
-        shutil.copyfile(beside / LOG, failed)
-        raise BuildError(f"{error}; log in {failed}") from None
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-    return folder / EXECUTABLE
+            run_tool([tool, *FLAGS, "--top-module", module, "--Mdir", ".", WAIVERS, "top.v", SOURCE], place)
+            run_tool(["make", "-f", "Vtop.mk", *make_flags(optimize).split(), EXECUTABLE], place)
+
+    return kept(folder, EXECUTABLE, f"Verilog of {module}", runtime, work) / EXECUTABLE
 
 
 def waivers_path() -> Path:

@@ -135,10 +135,10 @@ def build(verilog: Path, bench: str, root: Path = Path("build"), optimize: int =
     return kept(folder, BENCH, verilog, runtime, compile_bench)
 
 
-def kept(folder: Path, program: str, verilog: Path, runtime: Path, work: Callable[[Path], None]) -> Path:
+def kept(folder: Path, program: str, design: Path | str, runtime: Path, work: Callable[[Path], None]) -> Path:
     """`folder`, which holds `program`: made by work(a folder beside it), renamed once it is whole, unless it is there.
 
-    The runtime's objects are kept for the next design. BuildError names `verilog` and keeps the log.
+    The runtime's objects are kept for the next design. BuildError names `design`, and its log is kept.
     """
     if (folder / program).exists():
         return folder
@@ -161,10 +161,20 @@ def kept(folder: Path, program: str, verilog: Path, runtime: Path, work: Callabl
     except BuildError as error:
         failed = folder.with_name(f"failed-{folder.name}.log")
         shutil.copyfile(beside / LOG, failed)
-        raise BuildError(f"{verilog}: {error}; log in {failed}") from None
+        raise BuildError(f"{design}: {error}; log in {failed}") from None
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return folder
+
+
+def run_tool(command: list[str], folder: Path) -> None:
+    """Run in `folder`, output to its log; BuildError with the first line that says error."""
+    with (folder / LOG).open("a") as log:
+        done = subprocess.run(command, cwd=folder, stdout=log, stderr=subprocess.STDOUT, check=False)
+    if done.returncode:
+        lines = (folder / LOG).read_text(errors="replace").splitlines()
+        said = next((line.strip() for line in lines if ERROR.search(line)), f"{command[0]} ended: {done.returncode}")
+        raise BuildError(said.replace(f"{folder.resolve()}/", ""))
 
 
 def sweep(folder: Path) -> None:

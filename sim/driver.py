@@ -8,7 +8,6 @@ nothing in the model is computed again when one changes between edges (1.5 times
 """
 
 import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,18 +16,16 @@ import numpy as np
 from sim.bench_run import LEAST_PATIENCE, MAX_HOLD, PATIENCE, hold_bits
 from sim.bench_top import Top
 from sim.build import (
-    ERROR,
-    LOG,
     ONE_UNIT,
     OPTIMIZE,
     TOP,
     WAIVERS,
-    BuildError,
     check_tools,
     environment,
     kept,
     key,
     make_flags,
+    run_tool,
     sweep,
     use_runtime,
     verilator_bin,
@@ -131,16 +128,6 @@ def build_driver(
             run_tool(["make", "-f", f"{PROGRAM}.mk", *make_flags(optimize).split(), PROGRAM], place)
 
     return kept(folder, PROGRAM, verilog, runtime, compile_program) / PROGRAM
-
-
-def run_tool(command: list[str], folder: Path) -> None:
-    """Run in `folder`, output to its log; BuildError with the first line that says error."""
-    with (folder / LOG).open("a") as log:
-        done = subprocess.run(command, cwd=folder, stdout=log, stderr=subprocess.STDOUT, check=False)
-    if done.returncode:
-        lines = (folder / LOG).read_text(errors="replace").splitlines()
-        said = next((line.strip() for line in lines if ERROR.search(line)), f"{command[0]} ended: {done.returncode}")
-        raise BuildError(said.replace(f"{folder.resolve()}/", ""))
 
 
 def arguments_for(

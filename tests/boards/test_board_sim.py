@@ -10,13 +10,13 @@ import pytest
 
 from boards import board_sim
 from boards.board import boards, find
-from boards.harness import Script, board_text, compile_board, run_tool, waivers_path
+from boards.harness import Script, board_text, compile_board, waivers_path
 from boards.link import HostLink
 from boards.top import START_US, Top, clock_plan
 from model.manifest import find as find_net
 from model.manifest import load
 from sim import golden
-from sim.build import WAIVERS, BuildError, verilator_bin
+from sim.build import WAIVERS, BuildError, run_tool, verilator_bin
 from tests.boards.link_bench import ROOT, classify, images_and_logits, tiny_link
 from tests.boards.tiny import Echo
 
