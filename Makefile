@@ -15,7 +15,7 @@ TRAINING := MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=4000000000
 BOARD_GIVEN = @test -n "$(BOARD)" || { echo "error: name a board, BOARD=...; make boards lists them" >&2; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help sim test train export rom accuracy fold cost occupancy verilog resources \
+.PHONY: help sim test train export rom accuracy fold cost occupancy verilog resources unit \
     bitstream bitstreams bench boards flash board-sim host lint clean
 
 help:  ## list the targets
@@ -67,6 +67,9 @@ cost: $(VENV)/.build  ## compare the cost model with synthesis, block by block
 
 verilog: $(VENV)/.build  ## write NET's accelerator as Verilog, with its port list
 	$(PY) -m hw.verilog $(NET) $(ARGUMENTS)
+
+unit: $(VENV)/.build  ## place and route the compute unit by itself, beside others' blocks (ARGUMENTS='conv16 conv64')
+	$(PY) -m hw.unit $(ARGUMENTS)
 
 resources: $(VENV)/.build  ## synthesise NET's accelerator and report LUT, EBR and DSP (FAMILY=ecp5 or ice40)
 	$(PY) -m hw.resources $(NET) $(if $(FAMILY),--family $(FAMILY)) $(ARGUMENTS)

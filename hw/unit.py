@@ -1,0 +1,194 @@
+"""The compute unit by itself: `python -m hw.unit` places and routes MatVec units out of context on a LFE5U-85F.
+
+Each unit gets its window from a shift register of one pin and hands its output to registers before pins, so that pins
+do not limit the clock. These registers take no LUT, and are taken off the flip-flops; every LUT counted is the unit's:
+sequencing, selection of a chunk, weights, lanes, accumulators and output FIFO.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from amaranth.back import verilog
+from amaranth.hdl import Cat, Module, Signal, Value
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+from rich.console import Console
+from rich.table import Table
+
+from hw.matvec import MatVec
+from hw.netlist import trim_carries
+from hw.resources import ECP5_85, SynthesisError, find_tool, synthesise
+from model.files import write_json
+
+__all__ = ["BLOCKS", "UNITS", "Harness", "Unit", "route"]
+
+ROUTED = {"comb": "TRELLIS_COMB", "ff": "TRELLIS_FF", "ebr": "DP16KD", "dsp": "MULT18X18D"}
+SEED = 1
+MHZ = 160.0  # what place and route aims at
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A W1A2 unit: weights [channels, products] at random (the seed is 0), and its folding."""
+
+    products: int
+    channels: int
+    simd: int
+    pe: int
+    planes: int
+    lanes: int
+    storage: str
+
+    @property
+    def bits(self) -> int:
+        """One-bit lanes."""
+        return self.simd * self.pe * self.planes
+
+    def build(self) -> MatVec:
+        weights = np.random.default_rng(0).integers(0, 2, (self.channels, self.products))
+        return MatVec(weights, 1, 2, self.simd, self.pe, storage=self.storage, planes=self.planes, lanes=self.lanes)
+
+
+UNITS = {
+    "144x20": Unit(288, 40, 144, 10, 2, 5, "block"),
+    "conv16": Unit(144, 16, 48, 8, 2, 4, "block"),
+    "conv16-logic": Unit(144, 16, 48, 8, 2, 4, "logic"),
+    "conv32": Unit(288, 32, 96, 4, 2, 2, "block"),
+    "conv64": Unit(576, 64, 192, 2, 2, 1, "block"),
+}
+"""144 codes by 20 lanes (10 channels, 2 planes), and the folds of ResNet-20's three stages."""
+
+BLOCKS = (
+    ("BARVINN vvp n=64, synthesised with the same tools", 64, 589 + 2 * 16, 96, 199),
+    ("BARVINN mvp 16x16, synthesised with the same tools", 256, 1906 + 2 * 48, 864, 193),
+    ("FINN sliding window, 16 ch, 34x34, 2 b, synthesised with the same tools", None, 237 + 2 * 63, 152, 89),
+    ("FINN memstream 1152x64, synthesised with the same tools", None, 567 + 2 * 6, 820, 111),
+)
+"""Others' blocks: source, one-bit lanes, LUT4 with two for each CCU2C, flip-flops, MHz."""
+
+
+class Ecp5:
+    """Stands for a platform: blocks ask it for its device alone."""
+
+    device = ECP5_85.name
+
+
+class Harness(wiring.Component):
+    """`unit` between registers. Its stream contract is not kept (the window moves while it waits): for timing only."""
+
+    def __init__(self, unit: MatVec) -> None:
+        self.unit = unit
+        self.window = Signal(len(Value.cast(unit.i.payload)))
+        self.flip_flops = len(self.window) + len(Value.cast(unit.o.payload)) + 4
+        super().__init__(
+            {
+                "data": In(1),
+                "valid": In(1),
+                "ready": Out(1),
+                "o": Out(len(Value.cast(unit.o.payload))),
+                "o_valid": Out(1),
+                "o_ready": In(1),
+            }
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        m.submodules.unit = unit = self.unit
+        valid, ready = Signal(), Signal()
+        m.d.sync += [
+            self.window.eq(Cat(self.data, self.window)),
+            valid.eq(self.valid),
+            self.ready.eq(unit.i.ready),
+            self.o.eq(Value.cast(unit.o.payload)),
+            self.o_valid.eq(unit.o.valid),
+            ready.eq(self.o_ready),
+        ]
+        m.d.comb += [
+            Value.cast(unit.i.payload).eq(self.window),
+            unit.i.valid.eq(valid),
+            unit.o.ready.eq(ready),
+        ]
+        return m
+
+
+def route(name: str, unit: Unit, folder: Path, seed: int = SEED, mhz: float = MHZ) -> dict[str, Any]:
+    """Figures of `unit` after place and route in `folder`; SynthesisError if a tool fails."""
+    folder.mkdir(parents=True, exist_ok=True)
+    began = time.time()
+    harness = Harness(unit.build())
+    source = folder / "unit.v"
+    source.write_text(verilog.convert(harness, name="top", platform=Ecp5()))
+    synthesise(source, ECP5_85, folder)
+    trim_carries(folder / "synth.json")
+    report = folder / "report.json"
+    report.unlink(missing_ok=True)
+    command = [
+        find_tool("nextpnr-ecp5"), "--85k", "--package", "CABGA381", "--speed", "6", "--json", "synth.json",
+        "--textcfg", "unit.config", "--lpf-allow-unconstrained", "--router", "router2", "--seed", str(seed),
+        "--freq", f"{mhz}", "--timing-allow-fail", "--report", report.name, "--quiet", "--log", "route.log",
+    ]  # fmt: skip
+    status = subprocess.run(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+    if status.returncode or not report.exists():
+        raise SynthesisError(f"nextpnr-ecp5 failed with status {status.returncode}; the reason ends {folder}/route.log")
+    figures = json.loads(report.read_text())
+    used = {resource: figures["utilization"][cell]["used"] for resource, cell in ROUTED.items()}
+    used["ff"] -= harness.flip_flops
+    return {
+        "unit": name, "simd": unit.simd, "pe": unit.pe, "planes": unit.planes, "lanes": unit.bits,
+        "storage": unit.storage, "cycles": harness.unit.cycles, "latency": harness.unit.latency, **used,
+        "harness_ff": harness.flip_flops, "comb_per_lane": round(used["comb"] / unit.bits, 3),
+        "ff_per_lane": round(used["ff"] / unit.bits, 3), "seed": seed, "mhz_aimed": mhz,
+        "mhz": round(min(clock["achieved"] for clock in figures["fmax"].values()), 1),
+        "minutes": round((time.time() - began) / 60, 2),
+    }  # fmt: skip
+
+
+def table(rows: list[dict[str, Any]]) -> Table:
+    """The units beside others' blocks."""
+    result = Table(title="W1A2 compute units, placed and routed out of context; others' blocks: LUT4 + 2 CCU2C")
+    for column in ("block", "lanes", "LUT", "FF", "EBR", "LUT/lane", "FF/lane", "MHz"):
+        result.add_column(column, justify="left" if column == "block" else "right")
+    for row in rows:
+        name = f"{row['unit']}: {row['simd']} codes x {row['pe']} channels x {row['planes']} planes, {row['storage']}"
+        cells = (row["lanes"], row["comb"], row["ff"], row["ebr"], row["comb_per_lane"], row["ff_per_lane"], row["mhz"])
+        result.add_row(name, *(f"{cell:,}" for cell in cells))
+    for source, lanes, lut, ff, mhz in BLOCKS:
+        shares = [f"{number / lanes:.2f}" if lanes else "-" for number in (lut, ff)]
+        result.add_row(source, str(lanes or "-"), f"{lut:,}", f"{ff:,}", "-", *shares, str(mhz))
+    return result
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m hw.unit", description="Place and route the compute unit.")
+    parser.add_argument("units", nargs="*", metavar="UNIT", help=f"of {', '.join(UNITS)} (default: all)")
+    parser.add_argument("--seed", type=int, default=SEED, help="of place and route (%(default)s)")
+    parser.add_argument("--freq", type=float, default=MHZ, help="MHz that place and route aims at (%(default)s)")
+    options = parser.parse_args(arguments)
+    unknown = [name for name in options.units if name not in UNITS]
+    if unknown:
+        parser.error(f"there is no unit {', '.join(unknown)}; choose of {', '.join(UNITS)}")
+    console, rows = Console(), []
+    try:
+        for name in options.units or UNITS:
+            folder = Path("build") / "unit" / name
+            with console.status(f"{name}: synthesis, place and route (logs in {folder})"):
+                rows.append(route(name, UNITS[name], folder, options.seed, options.freq))
+    except (SynthesisError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    console.print(table(rows))
+    write_json(Path("build") / "unit.json", rows)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
