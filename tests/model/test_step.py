@@ -77,6 +77,25 @@ def test_on_a_cpu_the_step_is_eager():
     assert isinstance(make_step(model, None, step.optimizer, 1.0), Step)
 
 
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # by torch's tracer itself
+@pytest.mark.parametrize("options", [
+    {"learned_clip": True, "standardize": True, "act_bits": 2},
+    {"weight_quantizer": "recu", "act_quantizer": "react", "stream_prelu": True, "act_bits": 1},
+])  # fmt: skip
+def test_a_network_is_traced_whole(options):
+    """torch.compile finds no break in a low-bit network, forward and backward, and computes the same."""
+    torch.manual_seed(3)
+    model = ResNet(ResNetConfig(depth=4, widths=(4,), weight_bits=1, **options))
+    x = torch.rand(8, 3, 8, 8).to(memory_format=torch.channels_last)
+    results = []
+    for call in (model, torch.compile(model, backend="aot_eager", dynamic=False, fullgraph=True)):
+        model.zero_grad()
+        call(x).square().sum().backward()
+        results.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
+    for eager, compiled in zip(*results, strict=True):
+        assert torch.allclose(eager, compiled, rtol=1e-4, atol=1e-5)
+
+
 def test_images_of_an_epoch_may_be_augmented_in_one_call():
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (40, 3, 12, 12), dtype=torch.uint8)
