@@ -228,7 +228,9 @@ def pixel_cycles(network: Network, folding: Mapping[str, Fold], name: str, lanes
         if not folding[name].prefetch:
             busy += window_beats(network, node, lanes) - 1
         return max(least, busy)
-    if node.op in ("pool", "maxpool") or (node.op == "shortcut" and node["stride"] > 1):
+    if node.op == "maxpool":  # on average: it gives a row of pixels while the last row of their squares comes in
+        return max(least, node["size"] ** 2 * pixel_cycles(network, folding, node.inputs[0], lanes))
+    if node.op == "pool" or (node.op == "shortcut" and node["stride"] > 1):
         return least
     return max(least, *(pixel_cycles(network, folding, source, lanes) for source in node.inputs[:1]))
 

@@ -21,7 +21,7 @@ PHASE_DEFAULTS = {
     "lr": 0.1, "momentum": 0.9, "weight_decay": 1e-4, "warmup": 1.0, "teacher": "", "label_weight": 1.0,
     "start": "", "frozen": False,
 }  # fmt: skip
-OPTIMIZERS = ("sgd", "adam")
+OPTIMIZERS = ("sgd", "adam", "adadelta", "rmsprop")
 SCHEDULES = ("cosine", "step")
 FILES = ("state", "final")  # names of checkpoints that no phase may have
 

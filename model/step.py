@@ -22,13 +22,17 @@ def prepare(images: Tensor) -> Tensor:
 
 
 def make_optimizer(model: nn.Module, phase: dict) -> torch.optim.Optimizer:
-    """SGD with Nesterov momentum, or Adam; weight decay on conv and linear weights only."""
+    """SGD with Nesterov momentum, Adam, Adadelta or RMSprop with momentum; decay on conv and linear weights only."""
     decayed = [p for p in model.parameters() if p.dim() > 1 and p.requires_grad]
     plain = [p for p in model.parameters() if p.dim() <= 1 and p.requires_grad]
     groups = [{"params": decayed, "weight_decay": phase["weight_decay"]}, {"params": plain, "weight_decay": 0.0}]
     fused = True if decayed[0].is_cuda else None  # one launch for all parameters
     if phase["optimizer"] == "adam":
         return torch.optim.AdamW(groups, lr=phase["lr"], fused=fused)
+    if phase["optimizer"] == "adadelta":
+        return torch.optim.Adadelta(groups, lr=phase["lr"])
+    if phase["optimizer"] == "rmsprop":
+        return torch.optim.RMSprop(groups, lr=phase["lr"], momentum=phase["momentum"])
     return torch.optim.SGD(
         groups, lr=phase["lr"], momentum=phase["momentum"], nesterov=phase["momentum"] > 0, fused=fused
     )

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from model.augment import Augmentation
+from model.recipe import OPTIMIZERS
 from model.resnet import ResNet, ResNetConfig
 from model.step import RecordedStep, Step, make_optimizer, make_step
 
@@ -39,7 +40,7 @@ def replayed(step):
     return recorder
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_recorded_and_eager_steps_give_the_same_weights(optimizer):
     model, eager = parts(optimizer)
     twin, step = parts(optimizer)

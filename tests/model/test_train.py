@@ -150,7 +150,7 @@ def test_a_teacher_of_other_classes_is_refused(tmp_path):
     ("batch = 32", "bacth = 32", "phase 0 has an unknown option 'bacth'; it takes"),
     ("epochs = 2", "", "phase 0 lacks 'epochs'"),
     ("epochs = 2", "epochs = 0", "epochs must be at least 1, not 0"),
-    ("lr = 0.05", 'optimizer = "lion"', "optimizer must be one of sgd, adam, not 'lion'"),
+    ("lr = 0.05", 'optimizer = "lion"', "optimizer must be one of sgd, adam, adadelta, rmsprop, not 'lion'"),
     ("act_bits = 2", "act_bits = 9", "Activations must be 1 to 8 bits, or 32 for float, not 9"),
     ("depth = 4", "depth = 5", "Depth must be 2n[+]2 for 1 groups, not 5"),
     ('teacher = "float"', 'teacher = "big"', r"teacher must be an earlier phase [(]float[)], .* not 'big'"),
