@@ -17,12 +17,13 @@ from hw.table import Table, checked_storage, lane_values, range_shape, shape_lim
 class PReLU(wiring.Component):
     """d = r - G[c]; p = d if d >= 0, else (d*S[c] + 2^(F-1)) >> F; o = saturate_R(p + Z[c])     (rule R12)
 
-    Five stages: r and G[c]; d and S[c]; product (one hardware multiplier a lane); p and Z[c]; o. Every signal is as
-    wide as the lane's own tables and R demand; the product only as wide as it is for d < 0, where it is used.
+    Five stages: r and G[c] (two, if the tables are in block RAM); d and S[c]; product (one hardware multiplier a lane);
+    p and Z[c]; o. Every signal is as wide as the lane's own tables and R demand; the product only as wide as it is for
+    d < 0, where it is used.
 
     One clock enable (output free or taken) moves all stages together, as in `hw.threshold.Threshold`.
 
-    Latency 5 cycles, one beat a cycle.
+    Latency in attribute `latency`, one beat a cycle.
 
     Parameters
     ----------
@@ -31,6 +32,10 @@ class PReLU(wiring.Component):
     stream_bits : R, 2 to 16.
     lanes : channels a beat, a divisor of C.
     storage : of the tables, see `hw.table.Table`.
+
+    Attributes
+    ----------
+    latency : 5 cycles, with tables in block RAM 6.
 
     Members
     -------
@@ -41,8 +46,6 @@ class PReLU(wiring.Component):
     ------
     ValueError : for a parameter outside of these ranges.
     """
-
-    latency = 5
 
     def __init__(
         self,
@@ -78,6 +81,8 @@ class PReLU(wiring.Component):
         self.stream_bits = stream_bits
         self.lanes = lanes
         self.storage = checked_storage(storage)
+        self._read = Table.latency_of(self.channels // lanes, storage)
+        self.latency = self._read + 4
         values = stream.Signature(value_layout(signed(stream_bits), lanes))
         super().__init__({"i": In(values), "o": Out(values)})
 
@@ -106,7 +111,7 @@ class PReLU(wiring.Component):
         groups = self.channels // self.lanes
         enable = Signal()
         valid = Signal(self.latency - 1)
-        group = [Signal(range(groups), name=f"group_{stage}") for stage in range(self.latency - 1)]
+        group = [Signal(range(groups), name=f"group_{stage}") for stage in range(4)]
         m.d.comb += [enable.eq(~self.o.valid | self.o.ready), self.i.ready.eq(enable)]
         with m.If(enable):
             m.d.sync += [valid.eq(valid << 1 | self.i.valid), self.o.valid.eq(valid[-1])]
@@ -125,7 +130,11 @@ class PReLU(wiring.Component):
                     m.submodules[f"{name}_{lane}"] = tables[name] = table
                     m.d.comb += [table.address.eq(group[stage]), table.en.eq(enable)]
             d_shape, product_shape, p_shape = self.lane_shapes(lane)
-            r = Signal(signed(self.stream_bits), name=f"r_{lane}", reset_less=True)
+            r = self.i.payload[lane]
+            for stage in range(self._read):  # as long as the first table takes
+                r, earlier = Signal(signed(self.stream_bits), name=f"r_{stage}_{lane}", reset_less=True), r
+                with m.If(enable):
+                    m.d.sync += r.eq(earlier)
             d = Signal(d_shape, name=f"d_{lane}", reset_less=True)
             held = Signal(d_shape, name=f"held_{lane}", reset_less=True)
             product = Signal(product_shape, name=f"product_{lane}", reset_less=True)
@@ -135,7 +144,6 @@ class PReLU(wiring.Component):
             m.d.comb += total.eq(p + tables["shift_out"].o)
             with m.If(enable):
                 m.d.sync += [
-                    r.eq(self.i.payload[lane]),
                     d.eq(r - tables["shift_in"].o),
                     product.eq(d * tables["slope"].o),
                     held.eq(d),
