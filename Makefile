@@ -16,7 +16,7 @@ BOARD_GIVEN = @test -n "$(BOARD)" || { echo "error: name a board, BOARD=...; mak
 
 .DEFAULT_GOAL := help
 .PHONY: help sim test train export rom accuracy fold cost occupancy verilog resources unit \
-    bitstream bitstreams bench boards flash board-sim host lint clean
+    bitstream bitstreams bench boards flash board-sim netlist host lint clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
@@ -73,6 +73,9 @@ unit: $(VENV)/.build  ## place and route the compute unit by itself, beside othe
 
 resources: $(VENV)/.build  ## synthesise NET's accelerator and report LUT, EBR and DSP (FAMILY=ecp5 or ice40)
 	$(PY) -m hw.resources $(NET) $(if $(FAMILY),--family $(FAMILY)) $(ARGUMENTS)
+
+netlist: $(VENV)/.sim $(VENV)/.build  ## NET's synthesised netlist (iCE40) in simulation, N images against the golden model
+	$(PY) -m boards.netlist $(NET) --images $(N) $(if $(filter-out 0,$(STALL)),--stall $(STALL)) $(ARGUMENTS)
 
 board-sim: $(VENV)/.sim $(VENV)/.build $(VENV)/.host  ## BOARD's complete top with NET in simulation: N images by the host program, against golden
 	$(BOARD_GIVEN)
