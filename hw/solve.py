@@ -14,6 +14,7 @@ from hw.folding import (
     cycles,
     folded,
     geometry,
+    interval,
     pixels,
     products,
     stream_lanes,
@@ -92,31 +93,31 @@ def solve(
     least = {node.name: 1 for node in order}  # output lanes
     for _ in range(8 * len(order)):
         entries: dict[str, Fold] = {}
+        late: Node | None = None
         for node in order:
             fold = choose(network, node, entries, target, least[node.name], prices, lean)
             if fold is None:
-                producer = feeding(network, node)
-                wider = (
-                    []
-                    if producer is None
-                    else [d for d in divisors(channels_out(producer)) if d > entries[producer.name].beat]
-                )
-                if producer is None or not wider:
-                    raise FoldingError(
-                        f"Node {node.name!r}: no folding takes at most {target} cycles an image, "
-                        f"its {work_text(network, node)} need more; raise the interval"
-                    )
-                least[producer.name] = wider[0]
+                late = node
                 break
             entries[node.name] = fold
-        else:
+        if late is None:  # all that have a fold keep up; what follows them works as many channels at once as they give
+            late = next((network.node(n) for n, cycles in interval(network, entries).items() if cycles > target), None)
+        if late is None:
             return Folding(entries).check(network)
+        producer = feeding(network, late)
+        wider = [d for d in divisors(channels_out(producer)) if d > entries[producer.name].beat] if producer else []
+        if producer is None or not wider:
+            raise FoldingError(
+                f"Node {late.name!r}: no folding takes at most {target} cycles an image, "
+                f"{work_text(network, late)} need more; raise the interval"
+            )
+        least[producer.name] = wider[0]
     raise FoldingError(f"No folding of {network.name!r} found for {target} cycles an image; raise the interval")
 
 
 def work_text(network: Network, node: Node) -> str:
-    g = geometry(network, node)
-    return f"{g.positions} positions of {g.channels} channels in and {pixels(node)} pixels out"
+    channels, height, width = network.node(node.inputs[0]).shape
+    return f"its {height * width} pixels of {channels} channels in and {pixels(node)} pixels out"
 
 
 def feeding(network: Network, node: Node) -> Node | None:
