@@ -202,13 +202,13 @@ class Accelerator(wiring.Component):
     def _conv(self, node: Node) -> None:
         fold, codes = self.folding[node.name], self._take(node.inputs[0])
         channels, height, width = self.network.node(node.inputs[0]).shape
-        port = codes.port
+        feed = fold.feed or codes.lanes
+        port = self._repack(node, "feed", codes, feed, channels)
         if fold.buffer:
-            beats = fold.buffer * (channels // codes.lanes)
-            fifo = StreamFifo(value_layout(codes.shape, codes.lanes), beats)
+            fifo = StreamFifo(value_layout(codes.shape, feed), fold.buffer * (channels // feed))
             port = self._add(node, "buffer", fifo, port).o
         geometry = (channels, height, width, node["act_bits"], node["kernel"], node["stride"], node["padding"])
-        window = Window(*geometry, codes.lanes, fold.prefetch)
+        window = Window(*geometry, feed, fold.prefetch)
         self._add(node, "window", window, port)
         self._set(node, self._matvec(node, window.o))
 

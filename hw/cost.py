@@ -114,7 +114,8 @@ def matvec_cost(node: Node, fold: Fold) -> Cost:
 
 
 def window_cost(network: Network, node: Node, fold: Fold, lanes: int) -> Cost:
-    """Line memory, shift registers, the prefetch register and the FIFO ahead, fed `lanes` codes at once."""
+    """Line memory, shift registers, the prefetch register and the FIFO ahead, fed by a stream of `lanes` codes."""
+    lanes = fold.feed or lanes
     g, bits = geometry(network, node), node["act_bits"]
     beats = g.channels // lanes
     result = Cost(lut=60, ff=products(node) * bits * (2 if fold.prefetch else 1))

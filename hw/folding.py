@@ -52,7 +52,8 @@ class Fold:
     weights is "logic", "block" (block RAM) or "auto", by depth.
     `prefetch` shifts the next window in while the current one is used; `buffer` pixels of input wait in a FIFO
     ahead of the window, so that the producer need not stop while the window works without input (bottom padding,
-    the rows that a stride skips).
+    the rows that a stride skips). The window takes `feed` channels a beat, by default as many as come: where a row
+    begins its lanes wait for a column, which wide beats make short.
     """
 
     simd: int
@@ -63,6 +64,7 @@ class Fold:
     planes: int = 1
     out: int | None = None
     storage: str = "auto"
+    feed: int | None = None
 
     @property
     def lanes(self) -> int:
@@ -166,6 +168,10 @@ def legal(node: Node, fold: Fold) -> None:
         raise FoldingError(
             f"Node {node.name!r}: arithmetic must be one of {', '.join(ARITHMETICS)}, not {fold.arithmetic!r}"
         )
+    channels = 1 if node.op == "linear" else node.tensors["weight"].shape[1]
+    if fold.feed is not None and (type(fold.feed) is not int or fold.feed < 1 or channels % fold.feed):
+        what = "must be left out" if node.op == "linear" else f"must divide its {channels} input channels"
+        raise FoldingError(f"Node {node.name!r}: feed {what}, {fold.feed!r} does not")
     planes = node["act_bits"] if fold.arithmetic == "lanes" else 1
     if planes % fold.planes:
         raise FoldingError(
@@ -226,7 +232,7 @@ def pixel_cycles(network: Network, folding: Mapping[str, Fold], name: str, lanes
     if node.op in FOLDED:
         busy = cycles(node, folding[name])
         if not folding[name].prefetch:
-            busy += window_beats(network, node, lanes) - 1
+            busy += window_beats(network, node, folding[name], lanes) - 1
         return max(least, busy)
     if node.op == "maxpool":  # on average: it gives a row of pixels while the last row of their squares comes in
         return max(least, node["size"] ** 2 * pixel_cycles(network, folding, node.inputs[0], lanes))
@@ -240,14 +246,21 @@ def timing(network: Network, node: Node, folding: Mapping[str, Fold], lanes: Map
     fold = folding[node.name]
     source = node.inputs[0]
     supply = pixel_cycles(network, folding, source, lanes)
-    beats = window_beats(network, node, lanes)
+    if node.op != "linear":  # on their way through a Repack
+        channels = network.node(source).shape[0]
+        supply = max(supply, channels // math.gcd(lanes[source], feed_lanes(node, fold, lanes)))
+    beats = window_beats(network, node, fold, lanes)
     return window_timing(geometry(network, node), beats, cycles(node, fold), supply, fold.prefetch, fold.buffer)
 
 
-def window_beats(network: Network, node: Node, lanes: Mapping[str, int]) -> int:
-    """Cycles in which a pixel is shifted into a folded node's window; a linear layer takes all channels at once."""
-    source = node.inputs[0]
-    return 1 if node.op == "linear" else network.node(source).shape[0] // lanes[source]
+def feed_lanes(node: Node, fold: Fold, lanes: Mapping[str, int]) -> int:
+    """Channels a beat into the window of a conv."""
+    return fold.feed or lanes[node.inputs[0]]
+
+
+def window_beats(network: Network, node: Node, fold: Fold, lanes: Mapping[str, int]) -> int:
+    """Cycles in which a pixel is loaded into a folded node's window; a linear layer takes all channels at once."""
+    return 1 if node.op == "linear" else network.node(node.inputs[0]).shape[0] // feed_lanes(node, fold, lanes)
 
 
 def timings(network: Network, folding: Mapping[str, Fold]) -> dict[str, Timing]:

@@ -1,6 +1,7 @@
 """Solver: for every conv and linear layer the cheapest fold that keeps an image within a number of cycles."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import product
 
 from hw.cost import ECP5_PRICES, Prices, layer_cost, memory_choices
@@ -24,6 +25,7 @@ from model.manifest import Network, Node
 
 __all__ = ["candidates", "divisors", "intervals", "solve"]
 
+MOST_FEED = 16  # channels a beat into a window: beyond that its line memory grows and hardly any time is won
 SIMD_CHOICES = 3  # of the simd that are fast enough, so many of the smallest are looked at
 
 
@@ -144,7 +146,16 @@ def choose(
         key=lambda fold: (layer_cost(network, node, fold, lanes_in).at(prices), fold.beat),
     )
     for fold in ranked:
-        trial = {**entries, node.name: fold}
-        if timing(network, node, trial, stream_lanes(network, trial)).interval <= target:
-            return fold
+        for feed in feeds(node, lanes_in, lean):
+            trial = {**entries, node.name: replace(fold, feed=feed)}
+            if timing(network, node, trial, stream_lanes(network, trial)).interval <= target:
+                return trial[node.name]
     return None
+
+
+def feeds(node: Node, lanes: int, lean: bool) -> list[int | None]:
+    """Channels a beat that a window may be fed, where `lanes` come: as they come, or gathered to up to MOST_FEED."""
+    if node.op == "linear" or lean:
+        return [None]
+    channels = node.tensors["weight"].shape[1]
+    return [None, *(d for d in divisors(channels) if d % lanes == 0 and lanes < d <= MOST_FEED)]

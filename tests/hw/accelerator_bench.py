@@ -124,5 +124,8 @@ def random_folding(network: Network, seed: int, most: int = 1200) -> Folding:
         buffer = rng.choice((0, 0, 1, geometry(network, node).width)) if node.op == "conv" else 0
         out = rng.choice([out for out in divisors(fold.pe) if fold.pe // out <= group_cycles])
         storage = rng.choice(("auto", "auto", "logic", "block"))
-        entries[node.name] = replace(fold, prefetch=rng.random() < 0.6, buffer=buffer, out=out, storage=storage)
+        feed = rng.choice([None, *divisors(node.tensors["weight"].shape[1])]) if node.op == "conv" else None
+        entries[node.name] = replace(
+            fold, prefetch=rng.random() < 0.6, buffer=buffer, out=out, storage=storage, feed=feed
+        )
     return Folding(entries)
