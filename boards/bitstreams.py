@@ -6,6 +6,7 @@ was stopped. Writes build/<net>/bitstreams.json after each board, and prints the
 
 import argparse
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from rich.table import Table
 
 from boards.board import Board, BoardError, boards, find
 from boards.build import ERRORS, build, check_options, discard, folder_of
-from boards.capacity import fold
+from boards.capacity import FILL, fold, lacking, need
 from boards.place import FLOWS
+from hw.folding import Folding, FoldingError
 from model import manifest
 from model.files import write_json
 from model.manifest import ManifestError, Network
@@ -26,21 +28,36 @@ __all__ = ["build_each", "main", "table"]
 COLUMNS = ("board", "device", "LUT", "FF", "EBR", "DSP", "MHz wanted", "reached", "cycles an image", "seed", "minutes")
 
 
-def build_one(board: Board, network: Network, seeds: range, folder: Path, console: Console) -> dict[str, Any]:
+def folding_for(board: Board, network: Network, target: int | None) -> Folding:
+    """The folding for at most `target` cycles an image; the board's fastest without one, or where it is too large."""
+    if target is not None:
+        with suppress(FoldingError):  # a board whose foldings are lean may have none so fast
+            folding = fold(board, network, target)
+            if not lacking(board, need(board, network, folding), FILL[board.family]):
+                return folding
+    return fold(board, network, None)
+
+
+def build_one(
+    board: Board, network: Network, target: int | None, seeds: range, folder: Path, console: Console
+) -> dict[str, Any]:
     """Figures of the board's bitstream, {"error": one line} where there is none."""
     try:
-        return build(board, network, fold(board, network, None), board.mhz, seeds, folder, console, reuse=True)
+        folding = folding_for(board, network, target)
+        return build(board, network, folding, board.mhz, seeds, folder, console, reuse=True)
     except ERRORS as error:
         discard(board, folder)
         console.print(f"error: {error}", highlight=False, soft_wrap=True)
         return {"error": str(error)}
 
 
-def build_each(chosen: list[Board], network: Network, seeds: range, root: Path, console: Console) -> dict[str, Any]:
+def build_each(
+    chosen: list[Board], network: Network, target: int | None, seeds: range, root: Path, console: Console
+) -> dict[str, Any]:
     """{board: figures or error} of the chosen boards; `root`/bitstreams.json is complete after each."""
     results: dict[str, Any] = {}
     for board in chosen:
-        results[board.name] = build_one(board, network, seeds, root / board.name, console)
+        results[board.name] = build_one(board, network, target, seeds, root / board.name, console)
         write_json(root / "bitstreams.json", {"network": network.name, "boards": results})
     return results
 
@@ -68,17 +85,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--net", default="digits-w1a2", help="a network of model/zoo, or a manifest (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="seed of place and route (%(default)s)")
     parser.add_argument("--seeds", type=int, default=1, help="so many seeds from --seed on; the fastest is kept")
+    parser.add_argument("--interval", type=int, help="cycles an image that do (the fastest that fits each board)")
     options = parser.parse_args(arguments)
     console = Console()
     try:
-        check_options(argparse.Namespace(**vars(options), freq=None, interval=None))
+        check_options(argparse.Namespace(**vars(options), freq=None))
         chosen = [find(name) for name in options.boards] or [b for b in boards().values() if b.family in FLOWS]
         for board in chosen:
             if board.family not in FLOWS:
                 raise BoardError(f"{board.name} has no open place and route; make bitstream BOARD={board.name}")
         network = manifest.load(manifest.find(options.net))
         root = folder_of(chosen[0], network.name).parent
-        results = build_each(chosen, network, range(options.seed, options.seed + options.seeds), root, console)
+        seeds = range(options.seed, options.seed + options.seeds)
+        results = build_each(chosen, network, options.interval, seeds, root, console)
     except (BoardError, ManifestError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

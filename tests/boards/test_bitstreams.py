@@ -12,6 +12,8 @@ from boards import bitstreams
 from boards import build as build_module
 from boards.board import find
 from boards.build import finished
+from boards.capacity import fold
+from hw.folding import interval
 from model import manifest
 from tests.boards.tiny import Echo
 
@@ -163,3 +165,12 @@ def test_what_cannot_be_started_is_one_line(given, said, capsys):
     assert error.startswith("error: ")
     assert error.count("\n") == 1
     assert said in error
+
+
+def test_an_interval_is_taken_where_the_board_holds_it():
+    network = manifest.load(manifest.find("digits-w1a2"))
+    asked = bitstreams.folding_for(find("ulx3s-25f"), network, 5_000)
+    assert 4_000 <= max(interval(network, asked).values()) <= 5_000
+    small = find("icebreaker")
+    assert bitstreams.folding_for(small, network, 5_000) == fold(small, network, None)
+    assert max(interval(network, bitstreams.folding_for(small, network, 5_000)).values()) > 5_000
