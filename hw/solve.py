@@ -26,15 +26,16 @@ from model.manifest import Network, Node
 __all__ = ["candidates", "divisors", "intervals", "solve"]
 
 MOST_FEED = 16  # channels a beat into a window: beyond that its line memory grows and hardly any time is won
-SIMD_CHOICES = 3  # of the simd that are fast enough, so many of the smallest are looked at
+SIMD_CHOICES = 3  # of the simd that are fast enough, so many of the smallest are looked at;
+LEAN_CHOICES = 12  # more where lanes wait while a window is loaded, and must make up for it
 
 
 def divisors(value: int) -> list[int]:
     return [d for d in range(1, value + 1) if value % d == 0]
 
 
-def shapes(node: Node, target: int) -> Iterator[Fold]:
-    """(arithmetic, planes, pe, simd) whose busy cycles alone fit into `target`: of each the smallest simd."""
+def shapes(node: Node, target: int, most: int) -> Iterator[Fold]:
+    """(arithmetic, planes, pe, simd) whose busy cycles alone fit into `target`: of each the `most` smallest simd."""
     for arithmetic, pe in product(ARITHMETICS, divisors(channels_out(node))):
         for planes in divisors(node["act_bits"]) if arithmetic == "lanes" else (1,):
             found = 0
@@ -43,7 +44,7 @@ def shapes(node: Node, target: int) -> Iterator[Fold]:
                 if pixels(node) * cycles(node, fold) <= target:
                     yield fold
                     found += 1
-                if found == SIMD_CHOICES:
+                if found == most:
                     break
 
 
@@ -57,7 +58,7 @@ def candidates(network: Network, node: Node, target: int, least_out: int, lean: 
     first = node.op == "linear" or network.node(node.inputs[0]).op == "input"
     buffer = 0 if lean or first else geometry(network, node).width
     result = []
-    for shape in shapes(node, target):
+    for shape in shapes(node, target, LEAN_CHOICES if lean else SIMD_CHOICES):
         group_cycles = cycles(node, shape) * shape.pe // channels_out(node)
         for out in divisors(shape.pe):
             beats = pixels(node) * (channels_out(node) // out)
