@@ -9,7 +9,7 @@ from amaranth.hdl import Cat, Const, Instance, Module, Signal, Value
 
 __all__ = ["And", "Bit", "Number", "Xor", "add_in_chains", "delayed", "is_ecp5", "plain"]
 
-CHAIN_POSITIONS = 48  # most bits of a carry chain: a timing analysis sees it as one path
+CHAIN_POSITIONS = 16  # most bits of a carry chain: it is placed as one piece, and long ones scatter all else
 _LUT_INPUTS = 4
 
 
