@@ -34,6 +34,7 @@ __all__ = ["BLOCKS", "UNITS", "Harness", "Unit", "route"]
 ROUTED = {"comb": "TRELLIS_COMB", "ff": "TRELLIS_FF", "ebr": "DP16KD", "dsp": "MULT18X18D"}
 SEED = 1
 MHZ = 160.0  # what place and route aims at
+LIMIT_MINUTES = 15  # of place and route of one unit
 
 
 @dataclass(frozen=True)
@@ -136,9 +137,20 @@ def route(name: str, unit: Unit, folder: Path, seed: int = SEED, mhz: float = MH
         "--textcfg", "unit.config", "--lpf-allow-unconstrained", "--router", "router2", "--seed", str(seed),
         "--freq", f"{mhz}", "--timing-allow-fail", "--report", report.name, "--quiet", "--log", "route.log",
     ]  # fmt: skip
-    status = subprocess.run(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+    quiet = subprocess.DEVNULL
+    try:
+        status = subprocess.run(
+            command, cwd=folder, stdout=quiet, stderr=quiet, check=False, timeout=60 * LIMIT_MINUTES
+        )
+    except subprocess.TimeoutExpired as error:
+        raise SynthesisError(
+            f"{name}: nextpnr-ecp5 was not done in {LIMIT_MINUTES} minutes; where overused wires in {folder}/route.log "
+            "no longer fall, the unit is too dense to route"
+        ) from error
     if status.returncode or not report.exists():
-        raise SynthesisError(f"nextpnr-ecp5 failed with status {status.returncode}; the reason ends {folder}/route.log")
+        raise SynthesisError(
+            f"{name}: nextpnr-ecp5 failed with status {status.returncode}; the reason ends {folder}/route.log"
+        )
     figures = json.loads(report.read_text())
     used = {resource: figures["utilization"][cell]["used"] for resource, cell in ROUTED.items()}
     used["ff"] -= harness.flip_flops
@@ -176,18 +188,18 @@ def main(arguments: list[str] | None = None) -> int:
     unknown = [name for name in options.units if name not in UNITS]
     if unknown:
         parser.error(f"there is no unit {', '.join(unknown)}; choose of {', '.join(UNITS)}")
-    console, rows = Console(), []
-    try:
-        for name in options.units or UNITS:
-            folder = Path("build") / "unit" / name
+    console, rows, failed = Console(), [], False
+    for name in options.units or UNITS:
+        folder = Path("build") / "unit" / name
+        try:
             with console.status(f"{name}: synthesis, place and route (logs in {folder})"):
                 rows.append(route(name, UNITS[name], folder, options.seed, options.freq))
-    except (SynthesisError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        except (SynthesisError, OSError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            failed = True
     console.print(table(rows))
     write_json(Path("build") / "unit.json", rows)
-    return 0
+    return int(failed)
 
 
 if __name__ == "__main__":

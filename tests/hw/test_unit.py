@@ -8,6 +8,7 @@ from amaranth.hdl import Fragment
 
 from hw import unit
 from hw.netlist import trim_carries
+from hw.resources import SynthesisError
 from hw.unit import BLOCKS, UNITS, Harness, main
 
 
@@ -60,6 +61,18 @@ def test_table_and_figures(tmp_path, monkeypatch, capsys):
     assert [row["unit"] for row in json.loads((tmp_path / "build" / "unit.json").read_text())] == ["conv16", "conv64"]
     printed = capsys.readouterr().out
     assert all(source.split(",")[0].split()[0] in printed for source, *_ in BLOCKS)
+
+
+def test_a_unit_that_fails_is_named_and_the_others_are_kept(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+
+    def fail(name, *_):
+        raise SynthesisError(f"{name}: not routed")
+
+    monkeypatch.setattr(unit, "route", fail)
+    assert main(["conv16", "conv64"]) == 1
+    assert capsys.readouterr().err == "error: conv16: not routed\nerror: conv64: not routed\n"
+    assert json.loads((tmp_path / "build" / "unit.json").read_text()) == []
 
 
 def test_an_unknown_unit_is_named(capsys):
