@@ -16,7 +16,7 @@ BOARD_GIVEN = @test -n "$(BOARD)" || { echo "error: name a board, BOARD=...; mak
 
 .DEFAULT_GOAL := help
 .PHONY: help sim test train export rom accuracy fold cost occupancy verilog resources unit \
-    bitstream bitstreams bench boards flash board-sim netlist host lint clean
+    bitstream bitstreams bench boards flash board-sim netlist reload host lint clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
@@ -86,7 +86,7 @@ host: $(VENV)/.host  ## talk to a board: ARGUMENTS='identify --port PORT', class
 
 bitstream: $(VENV)/.build  ## build NET for BOARD, timing checked (SEED=, SEEDS=, FREQ=; the fastest folding that fits)
 	$(BOARD_GIVEN)
-	$(PY) -m boards.build $(BOARD) --net $(NET) --seed $(SEED) $(if $(SEEDS),--seeds $(SEEDS)) \
+	$(PY) -m boards.$(if $(RELOADABLE),reloadable,build) $(BOARD) --net $(NET) --seed $(SEED) $(if $(SEEDS),--seeds $(SEEDS)) \
 	    $(if $(FREQ),--freq $(FREQ)) $(ARGUMENTS)
 
 bitstreams: $(VENV)/.build  ## build NET for every board that the open tools build, and print the table; goes on where it stopped
@@ -95,6 +95,10 @@ bitstreams: $(VENV)/.build  ## build NET for every board that the open tools bui
 bench: $(VENV)/.build $(VENV)/.sim  ## NET on BOARD: images/s, clock, resources, use of the lanes, beside published designs
 	$(PY) -m boards.benchmark $(NET) $(BOARD) $(if $(filter-out 0,$(SEED)),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) \
 	    $(if $(FREQ),--freq $(FREQ)) $(ARGUMENTS)
+
+reload: $(VENV)/.build  ## put NET into a bitstream of BOARD built with RELOADABLE=1 for a network of the same shape
+	$(BOARD_GIVEN)
+	$(PY) -m boards.reload $(BOARD) --net $(NET) $(ARGUMENTS)
 
 boards: $(VENV)/.build  ## list the boards, and which networks fit them
 	$(PY) -m boards.catalog $(ARGUMENTS)

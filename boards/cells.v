@@ -22,10 +22,13 @@ endmodule
 module SGSR (input CLK, GSR);  // never asserted: a simulation starts with every register at its initial value
 endmodule
 
-module SB_IO (inout PACKAGE_PIN, input D_OUT_0, OUTPUT_ENABLE, output D_IN_0);
+module SB_IO (
+  inout PACKAGE_PIN, input D_OUT_0, D_OUT_1, OUTPUT_ENABLE, CLOCK_ENABLE, INPUT_CLK, OUTPUT_CLK, LATCH_INPUT_VALUE,
+  output D_IN_0, D_IN_1
+);
   parameter [5:0] PIN_TYPE = 0;  // bits 5 to 2 are 0 where there is no output
   parameter IO_STANDARD = "";
-  parameter PULLUP = 0;
+  parameter PULLUP = 0, NEG_TRIGGER = 0;
   generate
     if (PIN_TYPE[5:2] != 0) assign PACKAGE_PIN = D_OUT_0;
   endgenerate

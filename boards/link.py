@@ -46,6 +46,7 @@ class HostLink(wiring.Component):
     network, folding : as for the Accelerator.
     clock_hz : of the sync domain.
     baud : of the UART, at most 3,000,000 and a quarter of the clock.
+    reload : as for the Accelerator.
     gap : clocks of silence that end a broken frame, rounded up to a power of two; by default GAP_SECONDS.
 
     Attributes
@@ -62,7 +63,13 @@ class HostLink(wiring.Component):
     """
 
     def __init__(
-        self, network: Network, folding: Mapping[str, Fold], clock_hz: float, baud: float, gap: int | None = None
+        self,
+        network: Network,
+        folding: Mapping[str, Fold],
+        clock_hz: float,
+        baud: float,
+        gap: int | None = None,
+        reload: Mapping[str, int] | None = None,
     ):
         whole = folding if isinstance(folding, Folding) else Folding(dict(folding))
         self.network, self.folding = network, whole
@@ -74,7 +81,7 @@ class HostLink(wiring.Component):
                 f"{(1 << (CYCLE_BITS - 1)) - 1} clocks, not {wanted:.0f}"
             )
         self.gap_bit = ceil(log2(wanted))
-        self.accelerator = Accelerator(network, whole)
+        self.accelerator = Accelerator(network, whole, reload=reload)
         self.identity = identity(network, whole, clock_hz, baud)
         self.memory = layout(self.identity)
         most = (MAX_COUNT + SLACK) * self.identity.interval

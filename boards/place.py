@@ -56,6 +56,7 @@ FLOWS: Mapping[str, Flow] = {
     ),
 }  # fmt: skip
 BITSTREAM = {family: flow.bitstream for family, flow in FLOWS.items()} | {"xilinx": "vivado/top.bit"}
+KEPT = "reload.json"  # a folder that holds it keeps the placement too, as seed<seed>/routed.json
 ICE40_DELAY_PS = 20_000  # of LUTs alone, between two flip-flops
 ROUNDING = 0.002  # nextpnr rounds a clock's period to picoseconds, a PLL's to a few
 
@@ -125,6 +126,8 @@ def route(board: Board, folder: Path, mhz: float, seed: int, progress: Progress 
         "ice40": ["--pcf", flow.constraints, "--asc", result],
         "gowin": ["--vopt", f"cst={flow.constraints}", "--write", result],
     }[board.family]
+    if (folder / KEPT).exists():
+        files += ["--write", f"{out.name}/routed.json"]
     # Timing is judged here, from the report, so that a failure of the tool and a slow design are told apart.
     arguments = [
         *nextpnr_options(platform, board.part), *flow.options, "--json", "top.json", *files,

@@ -10,7 +10,6 @@ constant offset a channel (`correction`), which is folded into whatever reads th
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,42 +26,12 @@ from hw.prelu import PReLU
 from hw.residual import Requant
 from hw.shortcut import Shortcut
 from hw.stream import Fork, Repack, StreamFifo, connect, value_layout
+from hw.tap import Tap, Values, flat_name
 from hw.threshold import Threshold
 from hw.window import Window
 from model.manifest import Network, Node
 
 __all__ = ["Accelerator", "Tap", "weight_matrix"]
-
-
-@dataclass(frozen=True)
-class Tap:
-    """A node's values on a port pair: beats of `lanes` values, `width` bits each; acc = value - correction[channel]."""
-
-    node: str
-    lanes: int
-    width: int
-    signed: bool
-    correction: np.ndarray | None
-
-    @property
-    def port(self) -> str:
-        """The ports are this name with _valid and _data appended."""
-        return f"tap_{flat_name(self.node)}"
-
-
-@dataclass(frozen=True)
-class Values:
-    """A value stream: its port, the shape of a lane, lanes a beat, and the offset that raw accumulators carry."""
-
-    port: Any
-    shape: Shape
-    lanes: int
-    correction: np.ndarray | None = None
-
-
-def flat_name(name: str) -> str:
-    """A node's name as part of a Verilog name."""
-    return name.replace(".", "_")
 
 
 def weight_matrix(node: Node) -> np.ndarray:
@@ -80,6 +49,8 @@ class Accelerator(wiring.Component):
     folding : a legal fold for each conv and linear node; FoldingError otherwise.
     taps : whether to bring every node's values out, for comparison with the golden model.
     depths : FIFO depths of the requants with skip, by name; computed (hw.buffering) if not given.
+    reload : shift of every requant, by name, at least its own; with it all that was trained lies in block RAM whose
+        content may be exchanged for that of any network of this shape (storage "reload"). Not for prelu nodes.
     counters : whether to bring out lanes_busy and lanes_blocked.
 
     Attributes
@@ -105,8 +76,11 @@ class Accelerator(wiring.Component):
         taps: bool = False,
         depths: Mapping[str, Buffers] | None = None,
         counters: bool = False,
+        reload: Mapping[str, int] | None = None,
     ):
         self.network = network
+        self.reload = reload
+        self.storage = "auto" if reload is None else "reload"
         self.folding = folding if isinstance(folding, Folding) else Folding(dict(folding))
         self.folding.check(network)
         self.blocks: dict[str, Any] = {}
@@ -192,7 +166,7 @@ class Accelerator(wiring.Component):
             fold.simd,
             fold.pe,
             fold.arithmetic,
-            fold.storage,
+            fold.storage if self.reload is None else self.storage,
             planes=fold.planes,
             lanes=fold.beat,
         )
@@ -217,19 +191,21 @@ class Accelerator(wiring.Component):
         thresholds = node.tensors["thresholds"].astype(np.int64)
         if values.correction is not None:
             thresholds = thresholds + values.correction[:, None]
-        block = Threshold(thresholds, values.shape, values.lanes)
+        block = Threshold(thresholds, values.shape, values.lanes, self.storage)
         self._add(node, "threshold", block, values.port)
         self._set(node, Values(block.o, Shape.cast(unsigned(node["bits"])), values.lanes))
 
     def _requant(self, node: Node) -> None:
         """The block alone: its inputs are connected here without a skip, and by `_join` with one."""
         acc = self._values[node.inputs[0]]
-        multiplier = node.tensors["multiplier"].astype(np.int64)
-        bias = node.tensors["bias"].astype(np.int64)
+        shift = node["shift"] if self.reload is None else self.reload[node.name]
+        up = shift - node["shift"]
+        multiplier, bias = (node.tensors[key].astype(np.int64) << up for key in ("multiplier", "bias"))
         if acc.correction is not None:
             bias = bias - multiplier * acc.correction
         skip = len(node.inputs) == 2
-        block = Requant(multiplier, bias, node["shift"], node["stream_bits"], node["relu"], acc.shape, acc.lanes, skip)
+        bits, relu = node["stream_bits"], node["relu"]
+        block = Requant(multiplier, bias, shift, bits, relu, acc.shape, acc.lanes, skip, self.storage)
         self._add(node, "requant", block, None if skip else self._take(node.inputs[0]).port)
         self._set(node, Values(block.o, Shape.cast(signed(node["stream_bits"])), acc.lanes))
 
@@ -284,7 +260,8 @@ class Accelerator(wiring.Component):
         channels = self.network.node(node.inputs[0]).shape[0]
         raw = self._matvec(node, self._repack(node, "repack", codes, channels, channels))
         assert raw.correction is not None
-        block = Classifier(node.tensors["bias"].astype(np.int64) - raw.correction, raw.shape, raw.lanes)
+        bias = node.tensors["bias"].astype(np.int64) - raw.correction
+        block = Classifier(bias, raw.shape, raw.lanes, self.storage)
         self._add(node, "classifier", block, raw.port)
         self._set(node, Values(block.o, Shape.cast(signed(LOGIT_BITS)), node.shape[0]))
 

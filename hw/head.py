@@ -13,7 +13,7 @@ from amaranth.lib.wiring import In, Out
 from hw.accumulate import PartialSums
 from hw.pipeline import delay
 from hw.stream import value_layout
-from hw.table import Table, range_shape, shape_limits
+from hw.table import Table, checked_storage, range_shape, shape_limits
 
 LOGIT_BITS = 32
 LABEL_BITS = 8
@@ -116,6 +116,7 @@ class Classifier(wiring.Component):
         correction.
     acc_shape : shape of the accumulators, signed or unsigned; acc + bias must fit 32 bits for the values that occur.
     lanes : classes a beat, a divisor of O.
+    storage : of the biases, see `hw.table.Table`.
 
     Members
     -------
@@ -127,7 +128,7 @@ class Classifier(wiring.Component):
     ValueError : for a parameter outside of these ranges.
     """
 
-    def __init__(self, bias: Any, acc_shape: ShapeLike, lanes: int):
+    def __init__(self, bias: Any, acc_shape: ShapeLike, lanes: int, storage: str = "auto"):
         self.bias = np.array(bias, dtype=np.int64)
         if self.bias.ndim != 1 or not 1 <= self.bias.size <= 1 << LABEL_BITS:
             raise ValueError(f"Bias must have the shape [classes], 1 to 256 classes, not {list(self.bias.shape)}")
@@ -136,11 +137,13 @@ class Classifier(wiring.Component):
             raise ValueError(f"Lanes must divide the {self.classes} classes, not be {lanes}")
         self.acc_shape = Shape.cast(acc_shape)
         self.lanes = lanes
-        self._read = Table.latency_of(self.classes)
+        self.storage = checked_storage(storage)
+        self._read = Table.latency_of(self.classes, storage)
         self.latency = self._read + 2
         low, high = shape_limits(self.acc_shape)
         needed = range_shape(low + int(self.bias.min()), high + int(self.bias.max()))
-        self.logit_shape = signed(min(needed.width + (not needed.signed), LOGIT_BITS))
+        width = LOGIT_BITS if storage == "reload" else min(needed.width + (not needed.signed), LOGIT_BITS)
+        self.logit_shape = signed(width)
         logits = data.ArrayLayout(signed(LOGIT_BITS), self.classes)
         super().__init__(
             {
@@ -156,7 +159,10 @@ class Classifier(wiring.Component):
         full = Signal()  # the whole image is on its way
         step = Signal()
         m.d.comb += [step.eq(self.i.valid & ~full), self.i.ready.eq((lane == self.lanes - 1) & ~full)]
-        m.submodules.bias = bias = Table(self.bias)
+        top = 1 << (LOGIT_BITS - 1)  # sums are taken modulo 2^32, so a bias may be
+        reload = self.storage == "reload"
+        entries = (self.bias + top) % (2 * top) - top if reload else self.bias
+        m.submodules.bias = bias = Table(entries, self.storage, self.logit_shape if reload else None)
         m.d.comb += [bias.address.eq(index), bias.en.eq(1)]
         with m.If(step):
             m.d.sync += [index.eq(index + 1), lane.eq(lane + 1)]

@@ -47,7 +47,8 @@ class MatVec(wiring.Component):
     weight_bits, act_bits : W and A, 1 .. 8.
     simd, pe : codes and channels worked on at once: divisors of N and of Co.
     arithmetic : "lanes" or "mac".
-    storage : weight memory: "block", "logic", or "auto", see WeightMemory.
+    storage : weight memory: "block", "logic", "auto" or "reload", see WeightMemory; with "reload" acc_shape has room
+        for any weights.
     pes_per_copy : output channels that share one copy of the codes and of the weight address; each further copy is one
         register later. By default as many as keep 1024 lanes a copy.
     planes : code planes worked on at once, which share the weights: a divisor of A, 1 for mac.
@@ -129,11 +130,14 @@ class MatVec(wiring.Component):
         self.beats = pe // lanes
 
         top_weight, top_code = (1 << weight_bits) - 1, (1 << act_bits) - 1
-        odd = 2 * self.weights - top_weight
+        bounds = self.weights  # of what acc_shape holds
+        if storage == "reload":
+            bounds = np.array([[0], [top_weight]]).repeat(length, axis=1)
+        odd = 2 * bounds - top_weight
         if arithmetic == "lanes":
             self._steps = plane_pairs(weight_bits, act_bits, planes)
             self.correction = top_code * (top_weight - self.weights).sum(axis=1)
-            high = top_code * int(np.maximum(self.weights, top_weight - self.weights).sum(axis=1).max())
+            high = top_code * int(np.maximum(bounds, top_weight - bounds).sum(axis=1).max())
             self.acc_shape: Shape = unsigned(high.bit_length())
         else:
             self._steps = [(0, 0)]

@@ -10,7 +10,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.stream import value_layout
-from hw.table import Table, checked_storage, lane_values, range_shape, shape_limits
+from hw.table import RELOAD_MULTIPLIER, Table, checked_storage, lane_values, range_shape, shape_limits
 
 
 class Requant(wiring.Component):
@@ -95,9 +95,21 @@ class Requant(wiring.Component):
             members["i_skip"] = In(values)
         super().__init__(members)
 
+    def reload_shapes(self) -> tuple[Shape, Shape]:
+        """Shapes of M and of B + 2^(F-1) that storage "reload" has room for: RELOAD_MULTIPLIER, and every bias but
+        those that saturate whatever is accumulated, for which the largest that has a place does the same.
+        """
+        reach = (1 << (self.stream_bits + self.shift)) + max(
+            abs(m * acc) for m in shape_limits(RELOAD_MULTIPLIER) for acc in shape_limits(self.acc_shape)
+        )
+        return RELOAD_MULTIPLIER, range_shape(-reach, reach)
+
     def lane_shapes(self, lane: int) -> tuple[Shape, Shape]:
         """Shapes of the product and of y of one lane: worst case over its channels and all values of `acc_shape`."""
         multiplier, bias = self._constants(lane)
+        if self.storage == "reload":  # any: the extremes, each with each
+            (least, most), biases = (shape_limits(shape) for shape in self.reload_shapes())
+            multiplier, bias = [least, least, most, most], [*biases, *biases]
         acc_limits = shape_limits(self.acc_shape)
         products = [[m * acc for acc in acc_limits] for m in multiplier]
         sums = [b + product for b, row in zip(bias, products, strict=True) for product in row]
@@ -107,10 +119,11 @@ class Requant(wiring.Component):
     def _constants(self, lane: int) -> tuple[list[int], list[int]]:
         """Multipliers, and biases with the rounding constant 2^(F-1) added, of one lane."""
         half = 1 << (self.shift - 1)
-        return (
-            lane_values(self.multiplier, self.lanes, lane),
-            [bias + half for bias in lane_values(self.bias, self.lanes, lane)],
-        )
+        biases = [bias + half for bias in lane_values(self.bias, self.lanes, lane)]
+        if self.storage == "reload":
+            low, high = shape_limits(self.reload_shapes()[1])
+            biases = [min(max(bias, low), high) for bias in biases]
+        return lane_values(self.multiplier, self.lanes, lane), biases
 
     def _saturate(self, value: Value) -> Value:
         """A signed value limited to signed(R), or to its non-negative half with relu."""
@@ -152,8 +165,9 @@ class Requant(wiring.Component):
 
         for lane in range(self.lanes):
             multipliers, biases = self._constants(lane)
-            m.submodules[f"multiplier_{lane}"] = multiplier = Table(multipliers, self.storage)
-            m.submodules[f"bias_{lane}"] = bias = Table(biases, self.storage)
+            m_shape, b_shape = self.reload_shapes() if self.storage == "reload" else (None, None)
+            m.submodules[f"multiplier_{lane}"] = multiplier = Table(multipliers, self.storage, m_shape)
+            m.submodules[f"bias_{lane}"] = bias = Table(biases, self.storage, b_shape)
             product_shape, y_shape = self.lane_shapes(lane)
             product = Signal(product_shape, name=f"product_{lane}", reset_less=True)
             y = Signal(y_shape, name=f"y_{lane}", reset_less=True)

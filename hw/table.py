@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from amaranth.hdl import Cat, Const, Module, Shape, Signal
+from amaranth.hdl import Cat, Const, Module, Shape, Signal, signed, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -17,7 +17,17 @@ included."""
 TABLE_DEPTH = 32
 """Deepest table of constants that `storage="auto"` builds from LUTs: 16 entries take one LUT4 a bit, 32 about 3."""
 
-STORAGES = ("auto", "logic", "block")
+STORAGES = ("auto", "logic", "block", "reload")
+"""Kinds of memory. "reload" is block RAM whose content may be exchanged in a finished bitstream: widths are those of
+the format, not of the values, and `guarded` keeps synthesis from building what it knows of the values."""
+
+RELOAD_MULTIPLIER = signed(18)
+"""Shape of the multipliers and slopes of storage "reload": what one hardware multiplier takes."""
+
+
+def guarded(words: Iterable[int], width: int) -> list[int]:
+    """`words` with one of zeros and one of ones behind them, which nothing reads: no bit of the memory is constant."""
+    return [*words, 0, (1 << width) - 1]
 
 
 def checked_storage(storage: str) -> str:
@@ -49,12 +59,13 @@ class Table(wiring.Component):
     """Read-only table: o = values[address], `latency` cycles with `en` high ago; one read a cycle.
 
     Block RAM is slow to give its data (5.6 ns on an ECP5), so that they go into a register first. A table whose entries
-    are all equal is a constant and takes no logic at all.
+    are all equal is a constant and takes no logic at all, unless it is to be reloaded.
 
     Parameters
     ----------
     values : the entries, at least one.
-    storage : "logic" (LUTs), "block" (block RAM) or "auto" (logic up to TABLE_DEPTH entries).
+    storage : "logic" (LUTs), "block" (block RAM), "auto" (logic up to TABLE_DEPTH entries) or "reload" (STORAGES).
+    shape : of an entry; by default the smallest that holds all entries.
 
     Attributes
     ----------
@@ -65,28 +76,32 @@ class Table(wiring.Component):
     -------
     address : In, unsigned, below the number of entries.
     en : In, 1 bit.
-    o : Out, the smallest shape that holds all entries (attribute `shape`).
+    o : Out(shape).
 
     Raises
     ------
-    ValueError : for no entries, or a storage that does not exist.
+    ValueError : for no entries, a storage that does not exist, or entries that the shape does not hold.
     """
 
-    def __init__(self, values: Iterable[int], storage: str = "auto"):
+    def __init__(self, values: Iterable[int], storage: str = "auto", shape: Shape | None = None):
         self.values = tuple(int(value) for value in values)
         if not self.values:
             raise ValueError("A table must have at least one entry")
         self.storage = checked_storage(storage)
-        self.constant = len(set(self.values)) == 1
+        self.constant = len(set(self.values)) == 1 and storage != "reload"
         self.block = self.in_block(len(self.values), storage)
         self.latency = self.latency_of(len(self.values), storage)
-        self.shape = range_shape(min(self.values), max(self.values))
+        self.shape = range_shape(min(self.values), max(self.values)) if shape is None else shape
+        low, high = shape_limits(self.shape)
+        if min(self.values) < low or max(self.values) > high:
+            given = f"{min(self.values)} .. {max(self.values)}"
+            raise ValueError(f"Entries must be {low} .. {high} to fit {self.shape}, not {given}")
         super().__init__({"address": In(range(len(self.values))), "en": In(1), "o": Out(self.shape)})
 
     @staticmethod
     def in_block(entries: int, storage: str = "auto") -> bool:
         """Whether a table of so many entries is in block RAM."""
-        return storage == "block" or (storage == "auto" and entries > TABLE_DEPTH)
+        return storage in ("block", "reload") or (storage == "auto" and entries > TABLE_DEPTH)
 
     @classmethod
     def latency_of(cls, entries: int, storage: str = "auto") -> int:
@@ -98,12 +113,11 @@ class Table(wiring.Component):
         if self.constant:
             m.d.comb += self.o.eq(Const(self.values[0], self.shape))
             return m
-        m.submodules.rom = rom = Memory(
-            shape=self.shape,
-            depth=len(self.values),
-            init=self.values,
-            attrs={"rom_style": "block" if self.block else "logic"},
-        )
+        width = self.shape.width
+        words = [value & (1 << width) - 1 for value in self.values]
+        words = guarded(words, width) if self.storage == "reload" else words
+        style = {"rom_style": "block" if self.block else "logic"}
+        m.submodules.rom = rom = Memory(shape=unsigned(width), depth=len(words), init=words, attrs=style)
         port = rom.read_port()
         m.d.comb += [port.addr.eq(self.address), port.en.eq(self.en)]
         if self.block:

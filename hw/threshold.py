@@ -10,7 +10,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.stream import value_layout
-from hw.table import Table, TablePair, checked_storage, shape_limits
+from hw.table import Table, TablePair, checked_storage, range_shape, shape_limits
 
 
 class Threshold(wiring.Component):
@@ -77,13 +77,18 @@ class Threshold(wiring.Component):
         low, high = shape_limits(self.shape)
         step = 1 << (self.bits - level)
         entries = self.thresholds[lane :: self.lanes, step // 2 - 1 :: step].clip(low, high + 1)
-        return [int(entry) for entry in (entries[:1] if (entries == entries[0]).all() else entries).ravel()]
+        once = (entries == entries[0]).all() and self.storage != "reload"
+        return [int(entry) for entry in (entries[:1] if once else entries).ravel()]
 
     def _stored(self, m: Module, lane: int, enable: Value) -> list[tuple[Any, Any]]:
         """Address and output of each stage's table of one lane."""
         entries = self._entries[lane]
         ports: dict[int, tuple[Any, Any]] = {}
+        reload = self.storage == "reload"
+        low, high = shape_limits(self.shape)
+        whole = range_shape(low, high + 1) if reload else None
         block = [k for k, e in enumerate(entries) if Table.in_block(len(e), self.storage) and len(set(e)) > 1]
+        block = [] if reload else block
         for first, second in zip(block[::2], block[1::2], strict=False):
             if TablePair.pays(entries[first], entries[second]):
                 m.submodules[f"tables_{first}_{second}_{lane}"] = pair = TablePair(entries[first], entries[second])
@@ -91,7 +96,7 @@ class Threshold(wiring.Component):
                 ports[first], ports[second] = (pair.address0, pair.o0), (pair.address1, pair.o1)
         for level in range(self.bits):
             if level not in ports:
-                m.submodules[f"table_{level}_{lane}"] = table = Table(entries[level], self.storage)
+                m.submodules[f"table_{level}_{lane}"] = table = Table(entries[level], self.storage, whole)
                 m.d.comb += table.en.eq(enable)
                 ports[level] = table.address, table.o
         return [ports[level] for level in range(self.bits)]

@@ -12,7 +12,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.chain import is_ecp5
 from hw.pipeline import delay
-from hw.table import LOGIC_DEPTH, checked_storage
+from hw.table import LOGIC_DEPTH, checked_storage, guarded
 
 __all__ = ["WeightMemory"]
 
@@ -32,7 +32,8 @@ class WeightMemory(wiring.Component):
     Parameters
     ----------
     bits : 0 or 1, [words, width].
-    storage : "block", "logic" or "auto", which is "logic" up to 64 words.
+    storage : "block", "logic", "auto", which is "logic" up to 64 words, or "reload": a "block" whose content may be
+        exchanged later (hw.table.STORAGES), whatever it is.
     latency : at least 1.
 
     Attributes
@@ -50,6 +51,8 @@ class WeightMemory(wiring.Component):
         words, width = bits.shape
         packed = np.packbits(bits.astype(np.uint8), axis=1, bitorder="little")
         self.init = [int.from_bytes(word.tobytes(), "little") for word in packed]
+        if storage == "reload":
+            self.init = guarded(self.init, width)
         self.latency = latency
         self.style = self.style_of(words, storage)
         address = range(words)
@@ -58,9 +61,9 @@ class WeightMemory(wiring.Component):
     @staticmethod
     def style_of(words: int, storage: str) -> str:
         """The attribute `style` of so many words."""
-        if words == 1:
+        if words == 1 and storage != "reload":
             return "constant"
-        if checked_storage(storage) == "block" or (storage == "auto" and words > LOGIC_DEPTH):
+        if checked_storage(storage) in ("block", "reload") or (storage == "auto" and words > LOGIC_DEPTH):
             return "block"
         return "merged" if words <= _MERGED_DEPTH else "logic"
 

@@ -233,7 +233,7 @@ def test_without_prefetch_each_window_waits_for_its_last_beat(prefetch):
         ({"simd": 4}, "divide the 6 codes of a window, 4 does not"),
         ({"pe": 3}, "divide the 4 output channels, 3 does not"),
         ({"arithmetic": "dsp"}, "'lanes' or 'mac', not 'dsp'"),
-        ({"storage": "flash"}, "Storage must be one of auto, logic, block, not 'flash'"),
+        ({"storage": "flash"}, "Storage must be one of auto, logic, block, reload, not 'flash'"),
         ({"pes_per_copy": 3}, "1 .. 2, not 3"),
         ({"planes": 3}, "Planes must divide the 2 planes of the codes, 3 does not"),
         ({"planes": 2, "arithmetic": "mac"}, "planes must be 1, not 2"),
