@@ -7,7 +7,9 @@ from typing import Any, NamedTuple, TypeAlias
 
 from amaranth.hdl import Cat, Const, Instance, Module, Signal, Value
 
-__all__ = ["And", "Bit", "Number", "Xor", "add_in_chains", "delayed", "is_ecp5", "plain"]
+from hw.device import is_ecp5
+
+__all__ = ["And", "Bit", "Number", "Xor", "add_in_chains", "delayed", "plain"]
 
 CHAIN_POSITIONS = 16  # most bits of a carry chain: it is placed as one piece, and long ones scatter all else
 _LUT_INPUTS = 4
@@ -62,11 +64,6 @@ def delayed(m: Module, bits: Sequence[Bit], name: str) -> list[Bit]:
         else:
             result.append(next(later))
     return result
-
-
-def is_ecp5(platform: Any) -> bool:
-    """Whether `platform` (anything with a `device`, or None) is a Lattice ECP5."""
-    return str(getattr(platform, "device", "")).startswith("LFE5U")
 
 
 def add_in_chains(

@@ -45,7 +45,7 @@ class Prices:
 
 
 ECP5_PRICES = Prices()
-ICE40_PRICES = Prices(1.0, UNPAIRED, 60.0, 60.0)
+ICE40_PRICES = Prices(1.0, UNPAIRED, 60.0, 5.0)
 
 
 @dataclass(frozen=True)

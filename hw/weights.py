@@ -10,7 +10,7 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from hw.chain import is_ecp5
+from hw.device import is_ecp5
 from hw.pipeline import delay
 from hw.table import LOGIC_DEPTH, checked_storage, guarded
 
