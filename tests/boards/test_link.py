@@ -95,8 +95,8 @@ def test_identity_says_what_is_inside(bench, link):
     assert (identity.clock_hz, identity.baud) == (12_000_000, 3_000_000)
     assert identity.folding == folding_hash(link.folding) != folding_hash(serial(link.network))
     folds = list(link.folding.values())
-    assert identity.lanes == sum(fold.simd * fold.pe for fold in folds if fold.arithmetic == "lanes")
-    assert identity.multipliers == sum(fold.simd * fold.pe for fold in folds if fold.arithmetic == "mac")
+    assert identity.lanes == sum(fold.lanes for fold in folds if fold.arithmetic == "lanes")
+    assert identity.multipliers == sum(fold.lanes for fold in folds if fold.arithmetic == "mac")
     assert identity.name == link.network.name
 
 
