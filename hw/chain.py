@@ -137,16 +137,24 @@ def _lut(position: _Position) -> tuple[list[Value], int]:
     same entries: there x ^ y = x, as y is the XOR or AND of C and D. Unused inputs are 1, away from those entries.
     """
     x, y = position
-    if isinstance(y, tuple) and not isinstance(x, tuple):
+    if y is not None and (_is_zero(x) or (isinstance(y, tuple) and not isinstance(x, tuple) and not _is_zero(y))):
         x, y = y, x
-    inputs = [*_inputs(x), *(() if y is None else _inputs(y))]
+    if _is_zero(x):
+        return [Const(1, 1)] * _LUT_INPUTS, 0
+    one_sided = y is None or _is_zero(y)
+    inputs = [*_inputs(x), *(() if one_sided or y is None else _inputs(y))]
     init = 0
     for entry in range(1 << _LUT_INPUTS):
         pins = [entry >> pin & 1 for pin in range(_LUT_INPUTS)]
         one = _value(x, pins)
-        other = 0 if y is None else _value(y, pins[len(_inputs(x)) :])
+        other = 0 if one_sided or y is None else _value(y, pins[len(_inputs(x)) :])
         init |= (one if entry < 4 else 0 if y is None else one ^ other) << entry
     return inputs + [Const(1, 1)] * (_LUT_INPUTS - len(inputs)), init
+
+
+def _is_zero(bit: Bit) -> bool:
+    """Whether the bit is the constant 0, which is given no input: one LUT would have to drive them all."""
+    return isinstance(bit, Const) and bit.value == 0
 
 
 def _value(bit: Bit, pins: Sequence[int]) -> int:
