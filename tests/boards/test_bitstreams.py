@@ -37,32 +37,33 @@ def errors(done: subprocess.CompletedProcess) -> list[str]:
 
 
 @pytest.mark.timeout(1800)
-def test_the_digits_network_on_an_icebreaker(tmp_path):
-    done = make("BOARD=icebreaker", "NET=digits-w1a2", f"ARGUMENTS=--out {tmp_path}")
+def test_the_digits_network_on_a_ulx3s(tmp_path):
+    done = make("BOARD=ulx3s-25f", "NET=digits-w1a2", f"ARGUMENTS=--interval 5000 --out {tmp_path}")
     assert (done.returncode, errors(done)) == (0, [])
     figures = json.loads((tmp_path / "bitstream.json").read_text())
     for key in KEYS:
         assert key in figures, key
-    assert (figures["network"], figures["board"], figures["seed"]) == ("digits-w1a2", "icebreaker", 0)
+    assert (figures["network"], figures["board"], figures["seed"]) == ("digits-w1a2", "ulx3s-25f", 0)
     assert figures["timing_met"]
-    assert figures["fmax_mhz"] >= figures["target_mhz"] == 24
-    assert 3_000 < figures["lut"] <= figures["lut_total"] == 5280
+    assert figures["fmax_mhz"] >= figures["target_mhz"] == 60
+    assert 3_000 < figures["lut"] <= figures["lut_total"] == 24_288
     assert 2_000 < figures["ff"] <= figures["ff_total"]
-    assert 0 < figures["ebr"] <= figures["ebr_total"] == 30
-    assert 0 < figures["dsp"] <= figures["dsp_total"] == 8
+    assert 0 < figures["ebr"] <= figures["ebr_total"] == 56
+    assert 0 < figures["dsp"] <= figures["dsp_total"] == 28
     assert 0 < figures["minutes"] < 30
-    assert set(figures["tools"]) == {"yosys", "nextpnr-ice40", "icepack"}
+    assert set(figures["tools"]) == {"yosys", "nextpnr-ecp5", "ecppack"}
     assert all(any(digit.isdigit() for digit in text) for text in figures["tools"].values())
     assert figures["network_hash"] == manifest.load(manifest.find("digits-w1a2")).hash
-    bitstream = (tmp_path / "top.bin").read_bytes()
-    assert bitstream[:1] == b"\xff"
-    assert bytes.fromhex("7eaa997e") in bitstream[:300]  # the preamble of an iCE40's configuration
+    bitstream = (tmp_path / "top.bit").read_bytes()
+    assert bitstream[:2] == b"\xff\x00"
+    assert b"LFE5U-25F" in bitstream[:300]
+    assert bytes.fromhex("bdb3") in bitstream[:300]  # the preamble of an ECP5's configuration
     assert len(bitstream) > 100_000
-    assert finished(find("icebreaker"), tmp_path) == figures
+    assert finished(find("ulx3s-25f"), tmp_path) == figures
     for said in (
         "synthesis (log: ",
-        "place and route, seed 0, 24 MHz (log: ",
-        "digits-w1a2 on icebreaker (iCE40 UP5K)",
+        "place and route, seed 0, 60 MHz (log: ",
+        "digits-w1a2 on ulx3s-25f (LFE5U-25F)",
     ):
         assert said in done.stdout
     for log in ("synth.log", "seed0/route.log"):
