@@ -35,9 +35,9 @@ class Flow:
     options: tuple[str, ...]
 
 
-# ECP5: with ResNet-20's thousands of carry chains the default placer takes five times as long, to 2.3 times the wire, and
-# router2 then does not end. iCE40: router2 may turn for ever on the last nets of a full one; aiming at a density below
-# 0.99, the placer does.
+# ECP5: with ResNet-20's thousands of carry chains the default placer takes five times as long, to 2.3 times the wire,
+# and router2 then does not end. iCE40: router2 may turn for ever on the last nets of a full one; aiming at a density
+# below 0.99, the placer does.
 FLOWS: Mapping[str, Flow] = {
     "ecp5": Flow(
         ("yosys", "nextpnr-ecp5", "ecppack"), "top.lpf", "top.config", "top.bit",
