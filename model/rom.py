@@ -259,13 +259,14 @@ def print_table(network: Network, found: list[Section], folder: Path) -> None:
 
     table = Table(title=f"ROM image of {network.name}, bits", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("node", no_wrap=True)
-    for column in ("SIMD x PE", *TENSORS):
+    present = [key for key in TENSORS if any(section.tensor == key for section in found)]
+    for column in ("SIMD x PE", *present):
         table.add_column(column, justify="right")
     for index, node in enumerate(network.nodes):
         row = {s.tensor: s for s in found if s.node == index}
         if row:
             fold = f"{row['weight'].simd} x {row['weight'].pe}" if "weight" in row else ""
-            bits = (f"{row[key].elements * row[key].width:,}" if key in row else "" for key in TENSORS)
+            bits = (f"{row[key].elements * row[key].width:,}" if key in row else "" for key in present)
             table.add_row(node.name, fold, *bits)
     Console().print(table)
     words = found[-1].start + found[-1].words
