@@ -38,16 +38,20 @@ def check_keys(path: Path, where: str, table: dict, allowed: set, required: set)
         raise RecipeError(f"{path}: {where} lacks {key!r}")
 
 
-def load_recipe(path: Path) -> dict:
-    """Read and check a recipe, defaults filled in; raises RecipeError naming the file and the key."""
+def read_toml(path: Path, what: str, folder: Path) -> dict[str, Any]:
+    """The table in a TOML file; RecipeError, which lists those of `folder`, where there is no such `what`."""
     if not path.exists():
-        known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.toml")))
-        raise RecipeError(f"No recipe {path}; there are {known}, or write one")
+        known = ", ".join(sorted(p.stem for p in folder.glob("*.toml")))
+        raise RecipeError(f"No {what} {path}; there are {known}, or write one")
     try:
-        recipe = tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_text())
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{path}: {error}") from error
-    return check_recipe(path, recipe)
+
+
+def load_recipe(path: Path) -> dict:
+    """Read and check a recipe, defaults filled in; raises RecipeError naming the file and the key."""
+    return check_recipe(path, read_toml(path, "recipe", RECIPES))
 
 
 def check_recipe(path: Path, recipe: dict) -> dict:

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from model.recipe import RECIPES, RecipeError, check_keys, check_recipe
+from model.recipe import RECIPES, RecipeError, check_keys, check_recipe, read_toml
 
 SPECS = Path(__file__).parent / "sweeps"
 SHORT = {"weight_bits": "w", "act_bits": "a", "grad_bits": "g"}
@@ -56,13 +56,7 @@ class Spec:
 
 def load_spec(path: Path) -> Spec:
     """Read and check a specification; raises RecipeError naming the file and the key."""
-    if not path.exists():
-        known = ", ".join(sorted(p.stem for p in SPECS.glob("*.toml")))
-        raise RecipeError(f"No sweep {path}; there are {known}, or write one")
-    try:
-        table = tomllib.loads(path.read_text())
-    except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"{path}: {error}") from error
+    table = read_toml(path, "sweep", SPECS)
     check_keys(path, "sweep", table, {"title", "seeds", "cpus", "gpus", "group"}, {"title", "seeds", "group"})
     seeds, cpus, gpus = table["seeds"], table.get("cpus", 1), table.get("gpus", 0)
     if not isinstance(seeds, list) or not seeds or any(type(s) is not int or s < 0 for s in seeds):

@@ -37,7 +37,7 @@ def folding_of(kind, network):
         return {"parallel": parallel, "serial": serial}[kind](network)
     folding = solve(network, 800)
     if kind == "mac":
-        return Folding({name: replace(fold, arithmetic="mac") for name, fold in folding.items()})
+        return Folding({name: replace(fold, arithmetic="mac", planes=1, out=None) for name, fold in folding.items()})
     return folding
 
 
