@@ -18,7 +18,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.buffering import Buffers, buffers
-from hw.folding import Fold, Folding, folded, shortcut_lanes
+from hw.folding import Fold, Folding, folded, shortcut_lanes, turns
 from hw.head import LOGIT_BITS, Classifier, Pool
 from hw.matvec import MatVec
 from hw.maxpool import MaxPool
@@ -32,6 +32,8 @@ from hw.window import Window
 from model.manifest import Network, Node
 
 __all__ = ["Accelerator", "Tap", "weight_matrix"]
+
+GEOMETRY = ("kernel", "stride", "padding")
 
 
 def weight_matrix(node: Node) -> np.ndarray:
@@ -86,6 +88,7 @@ class Accelerator(wiring.Component):
         self.blocks: dict[str, Any] = {}
         self.latencies: dict[str, int] = {}
         self._links: list[tuple[Any, Any]] = []
+        self._turning: list[tuple[Window, MatVec]] = []
         self._values: dict[str, Values] = {}
         self._branches: dict[str, list[Any]] = {}
         pixel = value_layout(unsigned(network.input.bits), network.input.shape[0])
@@ -157,8 +160,18 @@ class Accelerator(wiring.Component):
             return values.port
         return self._add(node, role, Repack(values.shape, values.lanes, lanes, channels), values.port).o
 
+    def _window(self, node: Node, port: Any, lanes: int, prefetch: bool) -> Window:
+        """The window of `node`, `port` of `lanes` channels a beat before it; a linear layer's is one pixel."""
+        fold, source = self.folding[node.name], self.network.node(node.inputs[0]).shape
+        kernel, stride, padding = (node[key] for key in GEOMETRY) if node.op == "conv" else (1, 1, 0)
+        turn = fold.simd if turns(node, fold) else 0
+        window = Window(*source, node["act_bits"], kernel, stride, padding, lanes, prefetch, turn)
+        return self._add(node, "window", window, port)
+
     def _matvec(self, node: Node, window: Any) -> Values:
+        """The unit of `node` behind its Window, or behind the port that gives a linear layer's pixel at once."""
         fold = self.folding[node.name]
+        turning = turns(node, fold)
         unit = MatVec(
             weight_matrix(node),
             node["weight_bits"],
@@ -169,22 +182,22 @@ class Accelerator(wiring.Component):
             fold.storage if self.reload is None else self.storage,
             planes=fold.planes,
             lanes=fold.beat,
+            turns=turning,
         )
-        self._add(node, "matvec", unit, window)
+        self._add(node, "matvec", unit, window.o if isinstance(window, Window) else window)
+        if turning:
+            self._turning.append((window, unit))
         return Values(unit.o, Shape.cast(unit.acc_shape), fold.beat, np.asarray(unit.correction, dtype=np.int64))
 
     def _conv(self, node: Node) -> None:
         fold, codes = self.folding[node.name], self._take(node.inputs[0])
-        channels, height, width = self.network.node(node.inputs[0]).shape
+        channels = self.network.node(node.inputs[0]).shape[0]
         feed = fold.feed or codes.lanes
         port = self._repack(node, "feed", codes, feed, channels)
         if fold.buffer:
             fifo = StreamFifo(value_layout(codes.shape, feed), fold.buffer * (channels // feed))
             port = self._add(node, "buffer", fifo, port).o
-        geometry = (channels, height, width, node["act_bits"], node["kernel"], node["stride"], node["padding"])
-        window = Window(*geometry, feed, fold.prefetch)
-        self._add(node, "window", window, port)
-        self._set(node, self._matvec(node, window.o))
+        self._set(node, self._matvec(node, self._window(node, port, feed, fold.prefetch)))
 
     def _threshold(self, node: Node) -> None:
         values = self._take(node.inputs[0])
@@ -258,7 +271,10 @@ class Accelerator(wiring.Component):
     def _linear(self, node: Node) -> None:
         codes = self._take(node.inputs[0])
         channels = self.network.node(node.inputs[0]).shape[0]
-        raw = self._matvec(node, self._repack(node, "repack", codes, channels, channels))
+        if turns(node, self.folding[node.name]):
+            raw = self._matvec(node, self._window(node, codes.port, codes.lanes, False))
+        else:
+            raw = self._matvec(node, self._repack(node, "repack", codes, channels, channels))
         assert raw.correction is not None
         bias = node.tensors["bias"].astype(np.int64) - raw.correction
         block = Classifier(bias, raw.shape, raw.lanes, self.storage)
@@ -272,6 +288,7 @@ class Accelerator(wiring.Component):
         connect(m, self.i, self._entry)
         for source, sink in self._links:
             connect(m, source, sink)
+        m.d.comb += [window.turning.eq(unit.turning) for window, unit in self._turning]
         connect(m, self._values[self.network.output.name].port, self.o)
         for tap in self.taps:
             port = self._values[tap.node].port

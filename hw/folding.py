@@ -196,6 +196,16 @@ def cycles(node: Node, fold: Fold) -> int:
     return (channels_out(node) // fold.pe) * (products(node) // fold.simd) * planes
 
 
+def turns(node: Node, fold: Fold) -> bool:
+    """Whether the window turns by a chunk at a time: a window that is not prefetched, unless one chunk is all of it."""
+    return not fold.prefetch and products(node) > fold.simd
+
+
+def used(node: Node, fold: Fold) -> int:
+    """Cycles for which a window is in use: one that turns comes back to where it was in one more."""
+    return cycles(node, fold) + turns(node, fold)
+
+
 def stream_lanes(network: Network, folding: Mapping[str, Fold]) -> dict[str, int]:
     """Lanes (channels a beat) of the stream that each node makes; nodes whose fold is not yet known are left out."""
     lanes: dict[str, int] = {}
@@ -230,7 +240,7 @@ def pixel_cycles(network: Network, folding: Mapping[str, Fold], name: str, lanes
     if node.op == "input":
         return least
     if node.op in FOLDED:
-        busy = cycles(node, folding[name])
+        busy = used(node, folding[name])
         if not folding[name].prefetch:
             busy += window_beats(network, node, folding[name], lanes) - 1
         return max(least, busy)
@@ -250,7 +260,7 @@ def timing(network: Network, node: Node, folding: Mapping[str, Fold], lanes: Map
         channels = network.node(source).shape[0]
         supply = max(supply, channels // math.gcd(lanes[source], feed_lanes(node, fold, lanes)))
     beats = window_beats(network, node, fold, lanes)
-    return window_timing(geometry(network, node), beats, cycles(node, fold), supply, fold.prefetch, fold.buffer)
+    return window_timing(geometry(network, node), beats, used(node, fold), supply, fold.prefetch, fold.buffer)
 
 
 def feed_lanes(node: Node, fold: Fold, lanes: Mapping[str, int]) -> int:

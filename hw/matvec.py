@@ -54,6 +54,8 @@ class MatVec(wiring.Component):
     planes : code planes worked on at once, which share the weights: a divisor of A, 1 for mac.
     lanes : channels of a beat of `o`: a divisor of pe, by default pe. A group leaves in pe/lanes beats, at most the
         cycles of a group, N/simd * W*A/planes.
+    turns : whether the window turns by `simd` codes with each chunk (Window's `turn`), so that nothing has to choose
+        the chunk here. `i` is then taken a cycle after its last chunk, when it has come round.
 
     Attributes
     ----------
@@ -70,6 +72,7 @@ class MatVec(wiring.Component):
     -------
     i : In(stream.Signature(ArrayLayout(unsigned(A), N)))
     o : Out(stream.Signature(value_layout(acc_shape, lanes))), Co/lanes beats a window
+    turning : Out(1), only with `turns`: the window turns.
     """
 
     def __init__(
@@ -84,6 +87,7 @@ class MatVec(wiring.Component):
         pes_per_copy: int | None = None,
         planes: int = 1,
         lanes: int | None = None,
+        turns: bool = False,
     ) -> None:
         for name, bits in (("Weight", weight_bits), ("Activation", act_bits)):
             if not 1 <= bits <= 8:
@@ -128,6 +132,9 @@ class MatVec(wiring.Component):
         self.groups = channels // pe
         self.chunks = length // simd
         self.beats = pe // lanes
+        if turns and self.chunks == 1:
+            raise ValueError(f"A window of one chunk, here of {simd} codes, does not turn")
+        self.turns = turns
 
         top_weight, top_code = (1 << weight_bits) - 1, (1 << act_bits) - 1
         bounds = self.weights  # of what acc_shape holds
@@ -154,7 +161,7 @@ class MatVec(wiring.Component):
                 f"{-(-pe // self._group_cycles)} for its beats to leave in time, not {lanes}"
             )
         self._copies = -(-pe // pes_per_copy)
-        self._select = select_latency(self.chunks << self._plane_bits)
+        self._select = select_latency((1 if turns else self.chunks) << self._plane_bits)
         self._words = self.groups * self.chunks * (weight_bits if arithmetic == "lanes" else 1)
         lanes_latency = XnorTerm.latency_of(simd, planes)
         self._term_latency = lanes_latency if arithmetic == "lanes" else MacTerm.latency_of(simd)
@@ -166,12 +173,11 @@ class MatVec(wiring.Component):
         self.depth = self._credits * self.beats
         self.busy = Signal()
         self.blocked = Signal()
-        super().__init__(
-            {
-                "i": In(stream.Signature(data.ArrayLayout(unsigned(act_bits), length))),
-                "o": Out(stream.Signature(value_layout(self.acc_shape, lanes))),
-            }
-        )
+        streams = {
+            "i": In(stream.Signature(data.ArrayLayout(unsigned(act_bits), length))),
+            "o": Out(stream.Signature(value_layout(self.acc_shape, lanes))),
+        }
+        super().__init__({**streams, "turning": Out(1)} if turns else streams)
 
     def _memory(self, copy: int) -> WeightMemory:
         """Weights of the copy's PEs: plane k inverted, PE by PE (mac: codes with their top bit inverted, k = 0)."""
@@ -194,10 +200,11 @@ class MatVec(wiring.Component):
     def _choices(self) -> list[Value]:
         """What the lanes may see of `i`: choice p of planes of chunk j, at j * 2**_plane_bits + p; mac: chunk j."""
         codes, bits, simd = Value.cast(self.i.payload), self.act_bits, self.simd
+        chunks = 1 if self.turns else self.chunks
         if self.arithmetic == "mac":
-            return [codes.word_select(chunk, simd * bits) for chunk in range(self.chunks)]
+            return [codes.word_select(chunk, simd * bits) for chunk in range(chunks)]
         choices = []
-        for chunk in range(self.chunks):
+        for chunk in range(chunks):
             planes = [Cat(codes[(chunk * simd + lane) * bits + m] for lane in range(simd)) for m in range(bits)]
             some = [Cat(planes[m : m + self.planes]) for m in range(0, bits, self.planes)]
             choices += some + some[-1:] * ((1 << self._plane_bits) - len(some))
@@ -210,9 +217,16 @@ class MatVec(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         m.submodules.sequencer = work = Sequencer(self.groups, self.chunks, self._steps, self.planes, self._credits)
-        m.d.comb += [work.valid.eq(self.i.valid), self.i.ready.eq(work.ready)]
-        m.d.comb += [self.busy.eq(work.issue), self.blocked.eq(self.i.valid & ~work.issue)]
-        codes = select(m, self._choices(), Cat(work.planes_index[: self._plane_bits], work.chunk))
+        index = work.planes_index[: self._plane_bits]
+        if self.turns:
+            home = Signal()  # all chunks are issued, and the first is in its place again
+            m.d.sync += home.eq(work.valid & work.ready)
+            m.d.comb += [work.valid.eq(self.i.valid & ~home), self.i.ready.eq(home), self.turning.eq(work.issue)]
+        else:
+            m.d.comb += [work.valid.eq(self.i.valid), self.i.ready.eq(work.ready)]
+            index = Cat(index, work.chunk)
+        m.d.comb += [self.busy.eq(work.issue), self.blocked.eq(work.valid & ~work.issue)]
+        codes = select(m, self._choices(), index)
         address: Value = work.address
         before_acc = self._total - (self._group_cycles > 1)
         first = delay(m, work.first, before_acc, "first")

@@ -39,6 +39,9 @@ class Window(wiring.Component):
     lanes : channels of an input beat, a divisor of `channels`.
     prefetch : whether there is a store. Without it beats are shifted into the window itself, all K columns and those of
         padding too, and stand still until `o` is taken: the fewest flip-flops.
+    turn : codes by which a complete window is turned each time its reader asks for it, a divisor of K*K*C; 0 for none.
+        A reader of `turn` codes at a time then looks at the lowest ones alone, where it would choose among all codes:
+        the LUTs before the window's flip-flops do it. Only without prefetch.
 
     Attributes
     ----------
@@ -51,6 +54,8 @@ class Window(wiring.Component):
     -------
     i : In(stream.Signature(value_layout(unsigned(bits), lanes)))
     o : Out(stream.Signature(ArrayLayout(unsigned(bits), K*K*channels)))
+    turning : In(1), only with `turn`: the lowest `turn` codes become the highest in the next cycle. While `o` is valid
+        and not taken; it is taken in the order in which it was given, after as many turns as go round.
     """
 
     def __init__(
@@ -64,6 +69,7 @@ class Window(wiring.Component):
         padding: int,
         lanes: int,
         prefetch: bool = True,
+        turn: int = 0,
     ) -> None:
         for name, value in {
             "channels": channels,
@@ -82,6 +88,9 @@ class Window(wiring.Component):
             raise ValueError(f"A {height}x{width} image with padding {padding} is smaller than kernel {kernel}")
         if lanes < 1 or channels % lanes:
             raise ValueError(f"Lanes must divide the {channels} channels, {lanes} do not")
+        codes = kernel * kernel * channels
+        if turn < 0 or (turn and (codes % turn or prefetch)):
+            raise ValueError(f"A turn must divide the {codes} codes of a window without prefetch, not be {turn} codes")
         self.channels = channels
         self.height = height
         self.width = width
@@ -91,19 +100,19 @@ class Window(wiring.Component):
         self.padding = padding
         self.lanes = lanes
         self.prefetch = prefetch
+        self.turn = turn
         self.groups = channels // lanes
         self.geometry = WindowGeometry(channels, height, width, kernel, stride, padding)
         self.out_height = self.geometry.out_height
         self.out_width = self.geometry.out_width
         self.load_cycles = window_timing(self.geometry, self.groups, 1, 0, prefetch, 0).interval
         self.latency = 1 + 2 * (kernel > 1) + prefetch
-        self.shape = data.ArrayLayout(unsigned(bits), kernel * kernel * channels)
-        super().__init__(
-            {
-                "i": In(stream.Signature(value_layout(unsigned(bits), lanes))),
-                "o": Out(stream.Signature(self.shape)),
-            }
-        )
+        self.shape = data.ArrayLayout(unsigned(bits), codes)
+        streams = {
+            "i": In(stream.Signature(value_layout(unsigned(bits), lanes))),
+            "o": Out(stream.Signature(self.shape)),
+        }
+        super().__init__({**streams, "turning": In(1)} if turn else streams)
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
@@ -121,6 +130,9 @@ class Window(wiring.Component):
             m.d.sync += full.eq(valid & due)
         with m.If(load & valid):
             m.d.sync += [columns.eq(codes) for columns, codes in zip(store, shifted, strict=True)]
+        if self.turn:
+            with m.If(self.turning):
+                m.d.sync += Cat(store).eq(Cat(store).rotate_right(self.turn * self.bits))
         return m
 
     def _move(

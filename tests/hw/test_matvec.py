@@ -177,22 +177,25 @@ class Chain(wiring.Component):
         m.submodules.window, m.submodules.matvec = self.window, self.matvec
         wiring.connect(m, wiring.flipped(self.i), self.window.i)
         wiring.connect(m, self.window.o, self.matvec.i)
+        if self.matvec.turns:
+            m.d.comb += self.window.turning.eq(self.matvec.turning)
         wiring.connect(m, self.matvec.o, wiring.flipped(self.o))
         return m
 
 
-def chain(case, weight_bits, simd, pe, prefetch, stalls, images=2):
+def chain(case, weight_bits, simd, pe, prefetch, stalls, images=2, turns=False, arithmetic="lanes", planes=1):
     """Runs a convolution and checks it; returns the MatVec and the transfer times."""
     channels, height, width, bits, kernel, stride, padding, lanes = case
     weights, _ = random_case(8, kernel * kernel * channels, weight_bits, bits, 1)
     codes = np.random.default_rng(3).integers(0, 2**bits, (images, channels, height, width))
-    matvec = MatVec(weights, weight_bits, bits, simd, pe)
-    dut = Chain(Window(*case, prefetch=prefetch), matvec)
+    matvec = MatVec(weights, weight_bits, bits, simd, pe, arithmetic, planes=planes, turns=turns)
+    dut = Chain(Window(*case, prefetch=prefetch, turn=simd if turns else 0), matvec)
     columns = windows(codes, kernel, stride, padding).reshape(-1, weights.shape[1])
     times = {}
     count = len(columns) * matvec.groups
     got = run_stream(dut, {"i": beats(codes, lanes, bits)}, {"o": count}, 4, *stalls, times=times)["o"]
-    raw = np.array([unpack(beat, matvec.acc_shape.width, pe) for beat in got]).reshape(len(columns), -1)
+    acc = matvec.acc_shape
+    raw = np.array([unpack(beat, acc.width, pe, acc.signed) for beat in got]).reshape(len(columns), -1)
     assert np.array_equal(raw - matvec.correction, dot(weights, columns, weight_bits))
     return dut, times["o"]
 
@@ -204,6 +207,30 @@ def chain(case, weight_bits, simd, pe, prefetch, stalls, images=2):
 )
 def test_convolution(case, stalls, prefetch):
     chain(case, 1, case[0], 4, prefetch, stalls)
+
+
+TURNING = [
+    # case, weight bits, simd, pe, arithmetic, planes
+    ((4, 5, 4, 2, 3, 1, 1, 2), 1, 4, 4, "lanes", 1),
+    ((2, 6, 5, 4, 3, 2, 1, 1), 2, 6, 2, "lanes", 2),
+    ((2, 6, 5, 3, 3, 2, 1, 1), 1, 1, 1, "lanes", 3),
+    ((4, 4, 4, 2, 3, 1, 1, 1), 4, 1, 1, "mac", 1),
+    ((12, 1, 1, 8, 1, 1, 0, 3), 8, 2, 2, "mac", 1),
+    ((12, 1, 1, 5, 1, 1, 0, 1), 5, 1, 1, "lanes", 1),
+]
+
+
+@pytest.mark.parametrize("stalls", [(0.3, 0.3), (0.0, 0.9), (0.8, 0.0)])
+@pytest.mark.parametrize("shape", TURNING, ids=str)
+def test_turning_windows(shape, stalls):
+    case, weight_bits, simd, pe, arithmetic, planes = shape
+    chain(case, weight_bits, simd, pe, False, stalls, 2, True, arithmetic, planes)
+
+
+def test_a_turning_window_is_in_use_for_a_cycle_more():
+    dut, times = chain((4, 6, 6, 2, 3, 1, 1, 4), 1, 4, 4, False, (0.0, 0.0), turns=True)
+    starts = np.array(times[:: dut.matvec.groups]).reshape(2, 6, 6)
+    assert set(np.diff(starts, axis=2)[:, :, 1:].ravel()) == {dut.matvec.cycles + 1}
 
 
 def test_prefetch_hides_the_window():
@@ -239,6 +266,7 @@ def test_without_prefetch_each_window_waits_for_its_last_beat(prefetch):
         ({"planes": 2, "arithmetic": "mac"}, "planes must be 1, not 2"),
         ({"lanes": 3}, "Lanes must divide the 2 channels of a group, 3 does not"),
         ({"simd": 6, "weight_bits": 2, "planes": 2, "pe": 4, "lanes": 1}, "takes 2 cycles: lanes must be at least 2"),
+        ({"simd": 6, "turns": True}, "A window of one chunk, here of 6 codes, does not turn"),
     ],
 )
 def test_arguments_are_checked(override, message):

@@ -3,8 +3,8 @@
 
 import numpy as np
 import pytest
-from amaranth.hdl import Module, Signal
-from amaranth.lib import wiring
+from amaranth.hdl import Module, Signal, Value
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.stream import connect
@@ -128,6 +128,51 @@ def test_windows_of_a_row_follow_without_a_bubble(stride, lanes):
         assert set(np.diff(row)) == {cycles}
 
 
+class Turned(wiring.Component):
+    """Reads a turning window in chunks of its lowest codes, `rounds` times over, and takes it when it has come round."""
+
+    def __init__(self, window, rounds):
+        self.window = window
+        self.beats = rounds * (window.kernel**2 * window.channels // window.turn)
+        i = window.signature.members["i"].signature
+        super().__init__({"i": In(i), "o": Out(stream.Signature(window.turn * window.bits))})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.window = window = self.window
+        connect(m, self.i, window.i)
+        beat = Signal(range(self.beats + 1))
+        home = beat == self.beats
+        m.d.comb += [
+            self.o.valid.eq(window.o.valid & ~home),
+            self.o.payload.eq(Value.cast(window.o.payload)),
+            window.turning.eq(self.o.valid & self.o.ready),
+            window.o.ready.eq(home),
+        ]
+        with m.If(home):
+            m.d.sync += beat.eq(0)
+        with m.Elif(window.turning):
+            m.d.sync += beat.eq(beat + 1)
+        return m
+
+
+@pytest.mark.parametrize("stalls", [(0.3, 0.3), (0.0, 0.0), (0.0, 0.8)])
+@pytest.mark.parametrize("case", CASES[:4] + CASES[8:12], ids=str)
+def test_a_turning_window_comes_round(case, stalls):
+    channels, _, _, bits, kernel, *_ = case
+    length = kernel * kernel * channels
+    for turn in (turn for turn in range(1, length + 1) if length % turn == 0):
+        _, offered, wanted = build(case, False, images=2)
+        rounds = 1 + turn % 2
+        dut = Turned(Window(*case, prefetch=False, turn=turn), rounds)
+        chunks = [
+            word >> place & (1 << turn * bits) - 1
+            for word in wanted
+            for place in list(range(0, length * bits, turn * bits)) * rounds
+        ]
+        assert run_stream(dut, {"i": offered}, {"o": len(chunks)}, turn, *stalls)["o"] == chunks
+
+
 def test_latency_from_the_beat_that_completes_a_window():
     for prefetch in (False, True):
         dut, offered, wanted = build((2, 3, 3, 2, 3, 1, 0, 2), prefetch, images=1)
@@ -144,6 +189,8 @@ def test_latency_from_the_beat_that_completes_a_window():
         ({"padding": 3}, "0 .. 2 for kernel 3, not 3"),
         ({"lanes": 3}, "divide the 4 channels, 3 do not"),
         ({"height": 1, "padding": 0}, "1x8 image with padding 0 is smaller than kernel 3"),
+        ({"turn": 5, "prefetch": False}, "must divide the 36 codes of a window without prefetch, not be 5 codes"),
+        ({"turn": 4}, "must divide the 36 codes of a window without prefetch, not be 4 codes"),
     ],
 )
 def test_arguments_are_checked(override, message):
