@@ -129,7 +129,7 @@ def test_windows_of_a_row_follow_without_a_bubble(stride, lanes):
 
 
 class Turned(wiring.Component):
-    """Reads a turning window in chunks of its lowest codes, `rounds` times over, and takes it when it has come round."""
+    """Reads a turning window in chunks of its lowest codes, `rounds` times over, and then takes it."""
 
     def __init__(self, window, rounds):
         self.window = window
