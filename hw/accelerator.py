@@ -18,7 +18,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.buffering import Buffers, buffers
-from hw.folding import Fold, Folding, folded, shortcut_lanes, turns
+from hw.folding import Fold, Folding, folded, geometry, shortcut_lanes, turns
 from hw.head import LOGIT_BITS, Classifier, Pool
 from hw.matvec import MatVec
 from hw.maxpool import MaxPool
@@ -32,8 +32,6 @@ from hw.window import Window
 from model.manifest import Network, Node
 
 __all__ = ["Accelerator", "Tap", "weight_matrix"]
-
-GEOMETRY = ("kernel", "stride", "padding")
 
 
 def weight_matrix(node: Node) -> np.ndarray:
@@ -162,16 +160,14 @@ class Accelerator(wiring.Component):
 
     def _window(self, node: Node, port: Any, lanes: int, prefetch: bool) -> Window:
         """The window of `node`, `port` of `lanes` channels a beat before it; a linear layer's is one pixel."""
-        fold, source = self.folding[node.name], self.network.node(node.inputs[0]).shape
-        kernel, stride, padding = (node[key] for key in GEOMETRY) if node.op == "conv" else (1, 1, 0)
-        turn = fold.simd if turns(node, fold) else 0
-        window = Window(*source, node["act_bits"], kernel, stride, padding, lanes, prefetch, turn)
+        fold, g = self.folding[node.name], geometry(self.network, node)
+        size, turn = (g.channels, g.height, g.width), fold.simd if turns(node, fold) else 0
+        window = Window(*size, node["act_bits"], g.kernel, g.stride, g.padding, lanes, prefetch, turn)
         return self._add(node, "window", window, port)
 
     def _matvec(self, node: Node, window: Any) -> Values:
         """The unit of `node` behind its Window, or behind the port that gives a linear layer's pixel at once."""
         fold = self.folding[node.name]
-        turning = turns(node, fold)
         unit = MatVec(
             weight_matrix(node),
             node["weight_bits"],
@@ -182,10 +178,10 @@ class Accelerator(wiring.Component):
             fold.storage if self.reload is None else self.storage,
             planes=fold.planes,
             lanes=fold.beat,
-            turns=turning,
+            turns=turns(node, fold),
         )
         self._add(node, "matvec", unit, window.o if isinstance(window, Window) else window)
-        if turning:
+        if unit.turns:
             self._turning.append((window, unit))
         return Values(unit.o, Shape.cast(unit.acc_shape), fold.beat, np.asarray(unit.correction, dtype=np.int64))
 

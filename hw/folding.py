@@ -33,6 +33,7 @@ __all__ = [
     "serial",
     "stream_lanes",
     "timings",
+    "turns",
 ]
 
 ARITHMETICS = ("lanes", "mac")
@@ -50,7 +51,8 @@ class Fold:
 
     Results leave `out` channels a beat, by default all `pe`; fewer make all that follows smaller. `storage` of the
     weights is "logic", "block" (block RAM) or "auto", by depth.
-    `prefetch` shifts the next window in while the current one is used; `buffer` pixels of input wait in a FIFO
+    `prefetch` shifts the next window in while the current one is used; without it the window turns in
+    front of its lanes (hw/window.py), and they wait while it is loaded. `buffer` pixels of input wait in a FIFO
     ahead of the window, so that the producer need not stop while the window works without input (bottom padding,
     the rows that a stride skips). The window takes `feed` channels a beat, by default as many as come: where a row
     begins its lanes wait for a column, which wide beats make short.
@@ -197,13 +199,8 @@ def cycles(node: Node, fold: Fold) -> int:
 
 
 def turns(node: Node, fold: Fold) -> bool:
-    """Whether the window turns by a chunk at a time: a window that is not prefetched, unless one chunk is all of it."""
+    """Whether the window turns by chunks, and is in use for a cycle more: without prefetch, unless a chunk is all."""
     return not fold.prefetch and products(node) > fold.simd
-
-
-def used(node: Node, fold: Fold) -> int:
-    """Cycles for which a window is in use: one that turns comes back to where it was in one more."""
-    return cycles(node, fold) + turns(node, fold)
 
 
 def stream_lanes(network: Network, folding: Mapping[str, Fold]) -> dict[str, int]:
@@ -240,7 +237,7 @@ def pixel_cycles(network: Network, folding: Mapping[str, Fold], name: str, lanes
     if node.op == "input":
         return least
     if node.op in FOLDED:
-        busy = used(node, folding[name])
+        busy = cycles(node, folding[name]) + turns(node, folding[name])
         if not folding[name].prefetch:
             busy += window_beats(network, node, folding[name], lanes) - 1
         return max(least, busy)
@@ -260,7 +257,8 @@ def timing(network: Network, node: Node, folding: Mapping[str, Fold], lanes: Map
         channels = network.node(source).shape[0]
         supply = max(supply, channels // math.gcd(lanes[source], feed_lanes(node, fold, lanes)))
     beats = window_beats(network, node, fold, lanes)
-    return window_timing(geometry(network, node), beats, used(node, fold), supply, fold.prefetch, fold.buffer)
+    used = cycles(node, fold) + turns(node, fold)
+    return window_timing(geometry(network, node), beats, used, supply, fold.prefetch, fold.buffer)
 
 
 def feed_lanes(node: Node, fold: Fold, lanes: Mapping[str, int]) -> int:

@@ -54,8 +54,8 @@ class MatVec(wiring.Component):
     planes : code planes worked on at once, which share the weights: a divisor of A, 1 for mac.
     lanes : channels of a beat of `o`: a divisor of pe, by default pe. A group leaves in pe/lanes beats, at most the
         cycles of a group, N/simd * W*A/planes.
-    turns : whether the window turns by `simd` codes with each chunk (Window's `turn`), so that nothing has to choose
-        the chunk here. `i` is then taken a cycle after its last chunk, when it has come round.
+    turns : whether the window turns by `simd` codes with each chunk (Window's `turn`), so that nothing has to choose it
+        here; `i` is then taken a cycle after its last chunk, when it has come round. Only with more than one chunk.
 
     Attributes
     ----------
@@ -200,11 +200,11 @@ class MatVec(wiring.Component):
     def _choices(self) -> list[Value]:
         """What the lanes may see of `i`: choice p of planes of chunk j, at j * 2**_plane_bits + p; mac: chunk j."""
         codes, bits, simd = Value.cast(self.i.payload), self.act_bits, self.simd
-        chunks = 1 if self.turns else self.chunks
+        chunks = range(1 if self.turns else self.chunks)
         if self.arithmetic == "mac":
-            return [codes.word_select(chunk, simd * bits) for chunk in range(chunks)]
+            return [codes.word_select(chunk, simd * bits) for chunk in chunks]
         choices = []
-        for chunk in range(chunks):
+        for chunk in chunks:
             planes = [Cat(codes[(chunk * simd + lane) * bits + m] for lane in range(simd)) for m in range(bits)]
             some = [Cat(planes[m : m + self.planes]) for m in range(0, bits, self.planes)]
             choices += some + some[-1:] * ((1 << self._plane_bits) - len(some))
@@ -227,7 +227,6 @@ class MatVec(wiring.Component):
             index = Cat(index, work.chunk)
         m.d.comb += [self.busy.eq(work.issue), self.blocked.eq(work.valid & ~work.issue)]
         codes = select(m, self._choices(), index)
-        address: Value = work.address
         before_acc = self._total - (self._group_cycles > 1)
         first = delay(m, work.first, before_acc, "first")
         fall = delay(m, work.fall, before_acc, "fall")
@@ -239,8 +238,8 @@ class MatVec(wiring.Component):
                 codes, fall = delay(m, codes, 1, f"codes{copy}_"), delay(m, fall, 1, f"fall{copy}_")
                 first, done = delay(m, first, 1, f"first{copy}_"), delay(m, done, 1, f"done{copy}_")
             m.submodules[f"weights{copy}"] = memory = self._memory(copy)
-            m.d.comb += [memory.next_address.eq(work.next_address), memory.advance.eq(work.advance)]
-            m.d.comb += memory.address.eq(address)
+            for name in ("address", "next_address", "advance"):
+                m.d.comb += getattr(memory, name).eq(getattr(work, name))
             terms: list[Value] = []
             for index, pe in enumerate(range(self.pe)[copy * self.pes_per_copy :][: self.pes_per_copy]):
                 m.submodules[f"pe{pe}"] = term = self._term()
