@@ -17,27 +17,18 @@ from amaranth.hdl import Cat, Module, Shape, Value, signed, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from hw import stages
 from hw.buffering import Buffers, buffers
-from hw.folding import Fold, Folding, folded, geometry, shortcut_lanes, turns
-from hw.head import LOGIT_BITS, Classifier, Pool
+from hw.folding import Fold, Folding, folded, geometry, turns
+from hw.head import LOGIT_BITS
 from hw.matvec import MatVec
-from hw.maxpool import MaxPool
-from hw.prelu import PReLU
-from hw.residual import Requant
-from hw.shortcut import Shortcut
+from hw.plan import weight_matrix
 from hw.stream import Fork, Repack, StreamFifo, connect, value_layout
 from hw.tap import Tap, Values, flat_name
-from hw.threshold import Threshold
 from hw.window import Window
 from model.manifest import Network, Node
 
-__all__ = ["Accelerator", "Tap", "weight_matrix"]
-
-
-def weight_matrix(node: Node) -> np.ndarray:
-    """Weight codes [Co, N] in the order of a window's codes: (ky*K + kx)*C + c."""
-    weight = node.tensors["weight"]
-    return (weight.transpose(0, 2, 3, 1) if weight.ndim == 4 else weight).reshape(len(weight), -1)
+__all__ = ["Accelerator", "Tap"]
 
 
 class Accelerator(wiring.Component):
@@ -197,25 +188,15 @@ class Accelerator(wiring.Component):
 
     def _threshold(self, node: Node) -> None:
         values = self._take(node.inputs[0])
-        thresholds = node.tensors["thresholds"].astype(np.int64)
-        if values.correction is not None:
-            thresholds = thresholds + values.correction[:, None]
-        block = Threshold(thresholds, values.shape, values.lanes, self.storage)
+        block = stages.threshold(node, values, self.storage)
         self._add(node, "threshold", block, values.port)
         self._set(node, Values(block.o, Shape.cast(unsigned(node["bits"])), values.lanes))
 
     def _requant(self, node: Node) -> None:
         """The block alone: its inputs are connected here without a skip, and by `_join` with one."""
         acc = self._values[node.inputs[0]]
-        shift = node["shift"] if self.reload is None else self.reload[node.name]
-        up = shift - node["shift"]
-        multiplier, bias = (node.tensors[key].astype(np.int64) << up for key in ("multiplier", "bias"))
-        if acc.correction is not None:
-            bias = bias - multiplier * acc.correction
-        skip = len(node.inputs) == 2
-        bits, relu = node["stream_bits"], node["relu"]
-        block = Requant(multiplier, bias, shift, bits, relu, acc.shape, acc.lanes, skip, self.storage)
-        self._add(node, "requant", block, None if skip else self._take(node.inputs[0]).port)
+        block = stages.requant(node, acc, self.storage, None if self.reload is None else self.reload[node.name])
+        self._add(node, "requant", block, None if block.skip else self._take(node.inputs[0]).port)
         self._set(node, Values(block.o, Shape.cast(signed(node["stream_bits"])), acc.lanes))
 
     def _join(self, node: Node) -> None:
@@ -235,32 +216,28 @@ class Accelerator(wiring.Component):
 
     def _prelu(self, node: Node) -> None:
         values = self._take(node.inputs[0])
-        below, slope, after = (node.tensors[key] for key in ("shift_in", "slope", "shift_out"))
-        block = PReLU(below, slope, after, node["shift"], node["stream_bits"], values.lanes)
+        block = stages.prelu(node, values.lanes)
         self._add(node, "prelu", block, values.port)
         self._set(node, Values(block.o, values.shape, values.lanes))
 
     def _shortcut(self, node: Node) -> None:
         values = self._take(node.inputs[0])
-        channels, height, width = self.network.node(node.inputs[0]).shape
-        lanes = shortcut_lanes(node, values.lanes)
-        port = self._repack(node, "repack", values, lanes, channels)
-        change = (node["stride"], node["reduce"], node["out_channels"], node["pad_front"])
-        block = Shortcut(channels, height, width, node.bits, *change, lanes)
-        self._add(node, "shortcut", block, port)
-        self._set(node, Values(block.o, values.shape, lanes))
+        source = self.network.node(node.inputs[0]).shape
+        block = stages.shortcut(node, source, values.lanes)
+        self._add(node, "shortcut", block, self._repack(node, "repack", values, block.lanes, source[0]))
+        self._set(node, Values(block.o, values.shape, block.lanes))
 
     def _maxpool(self, node: Node) -> None:
         values = self._take(node.inputs[0])
-        channels, height, width = self.network.node(node.inputs[0]).shape
-        block = MaxPool(channels, height, width, values.shape.width, node["size"], values.lanes)
+        source = self.network.node(node.inputs[0]).shape
+        block = stages.maxpool(node, source, values.shape.width, values.lanes)
         self._add(node, "maxpool", block, values.port)
         self._set(node, Values(block.o, values.shape, values.lanes))
 
     def _pool(self, node: Node) -> None:
         values = self._take(node.inputs[0])
-        channels, height, width = self.network.node(node.inputs[0]).shape
-        block = Pool(channels, height * width, values.shape.width, node["bits"], node["shift"], values.lanes)
+        source = self.network.node(node.inputs[0]).shape
+        block = stages.pool(node, source, values.shape.width, values.lanes)
         self._add(node, "pool", block, values.port)
         self._set(node, Values(block.o, Shape.cast(unsigned(node["bits"])), values.lanes))
 
@@ -271,9 +248,7 @@ class Accelerator(wiring.Component):
             raw = self._matvec(node, self._window(node, codes.port, codes.lanes, False))
         else:
             raw = self._matvec(node, self._repack(node, "repack", codes, channels, channels))
-        assert raw.correction is not None
-        bias = node.tensors["bias"].astype(np.int64) - raw.correction
-        block = Classifier(bias, raw.shape, raw.lanes, self.storage)
+        block = stages.classifier(node, raw, self.storage)
         self._add(node, "classifier", block, raw.port)
         self._set(node, Values(block.o, Shape.cast(signed(LOGIT_BITS)), node.shape[0]))
 

@@ -9,7 +9,7 @@ from amaranth.hdl import Cat, Const, Instance, Module, Signal, Value
 
 from hw.device import is_ecp5
 
-__all__ = ["And", "Bit", "Number", "Xor", "add_in_chains", "delayed", "plain"]
+__all__ = ["And", "Bit", "Number", "Xor", "add_in_chains", "chain_luts", "delayed", "plain"]
 
 CHAIN_POSITIONS = 16  # most bits of a carry chain: it is placed as one piece, and long ones scatter all else
 _LUT_INPUTS = 4
@@ -66,6 +66,16 @@ def delayed(m: Module, bits: Sequence[Bit], name: str) -> list[Bit]:
     return result
 
 
+def chains(widths: Sequence[int]) -> list[list[int]]:
+    """Adders of operands of `widths` bits, in order, split into as few chains as CHAIN_POSITIONS allows."""
+    result: list[list[int]] = []
+    for width in widths:
+        if not result or sum(result[-1]) + len(result[-1]) + 1 + width > CHAIN_POSITIONS:
+            result.append([])
+        result[-1].append(width)
+    return result
+
+
 def add_in_chains(
     m: Module, adders: Sequence[tuple[Number, Number, Bit | None]], name: str, platform: Any
 ) -> list[Number]:
@@ -75,28 +85,26 @@ def add_in_chains(
     adds 2*c, the carry into the next position, and its sum bit is the carry out of the adder before.
     """
     sums: list[Number] = []
-    positions: list[_Position] = []
-    places: list[tuple[int, int]] = []  # first position and greatest sum of each adder in the chain
-
-    def close() -> None:
+    left = iter(adders)
+    build = _ccu2c if is_ecp5(platform) else _generic
+    for widths in chains([max(len(x), len(y)) for (x, _), (y, _), _ in adders]):
+        positions: list[_Position] = []
+        places: list[tuple[int, int]] = []  # first position and greatest sum of each adder in the chain
+        for width, ((x, x_high), (y, y_high), carry) in zip(widths, left, strict=False):
+            positions.append(_Position(Const(0, 1) if carry is None else carry, None))
+            places.append((len(positions), x_high + y_high + (carry is not None)))
+            zeros = [Const(0, 1)] * width
+            both = zip([*x, *zeros][:width], [*y, *zeros][:width], strict=True)
+            positions += [_Position(one, other) for one, other in both]
         chain = Signal(len(positions) + 1, name=f"{name}{len(sums)}")
-        build = _ccu2c if is_ecp5(platform) else _generic
         m.d.sync += chain.eq(build(m, positions, chain.name))
         sums.extend((list(chain[start : start + high.bit_length()]), high) for start, high in places)
-        positions.clear()
-        places.clear()
-
-    for (x, x_high), (y, y_high), carry in adders:
-        width = max(len(x), len(y))
-        if positions and len(positions) + 1 + width > CHAIN_POSITIONS:
-            close()
-        positions.append(_Position(Const(0, 1) if carry is None else carry, None))
-        places.append((len(positions), x_high + y_high + (carry is not None)))
-        zeros = [Const(0, 1)] * width
-        both = zip([*x, *zeros][:width], [*y, *zeros][:width], strict=True)
-        positions += [_Position(one, other) for one, other in both]
-    close()
     return sums
+
+
+def chain_luts(widths: Sequence[int]) -> int:
+    """LUT4s that the chains of `add_in_chains` take on an ECP5: cells of two positions, the last for the last carry."""
+    return sum(2 * -(-(sum(chain) + len(chain) + 1) // 2) for chain in chains(widths))
 
 
 def _generic(m: Module, positions: Sequence[_Position], name: str) -> Value:

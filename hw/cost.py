@@ -1,85 +1,63 @@
-"""Resources of a folding on an ECP5, estimated from measured blocks: for choosing between foldings, not for sign-off.
+"""Resources of a folding on an ECP5, estimated block by block (hw.blockcost, hw.unitcost) in milliseconds a layer.
 
-Measured on a LFE5U-85F: 3.8 LUT4 a one-bit lane with a weight ROM of 8 words in the lane's own LUT. An EBR is 18 kbit
-(512 x 36 at its widest), a multiplier is 18 x 18. The rest is counted bit by bit from the blocks' structure.
+Block RAMs and multipliers are exact; LUTs and flip-flops are within 10 % of synthesis (`make cost` compares).
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from math import ceil
+from collections.abc import Callable, Mapping
+from typing import Any
+from weakref import WeakKeyDictionary
 
-from hw.folding import Fold, channels_out, folded, geometry, products, stream_lanes
-from hw.table import LOGIC_DEPTH
-from model.manifest import Network, Node, accumulator_range, signed_width
+import numpy as np
+from amaranth.hdl import Shape, signed, unsigned
 
-__all__ = ["ECP5_PRICES", "ICE40_PRICES", "UNPAIRED", "Cost", "Prices", "layer_cost", "memory_choices", "network_cost"]
+from hw import stages
+from hw.blockcost import (
+    classifier_cost,
+    fifo_cost,
+    fork_cost,
+    maxpool_cost,
+    pool_cost,
+    prelu_cost,
+    repack_cost,
+    requant_cost,
+    shortcut_cost,
+    threshold_cost,
+    window_cost,
+)
+from hw.buffering import Buffers, buffers
+from hw.folding import FOLDED, Fold, channels_out, folded, geometry, products, stream_lanes
+from hw.plan import MatVecPlan, accumulator, weight_matrix
+from hw.prices import ECP5_PRICES, ICE40_PRICES, UNPAIRED, Cost, Prices
+from hw.stream import Repack, StreamFifo
+from hw.tap import Values
+from hw.unitcost import matvec_cost
+from hw.weights import MERGED_DEPTH, WeightMemory
+from hw.window import Window
+from model.manifest import Network, Node
 
-LUT_PER_LANE = 3.8
-MERGED_DEPTH = 8  # words of a weight ROM that share a LUT4 with the lane's XNOR
-EBR_BITS = 18 * 1024
-EBR_WIDTH = 36
-EBR_DEPTH = 512
-SMALL_MEMORY = 64  # words up to which a memory is built of LUTs (16 x 4 bits in a slice pair)
+__all__ = [
+    "DEVICE", "ECP5_PRICES", "ICE40_PRICES", "UNPAIRED", "Cost", "Prices", "latencies", "layer_cost", "memory_choices",
+    "network_cost", "storage_of",
+]  # fmt: skip
+
 DEVICE = {"lut": 83_640, "ff": 83_640, "ebr": 208, "dsp": 156}  # LFE5U-85F
 
 
-# iCE40: a logic cell holds a LUT and the flip-flop that it feeds; of the flip-flops estimated so many need their own.
-UNPAIRED = 0.93
+class Kept:
+    """What was worked out for a network and does not depend on the whole folding: costs and latencies by key."""
+
+    def __init__(self) -> None:
+        self._networks: WeakKeyDictionary[Network, dict[Any, Any]] = WeakKeyDictionary()
+
+    def get(self, network: Network, key: Any, make: Callable[[], Any]) -> Any:
+        """What `make` gives, made once for each `key` of `network`."""
+        known = self._networks.setdefault(network, {})
+        if key not in known:
+            known[key] = make()
+        return known[key]
 
 
-@dataclass(frozen=True)
-class Prices:
-    """What a unit of each resource is worth, in LUT4.
-
-    Block RAMs and multipliers are there anyway and cost little until they run out (hw.fill raises their price then).
-    """
-
-    lut: float = 1.0
-    ff: float = 0.25
-    ebr: float = 150.0
-    dsp: float = 100.0
-
-    def raised(self, resources: Iterable[str], factor: float) -> "Prices":
-        """These prices, but `factor` times as much for each of `resources`."""
-        return replace(self, **{name: factor * getattr(self, name) for name in resources})
-
-
-ECP5_PRICES = Prices()
-ICE40_PRICES = Prices(1.0, UNPAIRED, 60.0, 5.0)
-
-
-@dataclass(frozen=True)
-class Cost:
-    """LUT4, flip-flops, block RAMs and 18 x 18 multipliers."""
-
-    lut: int = 0
-    ff: int = 0
-    ebr: int = 0
-    dsp: int = 0
-
-    def __add__(self, other: "Cost") -> "Cost":
-        return Cost(self.lut + other.lut, self.ff + other.ff, self.ebr + other.ebr, self.dsp + other.dsp)
-
-    def at(self, prices: Prices) -> float:
-        """One number to compare by, in LUT4."""
-        return self.lut * prices.lut + self.ff * prices.ff + self.ebr * prices.ebr + self.dsp * prices.dsp
-
-
-def memory_cost(width: int, depth: int) -> Cost:
-    """A memory with one write and one read port."""
-    if depth <= SMALL_MEMORY:
-        return Cost(lut=ceil(depth / 16) * ceil(width / 4) * 6, ff=width)
-    narrow = EBR_WIDTH
-    while narrow > 1 and EBR_DEPTH * EBR_WIDTH // narrow < depth:
-        narrow //= 2
-    return Cost(ebr=ceil(width / narrow) * ceil(depth * narrow / (EBR_DEPTH * EBR_WIDTH)))
-
-
-def rom_cost(width: int, depth: int, block: bool) -> Cost:
-    """A weight ROM in LUTs (up to MERGED_DEPTH words they are the lanes' own) or in block RAM."""
-    if block:
-        return memory_cost(width, max(depth, SMALL_MEMORY + 1))
-    return Cost(lut=width * ceil(depth / 16)) if depth > MERGED_DEPTH else Cost()
+KEPT = Kept()
 
 
 def memory_choices(node: Node, fold: Fold) -> list[str]:
@@ -93,79 +71,132 @@ def words(node: Node, fold: Fold) -> int:
     return channels_out(node) // fold.pe * (products(node) // fold.simd) * planes
 
 
-def matvec_cost(node: Node, fold: Fold) -> Cost:
-    """Lanes or multipliers, their weights, the selection of a chunk and plane, and accumulators."""
-    low, high = accumulator_range(node)
-    width = signed_width(int(low.min()), int(high.max()))
-    depth = words(node, fold)
-    chunks = products(node) // fold.simd
-    block = fold.storage == "block"
-    accumulators = Cost(lut=2 * width * fold.pe, ff=3 * width * fold.pe)
-    if fold.arithmetic == "mac":
-        product = node["weight_bits"] + node["act_bits"] + 1
-        bits = fold.lanes * node["weight_bits"]
-        select = Cost(lut=fold.simd * node["act_bits"] * (chunks - 1), ff=fold.simd * node["act_bits"])
-        tree = Cost(lut=(fold.simd - 1) * fold.pe * (product + 2), ff=fold.lanes * product, dsp=fold.lanes)
-        return accumulators + select + tree + rom_cost(bits, depth, block)
-    choices = chunks * node["act_bits"] // fold.planes
-    select = Cost(lut=fold.planes * fold.simd * (choices - 1), ff=fold.simd * fold.planes)
-    tree = Cost(lut=ceil(LUT_PER_LANE * fold.lanes), ff=2 * fold.lanes)
-    return accumulators + select + tree + rom_cost(fold.simd * fold.pe, depth, block)
+def plan_of(node: Node, fold: Fold) -> MatVecPlan:
+    """The matrix-vector unit of a folded node."""
+    return MatVecPlan(
+        products(node), channels_out(node), node["weight_bits"], node["act_bits"], fold.simd, fold.pe, fold.arithmetic,
+        fold.planes, fold.beat, MatVecPlan.pes(fold.simd, fold.pe, fold.planes),
+    )  # fmt: skip
 
 
-def window_cost(network: Network, node: Node, fold: Fold, lanes: int) -> Cost:
-    """Line memory, shift registers, the prefetch register and the FIFO ahead, fed by a stream of `lanes` codes."""
-    lanes = fold.feed or lanes
-    g, bits = geometry(network, node), node["act_bits"]
-    beats = g.channels // lanes
-    result = Cost(lut=60, ff=products(node) * bits * (2 if fold.prefetch else 1))
-    if g.kernel > 1:
-        result += memory_cost((g.kernel - 1) * lanes * bits, g.width * beats)
-    if fold.buffer:
-        result += memory_cost(lanes * bits, fold.buffer * beats)
-    return result
+def sums(network: Network, node: Node, arithmetic: str) -> tuple[Shape, np.ndarray]:
+    """Shape and correction of a folded node's accumulators."""
+    bits = (node["weight_bits"], node["act_bits"])
+    return KEPT.get(
+        network, (node.name, arithmetic), lambda: accumulator(weight_matrix(node).astype(np.int64), *bits, arithmetic)
+    )
 
 
-def prelu_cost(node: Node, fold: Fold) -> Cost:
-    """A PReLU on the stream, for each of `fold.beat` lanes; nothing where `node` is none."""
-    if node.op != "prelu":
-        return Cost()
-    slope = int(abs(node.tensors["slope"].astype("int64")).max(initial=0)).bit_length() + 1
-    return Cost(lut=4 * node.bits * fold.beat, ff=(5 * node.bits + slope) * fold.beat, dsp=ceil(slope / 18) * fold.beat)
+def before(network: Network, node: Node, fold: Fold, lanes: int) -> tuple[Cost, int]:
+    """Cost and latency of what brings a stream of `lanes` codes a beat to a folded node's unit, as windows."""
+    key = (node.name, lanes, fold.feed, fold.buffer, fold.prefetch)
+    return KEPT.get(network, key, lambda: arrive(network, node, fold, lanes))
 
 
-def follower_cost(network: Network, node: Node, fold: Fold) -> Cost:
-    """What the nodes up to the next layer cost for each of `fold.beat` lanes: requantization and thresholds."""
+def arrive(network: Network, node: Node, fold: Fold, lanes: int) -> tuple[Cost, int]:
+    bits, channels = node["act_bits"], network.node(node.inputs[0]).shape[0]
     if node.op == "linear":
-        return Cost(lut=64 * fold.beat, ff=64 * fold.beat)
-    result = Cost()
-    follower = network.consumers(node.name)[0]
-    if follower.op == "requant":
-        multiplier = int(abs(follower.tensors["multiplier"].astype("int64")).max(initial=0)).bit_length() + 1
-        blocks = ceil(node.bits / 18) * ceil(multiplier / 18)
-        result += Cost(lut=(node.bits + multiplier + 3 * follower.bits) * fold.beat, dsp=blocks * fold.beat)
-        result += Cost(ff=2 * (node.bits + multiplier) * fold.beat)
-        result += prelu_cost(network.consumers(follower.name)[0], fold)
-    bits, width = node["act_bits"], follower.bits if follower.op == "requant" else node.bits
-    return result + Cost(lut=2 * bits * width * fold.beat, ff=bits * width * fold.beat)
+        return repack_cost(bits, lanes, channels), Repack.latency_of(lanes, channels)
+    feed = fold.feed or lanes
+    result = repack_cost(bits, lanes, feed) + window_cost(geometry(network, node), bits, feed, fold.prefetch)
+    latency = Repack.latency_of(lanes, feed) + Window.latency_of(node["kernel"], fold.prefetch)
+    if fold.buffer:
+        beats = fold.buffer * (channels // feed)
+        result += fifo_cost(feed * bits, beats)
+        latency += StreamFifo.latency_of(beats, feed * bits)
+    return result, latency
+
+
+def block_of(network: Network, node: Node, values: Values) -> tuple[Cost, int, Values]:
+    """Cost and latency of the block of a node behind a folded one, which reads `values`; and what it gives."""
+    source, lanes = network.node(node.inputs[0]).shape, values.lanes
+    if node.op == "threshold":
+        limit = stages.threshold(node, values, "auto")
+        return threshold_cost(limit), limit.latency, Values(None, unsigned(node["bits"]), lanes)
+    if node.op == "requant":
+        scale = stages.requant(node, values, "auto")
+        return requant_cost(scale), scale.latency, Values(None, signed(node["stream_bits"]), lanes)
+    if node.op == "prelu":
+        bend = stages.prelu(node, lanes)
+        return prelu_cost(bend), bend.latency, Values(None, values.shape, lanes)
+    if node.op == "shortcut":
+        way = stages.shortcut(node, source, lanes)
+        cost = shortcut_cost(way) + repack_cost(values.shape.width, lanes, way.lanes)
+        return cost, way.latency + Repack.latency_of(lanes, way.lanes), Values(None, values.shape, way.lanes)
+    if node.op == "maxpool":
+        most = stages.maxpool(node, source, values.shape.width, lanes)
+        return maxpool_cost(most), most.latency, Values(None, values.shape, lanes)
+    mean = stages.pool(node, source, values.shape.width, lanes)
+    return pool_cost(mean), mean.latency, Values(None, unsigned(node["bits"]), lanes)
+
+
+def after(network: Network, node: Node, fold: Fold) -> tuple[Cost, dict[str, int]]:
+    """Cost of all that reads a folded node's sums, up to the next folded ones and joins; latencies by name."""
+    return KEPT.get(
+        network, (node.name, fold.beat, fold.arithmetic), lambda: walk(network, node, fold.beat, fold.arithmetic)
+    )
+
+
+def walk(network: Network, node: Node, lanes: int, arithmetic: str) -> tuple[Cost, dict[str, int]]:
+    values = Values(None, *sums(network, node, arithmetic)[:1], lanes, sums(network, node, arithmetic)[1])
+    if node.op == "linear":
+        block = stages.classifier(node, values, "auto")
+        return classifier_cost(block), {}
+    total, delays, todo = Cost(), {}, [(node, values)]
+    while todo:
+        source, values = todo.pop()
+        readers = network.consumers(source.name)
+        if len(readers) > 1:
+            total += fork_cost(values.shape.width * values.lanes, len(readers))
+        for reader in readers:
+            if reader.op not in FOLDED and reader.inputs[0] == source.name:
+                cost, delays[reader.name], given = block_of(network, reader, values)
+                total += cost
+                todo.append((reader, given))
+    return total, delays
 
 
 def layer_cost(network: Network, node: Node, fold: Fold, lanes: int) -> Cost:
-    """Window, matrix-vector unit and what follows it up to the next stream, of one conv or linear node."""
-    return window_cost(network, node, fold, lanes) + matvec_cost(node, fold) + follower_cost(network, node, fold)
+    """Window, matrix-vector unit and what follows it up to the next layers, of one conv or linear node."""
+    shape, _ = sums(network, node, fold.arithmetic)
+    unit = matvec_cost(plan_of(node, fold), shape.width, fold.storage)
+    return before(network, node, fold, lanes)[0] + unit + after(network, node, fold)[0]
+
+
+def latencies(network: Network, folding: Mapping[str, Fold]) -> dict[str, int]:
+    """Cycles from input to output of each node's blocks, by name, FIFOs ahead of joins left out."""
+    lanes, result = stream_lanes(network, folding), {}
+    for node in folded(network):
+        fold = folding[node.name]
+        result[node.name] = before(network, node, fold, lanes[node.inputs[0]])[1] + plan_of(node, fold).latency
+        result |= after(network, node, fold)[1]
+    return result
+
+
+def join_cost(network: Network, node: Node, lanes: Mapping[str, int], pixels: Buffers) -> Cost:
+    """FIFOs ahead of a requant with skip, and the change of lanes behind the one of the skip."""
+    channels, (main, skip) = node.shape[0], (lanes[source] for source in node.inputs)
+    bits = node["stream_bits"]
+    result = fifo_cost(skip * bits, pixels.skip.pixels * (channels // skip)) + repack_cost(bits, skip, main)
+    if pixels.main is not None:
+        result += fifo_cost(main * network.node(node.inputs[0]).bits, pixels.main.pixels * (channels // main))
+    return result
 
 
 def network_cost(network: Network, folding: Mapping[str, Fold]) -> dict[str, Cost]:
-    """Cost of every folded layer by name, skip FIFOs left out."""
+    """Cost of every folded layer by name, and of the FIFOs of every join by the name of its requant."""
     lanes = stream_lanes(network, folding)
-    return {node.name: layer_cost(network, node, folding[node.name], lanes[node.inputs[0]]) for node in folded(network)}
+    result = {
+        node.name: layer_cost(network, node, folding[node.name], lanes[node.inputs[0]]) for node in folded(network)
+    }
+    for name, pixels in buffers(network, folding, latencies(network, folding)).items():
+        result[name] = join_cost(network, network.node(name), lanes, pixels)
+    return result
 
 
 def storage_of(node: Node, fold: Fold) -> str:
     """Where the weights lie: "lanes" (in the LUT of each lane's XNOR), "logic" or "block", as the hardware decides."""
-    depth = words(node, fold)
-    if depth <= MERGED_DEPTH and fold.storage != "block" and fold.arithmetic == "lanes":
-        return "lanes"
-    if fold.storage != "auto":
-        return fold.storage
-    return "logic" if depth <= LOGIC_DEPTH else "block"
+    style = WeightMemory.style_of(words(node, fold), fold.storage)
+    if style in ("constant", "merged"):
+        return "lanes" if fold.arithmetic == "lanes" else "logic"
+    return style

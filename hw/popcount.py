@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import islice
 from typing import Any
 
@@ -9,7 +10,7 @@ from amaranth.hdl import Cat, Module, Shape, Signal, Value, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.chain import Bit, Number, Xor, add_in_chains, delayed, plain
+from hw.chain import Bit, Number, Xor, add_in_chains, chain_luts, delayed, plain
 
 __all__ = ["AdderTree", "PopCount"]
 
@@ -121,6 +122,49 @@ class PopCount(wiring.Component):
         """Cycles from the bits to their sum."""
         trees = PopCount._trees(n, planes)
         return (trees[0] - 1).bit_length() + (len(trees) - 1).bit_length()
+
+    @staticmethod
+    @cache
+    def size(n: int, planes: int = 1, xor: bool = False) -> tuple[int, int, int]:
+        """LUT4s of the carry cells on an ECP5, flip-flops, and with xor those of bits of `j`, which counts of the same
+        `j` share. Walks along the same trees as `elaborate`.
+        """
+        trees: list[list[int]] = []  # greatest value of each number
+        carries: list[int] = []
+        left, bits = n, planes
+        for leaves in PopCount._trees(n, planes):
+            trees.append([(1 << bits) - 1] * leaves)
+            left, bits = left - leaves, bits - 1
+            carries.append(left)
+        luts, flip_flops, shared, shift = 0, 0, 0, 1
+        both = xor  # numbers are still two bits each
+        while any(len(tree) > 1 for tree in trees):
+            widths: list[int] = []
+            for index, tree in enumerate(trees):
+                sums = []
+                for x, y in zip(tree[::2], tree[1::2], strict=False):
+                    widths.append(max(x, y).bit_length())
+                    sums.append(x + y + (carries[index] > 0))
+                    carries[index] -= carries[index] > 0
+                    flip_flops += sums[-1].bit_length()
+                odd = tree[-1:] if len(tree) % 2 else []
+                waiting = sum(high.bit_length() for high in odd)
+                flip_flops += (len(odd) if both else waiting) + carries[index]
+                shared += both * waiting + xor * carries[index]
+                trees[index] = sums + odd
+            luts += chain_luts(widths)
+            both = False
+        totals = [tree[0] for tree in trees]
+        while len(totals) > 1:
+            widths, joined = [], []
+            for low, high in zip(totals[::2], totals[1::2], strict=False):
+                widths.append(max((low >> shift).bit_length(), high.bit_length()))
+                joined.append(low + (high << shift))
+                flip_flops += joined[-1].bit_length()
+            odd = totals[-1:] if len(totals) % 2 else []
+            flip_flops += sum(high.bit_length() for high in odd)
+            luts, totals, shift = luts + chain_luts(widths), joined + odd, 2 * shift
+        return luts, flip_flops, shared
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()

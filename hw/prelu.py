@@ -35,6 +35,7 @@ class PReLU(wiring.Component):
 
     Attributes
     ----------
+    reads : cycles that the tables take.
     latency : 5 cycles, with tables in block RAM 6.
 
     Members
@@ -81,14 +82,19 @@ class PReLU(wiring.Component):
         self.stream_bits = stream_bits
         self.lanes = lanes
         self.storage = checked_storage(storage)
-        self._read = Table.latency_of(self.channels // lanes, storage)
-        self.latency = self._read + 4
+        self.reads = Table.latency_of(self.channels // lanes, storage)
+        self.latency = self.reads + 4
         values = stream.Signature(value_layout(signed(stream_bits), lanes))
         super().__init__({"i": In(values), "o": Out(values)})
 
+    def constants(self, lane: int) -> tuple[list[int], list[int], list[int]]:
+        """Shifts in, slopes and shifts out of one lane."""
+        below, slope, after = (lane_values(t, self.lanes, lane) for t in (self.shift_in, self.slope, self.shift_out))
+        return below, slope, after
+
     def lane_shapes(self, lane: int) -> tuple[Shape, Shape, Shape]:
         """Shapes of d, of the product where d < 0, and of p, of one lane: worst case over its channels."""
-        below, slopes = (lane_values(tensor, self.lanes, lane) for tensor in (self.shift_in, self.slope))
+        below, slopes, _ = self.constants(lane)
         low, high = shape_limits(signed(self.stream_bits))
         products = [d * slope for g, slope in zip(below, slopes, strict=True) for d in (min(low - g, -1), -1)]
         half = 1 << (self.shift - 1)
@@ -122,16 +128,13 @@ class PReLU(wiring.Component):
                     m.d.sync += group[0].eq(0)
         for lane in range(self.lanes):
             tables = {}
-            for stage, (name, tensor) in enumerate(
-                (("shift_in", self.shift_in), ("slope", self.slope), (None, None), ("shift_out", self.shift_out))
-            ):
-                if name is not None:
-                    table = Table(lane_values(tensor, self.lanes, lane), self.storage)
-                    m.submodules[f"{name}_{lane}"] = tables[name] = table
-                    m.d.comb += [table.address.eq(group[stage]), table.en.eq(enable)]
+            stages = zip(("shift_in", "slope", "shift_out"), self.constants(lane), (0, 1, 3), strict=True)
+            for name, entries, stage in stages:
+                m.submodules[f"{name}_{lane}"] = tables[name] = table = Table(entries, self.storage)
+                m.d.comb += [table.address.eq(group[stage]), table.en.eq(enable)]
             d_shape, product_shape, p_shape = self.lane_shapes(lane)
             r = self.i.payload[lane]
-            for stage in range(self._read):  # as long as the first table takes
+            for stage in range(self.reads):  # as long as the first table takes
                 r, earlier = Signal(signed(self.stream_bits), name=f"r_{stage}_{lane}", reset_less=True), r
                 with m.If(enable):
                     m.d.sync += r.eq(earlier)

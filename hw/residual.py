@@ -40,6 +40,7 @@ class Requant(wiring.Component):
 
     Attributes
     ----------
+    reads : cycles that the tables take.
     latency : cycles from a transfer at i to the beat at o, if i_skip is there: 5, with tables in block RAM 6.
 
     Members
@@ -87,8 +88,8 @@ class Requant(wiring.Component):
         self.lanes = lanes
         self.skip = bool(skip)
         self.storage = checked_storage(storage)
-        self._read = Table.latency_of(self.channels // lanes, storage)
-        self.latency = self._read + 4
+        self.reads = Table.latency_of(self.channels // lanes, storage)
+        self.latency = self.reads + 4
         values = stream.Signature(value_layout(signed(stream_bits), lanes))
         members = {"i": In(stream.Signature(value_layout(self.acc_shape, lanes))), "o": Out(values)}
         if self.skip:
@@ -106,7 +107,7 @@ class Requant(wiring.Component):
 
     def lane_shapes(self, lane: int) -> tuple[Shape, Shape]:
         """Shapes of the product and of y of one lane: worst case over its channels and all values of `acc_shape`."""
-        multiplier, bias = self._constants(lane)
+        multiplier, bias = self.constants(lane)
         if self.storage == "reload":  # any: the extremes, each with each
             (least, most), biases = (shape_limits(shape) for shape in self.reload_shapes())
             multiplier, bias = [least, least, most, most], [*biases, *biases]
@@ -116,7 +117,7 @@ class Requant(wiring.Component):
         flat = [product for row in products for product in row]
         return range_shape(min(flat), max(flat)), range_shape(min(sums) >> self.shift, max(sums) >> self.shift)
 
-    def _constants(self, lane: int) -> tuple[list[int], list[int]]:
+    def constants(self, lane: int) -> tuple[list[int], list[int]]:
         """Multipliers, and biases with the rounding constant 2^(F-1) added, of one lane."""
         half = 1 << (self.shift - 1)
         biases = [bias + half for bias in lane_values(self.bias, self.lanes, lane)]
@@ -141,7 +142,7 @@ class Requant(wiring.Component):
         groups = self.channels // self.lanes
         enable = Signal()  # of the stages up to y
         free = Signal()  # the output register is empty or being emptied
-        valid = Signal(self._read + 2)
+        valid = Signal(self.reads + 2)
         y_valid = valid[-1]
         joined = y_valid & self.i_skip.valid if self.skip else y_valid
         total_valid = Signal()
@@ -164,7 +165,7 @@ class Requant(wiring.Component):
             m.d.sync += [total_valid.eq(joined), self.o.valid.eq(total_valid)]
 
         for lane in range(self.lanes):
-            multipliers, biases = self._constants(lane)
+            multipliers, biases = self.constants(lane)
             m_shape, b_shape = self.reload_shapes() if self.storage == "reload" else (None, None)
             m.submodules[f"multiplier_{lane}"] = multiplier = Table(multipliers, self.storage, m_shape)
             m.submodules[f"bias_{lane}"] = bias = Table(biases, self.storage, b_shape)
@@ -178,7 +179,7 @@ class Requant(wiring.Component):
                 bias.en.eq(enable),
             ]
             acc: Value = self.i.payload[lane]
-            for stage in range(self._read):
+            for stage in range(self.reads):
                 before = acc
                 acc = Signal(self.acc_shape, name=f"acc{stage}_{lane}", reset_less=True)
                 with m.If(enable):

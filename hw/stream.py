@@ -10,8 +10,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-BLOCK_LUTS = 100
-"""LUTs that one block RAM is worth: a FIFO that takes fewer of them for each lies in distributed RAM."""
+from hw.memory import in_block
 
 __all__ = ["Fork", "Repack", "StreamFifo", "connect", "value_layout"]
 
@@ -107,15 +106,8 @@ class StreamFifo(wiring.Component):
 
     @staticmethod
     def in_block(depth: int, width: int) -> bool:
-        """Whether a FIFO of that depth and width is in block RAM: where a block replaces BLOCK_LUTS or more.
-
-        16 words of 4 bits take 6 LUT4, and a bit one for each further 16 words. A block RAM (ECP5) has 512 words of 36
-        bits, or twice as many of half the width, and so on.
-        """
-        banks = -(-depth // 16)
-        luts = banks * -(-width // 4) * 6 + (banks - 1) * width
-        blocks = min(-(-width // (36 >> k)) * -(-depth // (512 << k)) for k in range(6))
-        return banks > 1 and luts >= BLOCK_LUTS * blocks
+        """Whether a FIFO of that depth and width is in block RAM (hw.memory)."""
+        return in_block(depth, width)
 
     @classmethod
     def latency_of(cls, depth: int, width: int = 1) -> int:
@@ -256,14 +248,20 @@ class Repack(wiring.Component):
         self.channels = channels
         self.common = gcd(lanes_in, lanes_out)
         self.cycles = channels // self.common
-        splits, joins = lanes_in != self.common, lanes_out != self.common
-        self.latency = splits * (1 if not joins else lanes_in // self.common) + joins
+        self.latency = self.latency_of(lanes_in, lanes_out)
         super().__init__(
             {
                 "i": In(stream.Signature(value_layout(shape, lanes_in))),
                 "o": Out(stream.Signature(value_layout(shape, lanes_out))),
             }
         )
+
+    @staticmethod
+    def latency_of(lanes_in: int, lanes_out: int) -> int:
+        """Latency between so many lanes."""
+        common = gcd(lanes_in, lanes_out)
+        splits, joins = lanes_in != common, lanes_out != common
+        return splits * (1 if not joins else lanes_in // common) + joins
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()

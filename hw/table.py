@@ -150,7 +150,7 @@ class TablePair(wiring.Component):
     WIDTH, DEPTH = 18, 1024  # of a block RAM of 18 kbit with two ports
 
     @staticmethod
-    def _form(first: Sequence[int], second: Sequence[int]) -> tuple[Shape, int]:
+    def form(first: Sequence[int], second: Sequence[int]) -> tuple[Shape, int]:
         """Shape of all entries, and the place of the second table: the next power of two."""
         entries = (*first, *second)
         return range_shape(min(entries), max(entries)), 1 << (max(len(first), len(second)) - 1).bit_length()
@@ -158,14 +158,14 @@ class TablePair(wiring.Component):
     @classmethod
     def pays(cls, first: Sequence[int], second: Sequence[int]) -> bool:
         """Whether one block RAM holds both."""
-        shape, size = cls._form(first, second)
+        shape, size = cls.form(first, second)
         return shape.width <= cls.WIDTH and 2 * size <= cls.DEPTH
 
     def __init__(self, first: Iterable[int], second: Iterable[int]):
         self.tables = tuple(tuple(int(value) for value in values) for values in (first, second))
         if not all(self.tables):
             raise ValueError("A table must have at least one entry")
-        self.shape, self.size = self._form(*self.tables)
+        self.shape, self.size = self.form(*self.tables)
         members = {"en": In(1)}
         for index, table in enumerate(self.tables):
             members |= {f"address{index}": In(range(len(table))), f"o{index}": Out(self.shape)}

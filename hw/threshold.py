@@ -34,6 +34,12 @@ class Threshold(wiring.Component):
     lanes : channels a beat, a divisor of C.
     storage : of the tables, see `hw.table.Table`.
 
+    Attributes
+    ----------
+    entries : of the table of each lane and stage.
+    reads : cycles that the tables of each stage take.
+    latency : cycles from a value to its code.
+
     Members
     -------
     i : In, stream of `lanes` values of `shape`.
@@ -59,12 +65,12 @@ class Threshold(wiring.Component):
         self.shape = Shape.cast(shape)
         self.lanes = lanes
         self.storage = checked_storage(storage)
-        self._entries = [[self._table(lane, level) for level in range(self.bits)] for lane in range(lanes)]
-        self._read = [
-            max(Table.latency_of(len(entries[level]), storage) for entries in self._entries)
+        self.entries = [[self._table(lane, level) for level in range(self.bits)] for lane in range(lanes)]
+        self.reads = [
+            max(Table.latency_of(len(entries[level]), storage) for entries in self.entries)
             for level in range(self.bits)
         ]
-        self.latency = sum(self._read) + 1
+        self.latency = sum(self.reads) + 1
         super().__init__(
             {
                 "i": In(stream.Signature(value_layout(self.shape, lanes))),
@@ -80,20 +86,26 @@ class Threshold(wiring.Component):
         once = (entries == entries[0]).all() and self.storage != "reload"
         return [int(entry) for entry in (entries[:1] if once else entries).ravel()]
 
+    def pairs(self, lane: int) -> list[tuple[int, int]]:
+        """Stages of a lane whose tables share a block RAM."""
+        if self.storage == "reload":
+            return []
+        entries = self.entries[lane]
+        block = [k for k, e in enumerate(entries) if Table.in_block(len(e), self.storage) and len(set(e)) > 1]
+        some = zip(block[::2], block[1::2], strict=False)
+        return [(first, second) for first, second in some if TablePair.pays(entries[first], entries[second])]
+
     def _stored(self, m: Module, lane: int, enable: Value) -> list[tuple[Any, Any]]:
         """Address and output of each stage's table of one lane."""
-        entries = self._entries[lane]
+        entries = self.entries[lane]
         ports: dict[int, tuple[Any, Any]] = {}
         reload = self.storage == "reload"
         low, high = shape_limits(self.shape)
         whole = range_shape(low, high + 1) if reload else None
-        block = [k for k, e in enumerate(entries) if Table.in_block(len(e), self.storage) and len(set(e)) > 1]
-        block = [] if reload else block
-        for first, second in zip(block[::2], block[1::2], strict=False):
-            if TablePair.pays(entries[first], entries[second]):
-                m.submodules[f"tables_{first}_{second}_{lane}"] = pair = TablePair(entries[first], entries[second])
-                m.d.comb += pair.en.eq(enable)
-                ports[first], ports[second] = (pair.address0, pair.o0), (pair.address1, pair.o1)
+        for first, second in self.pairs(lane):
+            m.submodules[f"tables_{first}_{second}_{lane}"] = pair = TablePair(entries[first], entries[second])
+            m.d.comb += pair.en.eq(enable)
+            ports[first], ports[second] = (pair.address0, pair.o0), (pair.address1, pair.o1)
         for level in range(self.bits):
             if level not in ports:
                 m.submodules[f"table_{level}_{lane}"] = table = Table(entries[level], self.storage, whole)
@@ -118,15 +130,15 @@ class Threshold(wiring.Component):
         values = [self.i.payload[lane] for lane in range(self.lanes)]
         codes = [Cat() for _ in range(self.lanes)]
         for level in range(self.bits):
-            for cycle in range(self._read[level]):
+            for cycle in range(self.reads[level]):
                 stage = f"{level}_{cycle}"
                 ahead = Signal(name=f"valid_{stage}")
                 next_group = Signal(range(groups), name=f"group_{stage}")
                 with m.If(enable):
                     m.d.sync += [ahead.eq(valid), next_group.eq(group)]
                 for lane in range(self.lanes):
-                    entries = len(self._entries[lane][level])
-                    if cycle == self._read[level] - Table.latency_of(entries, self.storage):
+                    entries = len(self.entries[lane][level])
+                    if cycle == self.reads[level] - Table.latency_of(entries, self.storage):
                         full = entries > 1 << level  # for each group
                         m.d.comb += ports[lane][level][0].eq(Cat(codes[lane], group) if full else codes[lane])
                     value = Signal(self.shape, name=f"value_{stage}_{lane}", reset_less=True)

@@ -14,12 +14,13 @@ from hw.device import is_ecp5
 from hw.pipeline import delay
 from hw.table import LOGIC_DEPTH, checked_storage, guarded
 
-__all__ = ["WeightMemory"]
+__all__ = ["EBR_WORDS", "MERGED_DEPTH", "WeightMemory"]
 
-_MERGED_DEPTH = 8  # a bit of so few words and its XNOR share one LUT4
+MERGED_DEPTH = 8
+"""Most words of which a bit and its XNOR share one LUT4."""
 
 # An ECP5's block RAM: words, bits of a word; values INITVAL_xx, halves of words in each, bits from one to the next.
-_EBR_WORDS, _EBR_BITS, _EBR_ROWS, _EBR_ROW, _EBR_PITCH = 512, 36, 64, 16, 20
+EBR_WORDS, _EBR_BITS, _EBR_ROWS, _EBR_ROW, _EBR_PITCH = 512, 36, 64, 16, 20
 
 
 class WeightMemory(wiring.Component):
@@ -65,7 +66,7 @@ class WeightMemory(wiring.Component):
             return "constant"
         if checked_storage(storage) in ("block", "reload") or (storage == "auto" and words > LOGIC_DEPTH):
             return "block"
-        return "merged" if words <= _MERGED_DEPTH else "logic"
+        return "merged" if words <= MERGED_DEPTH else "logic"
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
@@ -76,7 +77,7 @@ class WeightMemory(wiring.Component):
             address, enable = self.next_address, self.advance
             if self.latency > 1:
                 address, enable = delay(m, self.address, self.latency - 2, "address"), Const(1, 1)
-            if is_ecp5(platform) and len(self.init) <= _EBR_WORDS:
+            if is_ecp5(platform) and len(self.init) <= EBR_WORDS:
                 self._ebr(m, address, enable)
                 return m
         attrs = {"rom_style": "block" if self.style == "block" else "logic"}

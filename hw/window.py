@@ -9,6 +9,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from hw.memory import in_block
 from hw.stream import value_layout
 from hw.timing import WindowGeometry, window_timing
 
@@ -106,13 +107,18 @@ class Window(wiring.Component):
         self.out_height = self.geometry.out_height
         self.out_width = self.geometry.out_width
         self.load_cycles = window_timing(self.geometry, self.groups, 1, 0, prefetch, 0).interval
-        self.latency = 1 + 2 * (kernel > 1) + prefetch
+        self.latency = self.latency_of(kernel, prefetch)
         self.shape = data.ArrayLayout(unsigned(bits), codes)
         streams = {
             "i": In(stream.Signature(value_layout(unsigned(bits), lanes))),
             "o": Out(stream.Signature(self.shape)),
         }
         super().__init__({**streams, "turning": In(1)} if turn else streams)
+
+    @staticmethod
+    def latency_of(kernel: int, prefetch: bool) -> int:
+        """Latency of a window of that kernel."""
+        return 1 + 2 * (kernel > 1) + prefetch
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
@@ -241,7 +247,10 @@ class Window(wiring.Component):
         held = self.kernel - 1
         beat = self.lanes * self.bits
         depth = self.width * self.groups
-        m.submodules.lines = lines = Memory(shape=unsigned(held * beat), depth=depth, init=[], attrs={"no_rw_check": 1})
+        style = {"ram_style": "block"} if in_block(depth, held * beat) else {}
+        m.submodules.lines = lines = Memory(
+            shape=unsigned(held * beat), depth=depth, init=[], attrs={"no_rw_check": 1} | style
+        )
         read, write = lines.read_port(), lines.write_port()
         valid, stores = Signal(2), Signal(2)  # a beat; one that has its place in the memory
         stored = Signal(held)  # which of the rows above belong to this image

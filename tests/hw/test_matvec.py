@@ -7,8 +7,8 @@ from amaranth.hdl import Fragment, Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.accelerator import weight_matrix
 from hw.matvec import MatVec
+from hw.plan import weight_matrix
 from hw.window import Window
 from model.node import Node
 from model.planes import weight_words

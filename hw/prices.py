@@ -1,0 +1,52 @@
+"""Amounts of a device's resources, and what one is worth beside the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+__all__ = ["ECP5_PRICES", "ICE40_PRICES", "UNPAIRED", "Cost", "Prices"]
+
+# iCE40: a logic cell holds a LUT and the flip-flop that it feeds; of the flip-flops estimated so many need their own.
+UNPAIRED = 0.93
+
+
+@dataclass(frozen=True)
+class Cost:
+    """LUT4, flip-flops, block RAMs and 18 x 18 multipliers."""
+
+    lut: int = 0
+    ff: int = 0
+    ebr: int = 0
+    dsp: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.lut + other.lut, self.ff + other.ff, self.ebr + other.ebr, self.dsp + other.dsp)
+
+    def __mul__(self, number: int) -> Cost:
+        return Cost(self.lut * number, self.ff * number, self.ebr * number, self.dsp * number)
+
+    def at(self, prices: Prices) -> float:
+        """One number to compare by, in LUT4."""
+        return self.lut * prices.lut + self.ff * prices.ff + self.ebr * prices.ebr + self.dsp * prices.dsp
+
+
+@dataclass(frozen=True)
+class Prices:
+    """What a unit of each resource is worth, in LUT4.
+
+    Block RAMs and multipliers are there anyway and cost little until they run out (hw.fill raises their price then).
+    """
+
+    lut: float = 1.0
+    ff: float = 0.25
+    ebr: float = 150.0
+    dsp: float = 100.0
+
+    def raised(self, resources: Iterable[str], factor: float) -> Prices:
+        """These prices, but `factor` times as much for each of `resources`."""
+        return replace(self, **{name: factor * getattr(self, name) for name in resources})
+
+
+ECP5_PRICES = Prices()
+ICE40_PRICES = Prices(1.0, UNPAIRED, 60.0, 5.0)
