@@ -173,13 +173,15 @@ def latencies(network: Network, folding: Mapping[str, Fold]) -> dict[str, int]:
     return result
 
 
-def join_cost(network: Network, node: Node, lanes: Mapping[str, int], pixels: Buffers) -> Cost:
+def join_cost(network: Network, node: Node, folding: Mapping[str, Fold], pixels: Buffers) -> Cost:
     """FIFOs ahead of a requant with skip, and the change of lanes behind the one of the skip."""
-    channels, (main, skip) = node.shape[0], (lanes[source] for source in node.inputs)
-    bits = node["stream_bits"]
+    lanes, channels, bits = stream_lanes(network, folding), node.shape[0], node["stream_bits"]
+    main, skip = (lanes[source] for source in node.inputs)
     result = fifo_cost(skip * bits, pixels.skip.pixels * (channels // skip)) + repack_cost(bits, skip, main)
     if pixels.main is not None:
-        result += fifo_cost(main * network.node(node.inputs[0]).bits, pixels.main.pixels * (channels // main))
+        conv = network.node(node.inputs[0])
+        shape, _ = sums(network, conv, folding[conv.name].arithmetic)
+        result += fifo_cost(main * shape.width, pixels.main.pixels * (channels // main))
     return result
 
 
@@ -190,7 +192,7 @@ def network_cost(network: Network, folding: Mapping[str, Fold]) -> dict[str, Cos
         node.name: layer_cost(network, node, folding[node.name], lanes[node.inputs[0]]) for node in folded(network)
     }
     for name, pixels in buffers(network, folding, latencies(network, folding)).items():
-        result[name] = join_cost(network, network.node(name), lanes, pixels)
+        result[name] = join_cost(network, network.node(name), folding, pixels)
     return result
 
 

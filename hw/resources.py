@@ -86,16 +86,20 @@ def find_tool(tool: str) -> str:
     return found
 
 
-def synthesise(verilog: Path, device: Device, folder: Path) -> dict[str, int]:
-    """Map `verilog` (top module `top`) to the device; writes `folder`/synth.json and synth.log; returns cell counts."""
+def synthesise(design: Path, device: Device, folder: Path) -> dict[str, int]:
+    """Cells of `design`, Verilog or RTLIL (top module `top`), mapped to the device.
+
+    Writes `folder`/synth.json and synth.log.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     log, statistics = folder / "synth.log", folder / "stat.json"
     statistics.unlink(missing_ok=True)
-    if verilog.parent.resolve() != folder.resolve():
-        shutil.copyfile(verilog, folder / verilog.name)
+    if design.parent.resolve() != folder.resolve():
+        shutil.copyfile(design, folder / design.name)
     # ABC9 fails on wires such as `payload[0]` beside the bits of `payload`, so names are hidden first.
+    language = "rtlil" if design.suffix == ".il" else "verilog"
     script = (
-        f"read_verilog {verilog.name}; rename -hide */w:*; {device.synthesis} -top top; write_json synth.json; "
+        f"read_{language} {design.name}; rename -hide */w:*; {device.synthesis} -top top; write_json synth.json; "
         f"tee -q -o {statistics.name} stat -json"
     )
     # The WebAssembly build sees its working folder for certain, and stops at ABC9 where its output is a pipe or a
@@ -104,8 +108,8 @@ def synthesise(verilog: Path, device: Device, folder: Path) -> dict[str, int]:
     status = subprocess.run(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
     if status.returncode or not statistics.exists():
         raise SynthesisError(f"yosys failed with status {status.returncode}; the reason ends {log}")
-    design = json.loads(statistics.read_text())["design"]
-    return {name: number for name, number in design["num_cells_by_type"].items() if not name.startswith("$")}
+    counts = json.loads(statistics.read_text())["design"]["num_cells_by_type"]
+    return {name: number for name, number in counts.items() if not name.startswith("$")}
 
 
 def report(device: Device, used: Mapping[str, int], title: str) -> Table:
