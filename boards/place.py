@@ -12,6 +12,7 @@ from boards.board import Board
 from boards.devices import chip_database, nextpnr_options
 from boards.toolchain import ToolError, run
 from boards.top import Top
+from hw.collisions import heed_promises
 from hw.resources import count
 
 __all__ = ["BITSTREAM", "FLOWS", "Flow", "Routed", "digest", "filled", "pack", "route", "synthesise", "write_design"]
@@ -81,7 +82,8 @@ def write_design(top: Top, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("top.il", FLOWS[top.board.family].constraints):
         content = files[name]
-        (folder / name).write_text(content if isinstance(content, str) else content.decode())
+        text = content if isinstance(content, str) else content.decode()
+        (folder / name).write_text(heed_promises(text) if name == "top.il" else text)
 
 
 def script(board: Board) -> str:

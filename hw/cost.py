@@ -25,7 +25,7 @@ from hw.blockcost import (
     window_cost,
 )
 from hw.buffering import Buffers, buffers
-from hw.folding import FOLDED, Fold, channels_out, folded, geometry, products, stream_lanes
+from hw.folding import FOLDED, Fold, channels_out, folded, geometry, products, stream_lanes, turns
 from hw.plan import MatVecPlan, accumulator, weight_matrix
 from hw.prices import ECP5_PRICES, ICE40_PRICES, UNPAIRED, Cost, Prices
 from hw.stream import Repack, StreamFifo
@@ -75,7 +75,7 @@ def plan_of(node: Node, fold: Fold) -> MatVecPlan:
     """The matrix-vector unit of a folded node."""
     return MatVecPlan(
         products(node), channels_out(node), node["weight_bits"], node["act_bits"], fold.simd, fold.pe, fold.arithmetic,
-        fold.planes, fold.beat, MatVecPlan.pes(fold.simd, fold.pe, fold.planes),
+        fold.planes, fold.beat, MatVecPlan.pes(fold.simd, fold.pe, fold.planes), turns(node, fold),
     )  # fmt: skip
 
 
@@ -95,11 +95,13 @@ def before(network: Network, node: Node, fold: Fold, lanes: int) -> tuple[Cost, 
 
 def arrive(network: Network, node: Node, fold: Fold, lanes: int) -> tuple[Cost, int]:
     bits, channels = node["act_bits"], network.node(node.inputs[0]).shape[0]
-    if node.op == "linear":
+    turning = turns(node, fold)
+    if node.op == "linear" and not turning:
         return repack_cost(bits, lanes, channels), Repack.latency_of(lanes, channels)
-    feed = fold.feed or lanes
-    result = repack_cost(bits, lanes, feed) + window_cost(geometry(network, node), bits, feed, fold.prefetch)
-    latency = Repack.latency_of(lanes, feed) + Window.latency_of(node["kernel"], fold.prefetch)
+    feed, g = fold.feed or lanes, geometry(network, node)
+    prefetch = fold.prefetch and node.op == "conv"
+    result = repack_cost(bits, lanes, feed) + window_cost(g, bits, feed, prefetch, turning)
+    latency = Repack.latency_of(lanes, feed) + Window.latency_of(g.kernel, prefetch)
     if fold.buffer:
         beats = fold.buffer * (channels // feed)
         result += fifo_cost(feed * bits, beats)

@@ -5,22 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from amaranth.hdl import Cat, Module, Mux, Shape, Signal, Value, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.bitplane import MacTerm, XnorTerm, plane_pairs
+from hw.bitplane import MacTerm, XnorTerm
 from hw.chain import And, Number, add_in_chains, plain
-from hw.pipeline import delay, select, select_latency
-from hw.popcount import AdderTree
+from hw.pipeline import delay, select
+from hw.plan import MatVecPlan, accumulator
 from hw.sequence import Sequencer
 from hw.stream import StreamFifo, value_layout
 from hw.table import checked_storage
 from hw.weights import WeightMemory
 
 __all__ = ["MatVec"]
-
-_LANES_PER_COPY = 1024  # loads on one copy of the weight address
 
 
 class MatVec(wiring.Component):
@@ -112,7 +110,7 @@ class MatVec(wiring.Component):
         if arithmetic == "mac" and planes > 1:
             raise ValueError(f"Multipliers take whole codes: planes must be 1, not {planes}")
         if pes_per_copy is None:
-            pes_per_copy = min(pe, max(1, _LANES_PER_COPY // (simd * planes)))
+            pes_per_copy = MatVecPlan.pes(simd, pe, planes)
         if not 1 <= pes_per_copy <= pe:
             raise ValueError(f"PEs per copy must be 1 .. {pe}, not {pes_per_copy}")
         if lanes is None:
@@ -129,48 +127,27 @@ class MatVec(wiring.Component):
         self.pes_per_copy = pes_per_copy
         self.planes = planes
         self.lanes = lanes
-        self.groups = channels // pe
-        self.chunks = length // simd
-        self.beats = pe // lanes
+        self.turns = turns
+        self.plan = plan = MatVecPlan(
+            length, channels, weight_bits, act_bits, simd, pe, arithmetic, planes, lanes, pes_per_copy, turns
+        )
+        self.groups = plan.groups
+        self.chunks = plan.chunks
+        self.beats = plan.beats
         if turns and self.chunks == 1:
             raise ValueError(f"A window of one chunk, here of {simd} codes, does not turn")
-        self.turns = turns
-
-        top_weight, top_code = (1 << weight_bits) - 1, (1 << act_bits) - 1
-        bounds = self.weights  # of what acc_shape holds
+        bounds = None  # weights that acc_shape holds
         if storage == "reload":
-            bounds = np.array([[0], [top_weight]]).repeat(length, axis=1)
-        odd = 2 * bounds - top_weight
-        if arithmetic == "lanes":
-            self._steps = plane_pairs(weight_bits, act_bits, planes)
-            self.correction = top_code * (top_weight - self.weights).sum(axis=1)
-            high = top_code * int(np.maximum(bounds, top_weight - bounds).sum(axis=1).max())
-            self.acc_shape: Shape = unsigned(high.bit_length())
-        else:
-            self._steps = [(0, 0)]
-            self.correction = np.zeros(channels, dtype=np.int64)
-            high = top_code * int(odd.clip(min=0).sum(axis=1).max())
-            low = top_code * int(odd.clip(max=0).sum(axis=1).min())
-            self.acc_shape = AdderTree.shape_of(min(low, -1), high)
-
-        self._group_cycles = self.chunks * len(self._steps)
-        self.cycles = self.groups * self._group_cycles
-        if self.beats > self._group_cycles:
+            bounds = np.array([[0], [(1 << weight_bits) - 1]]).repeat(length, axis=1)
+        self.acc_shape, self.correction = accumulator(self.weights, weight_bits, act_bits, arithmetic, bounds)
+        self.cycles = plan.cycles
+        if self.beats > plan.group_cycles:
             raise ValueError(
-                f"A group of {pe} channels takes {self._group_cycles} cycles: lanes must be at least "
-                f"{-(-pe // self._group_cycles)} for its beats to leave in time, not {lanes}"
+                f"A group of {pe} channels takes {plan.group_cycles} cycles: lanes must be at least "
+                f"{-(-pe // plan.group_cycles)} for its beats to leave in time, not {lanes}"
             )
-        self._copies = -(-pe // pes_per_copy)
-        self._select = select_latency((1 if turns else self.chunks) << self._plane_bits)
-        self._words = self.groups * self.chunks * (weight_bits if arithmetic == "lanes" else 1)
-        lanes_latency = XnorTerm.latency_of(simd, planes)
-        self._term_latency = lanes_latency if arithmetic == "lanes" else MacTerm.latency_of(simd)
-        # From the issue of a group's last chunk to its total in the first copy, and in all of them.
-        self._total = self._select + self._term_latency + (self._group_cycles > 1)
-        self._done = self._total + self._copies - 1
-        self.latency = self._done + (self.beats if self.beats > 1 else 0) + StreamFifo.latency_of(2)
-        self._credits = 1 + -(-(self.latency + 1) // self._group_cycles)
-        self.depth = self._credits * self.beats
+        self.latency = plan.latency
+        self.depth = plan.depth
         self.busy = Signal()
         self.blocked = Signal()
         streams = {
@@ -189,11 +166,11 @@ class MatVec(wiring.Component):
             words = q.transpose(0, 2, 1, 3, 4)
         else:
             words = (~q[..., None] >> np.arange(bits) & 1).transpose(0, 4, 2, 1, 3)  # group, plane, chunk, pe, lane
-        return WeightMemory(words.reshape(self._words, -1), self.storage, self._select + copy)
+        return WeightMemory(words.reshape(self.plan.words, -1), self.storage, self.plan.select + copy)
 
     def _term(self) -> XnorTerm | MacTerm:
         if self.arithmetic == "lanes":
-            style = WeightMemory.style_of(self._words, self.storage)
+            style = WeightMemory.style_of(self.plan.words, self.storage)
             return XnorTerm(self.simd, self.planes, merged=style in ("constant", "merged"))
         return MacTerm(self.simd, self.weight_bits, self.act_bits)
 
@@ -207,17 +184,14 @@ class MatVec(wiring.Component):
         for chunk in chunks:
             planes = [Cat(codes[(chunk * simd + lane) * bits + m] for lane in range(simd)) for m in range(bits)]
             some = [Cat(planes[m : m + self.planes]) for m in range(0, bits, self.planes)]
-            choices += some + some[-1:] * ((1 << self._plane_bits) - len(some))
+            choices += some + some[-1:] * ((1 << self.plan.plane_bits) - len(some))
         return choices
-
-    @property
-    def _plane_bits(self) -> int:
-        return (self.act_bits // self.planes - 1).bit_length() if self.arithmetic == "lanes" else 0
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        m.submodules.sequencer = work = Sequencer(self.groups, self.chunks, self._steps, self.planes, self._credits)
-        index = work.planes_index[: self._plane_bits]
+        plan = self.plan
+        m.submodules.sequencer = work = Sequencer(plan.groups, plan.chunks, plan.steps, plan.planes, plan.credits)
+        index = work.planes_index[: self.plan.plane_bits]
         if self.turns:
             home = Signal()  # all chunks are issued, and the first is in its place again
             m.d.sync += home.eq(work.valid & work.ready)
@@ -227,13 +201,13 @@ class MatVec(wiring.Component):
             index = Cat(index, work.chunk)
         m.d.comb += [self.busy.eq(work.issue), self.blocked.eq(work.valid & ~work.issue)]
         codes = select(m, self._choices(), index)
-        before_acc = self._total - (self._group_cycles > 1)
+        before_acc = self.plan.total - (self.plan.group_cycles > 1)
         first = delay(m, work.first, before_acc, "first")
         fall = delay(m, work.fall, before_acc, "fall")
-        done = delay(m, work.issue & work.last, self._total, "done")
+        done = delay(m, work.issue & work.last, self.plan.total, "done")
 
         totals: list[Value] = []
-        for copy in range(self._copies):
+        for copy in range(self.plan.copies):
             if copy:
                 codes, fall = delay(m, codes, 1, f"codes{copy}_"), delay(m, fall, 1, f"fall{copy}_")
                 first, done = delay(m, first, 1, f"first{copy}_"), delay(m, done, 1, f"done{copy}_")
@@ -247,10 +221,10 @@ class MatVec(wiring.Component):
                 weights = term.inverted if isinstance(term, XnorTerm) else term.weights
                 m.d.comb += weights.eq(memory.o.word_select(index, len(weights)))
                 terms.append(term.o)
-            if self._group_cycles > 1:
+            if self.plan.group_cycles > 1:
                 marks = list(zip(fall, work.falls, strict=True))
                 terms = self._accumulate(m, terms, first, marks, f"acc{copy}_", platform)
-            wait = self._copies - 1 - copy
+            wait = self.plan.copies - 1 - copy
             totals += [self._align(m, term, done, wait, f"total{copy}_{index}_") for index, term in enumerate(terms)]
         self._leave(m, totals, done, work.credit)
         return m
@@ -299,7 +273,7 @@ class MatVec(wiring.Component):
 
     def _align(self, m: Module, total: Value, done: Value, wait: int, name: str) -> Value:
         """`total`, complete with `done`, as it is needed `wait` cycles later, when the last copy is done."""
-        if 0 < wait <= self._group_cycles:
+        if 0 < wait <= self.plan.group_cycles:
             kept = Signal(self.acc_shape, name=f"{name}kept")
             with m.If(done):
                 m.d.sync += kept.eq(total)

@@ -88,6 +88,11 @@ class MatVecPlan:
         return self.chunks * len(self.steps)
 
     @property
+    def cycles(self) -> int:
+        """Cycles a window."""
+        return self.groups * self.group_cycles
+
+    @property
     def copies(self) -> int:
         """Copies of the codes and of the weight address, each a cycle later than the one before."""
         return -(-self.pe // self.pes_per_copy)

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """The blocks that follow a matrix-vector unit, made from their nodes: for the accelerator and for its cost alike."""
 
 from __future__ import annotations
