@@ -52,7 +52,7 @@ class Point:
 
 
 SEEN = (
-    *(Point("digits-w1a2", target) for target in (500, 2_000, 8_000, 40_000)),
+    *(Point("digits-w1a2", target) for target in (500, 1_000, 2_000, 8_000)),
     Point("digits-react-w1a1", 6_000),
     *(Point("resnet20-w1a2", target) for target in (20_000, 49_152)),
 )
