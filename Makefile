@@ -62,7 +62,7 @@ fold: $(VENV)/.build  ## fold NET to BOARD: the fastest folding that fits, or wi
 	$(BOARD_GIVEN)
 	$(PY) -m boards.fold $(BOARD) --net $(NET) $(if $(FPS),--fps $(FPS)) $(if $(FREQ),--freq $(FREQ)) $(ARGUMENTS)
 
-cost: $(VENV)/.build  ## compare the cost model with synthesis, block by block
+cost: $(VENV)/.build  ## compare the cost model with synthesis on ten points; goes on where it was stopped
 	$(PY) -m hw.fit $(ARGUMENTS)
 
 verilog: $(VENV)/.build  ## write NET's accelerator as Verilog, with its port list
