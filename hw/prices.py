@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 __all__ = ["ECP5_PRICES", "ICE40_PRICES", "UNPAIRED", "Cost", "Prices"]
 
-UNPAIRED = 0.15
+UNPAIRED = 0.3
 """iCE40: a logic cell holds a LUT and the flip-flop that it feeds. So many cells a flip-flop come on top of the LUTs
-estimated, which are an ECP5's with its distributed RAM (measured: digits-w1a2 on an UP5K, packed into 4,469 cells)."""
+estimated, which are an ECP5's; about 10 % too many for digits-w1a2 on an UP5K, packed into 4,469 cells."""
 
 
 @dataclass(frozen=True)

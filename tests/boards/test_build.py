@@ -61,7 +61,7 @@ def stale(tmp_path):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--interval", "4000"], "does not fit icebreaker"),
+        (["--interval", "500"], "does not fit icebreaker"),
         (["--interval", "1"], "no folding takes at most 1 cycles"),
         (["--freq", "14"], "The iCE40 PLL's output must be 16 to 275 MHz, not 14 MHz"),
         (["--folding", "no-such-file"], "no-such-file"),
@@ -85,7 +85,7 @@ def test_an_unknown_network(capsys):
 
 def test_a_network_that_does_not_fit_says_by_how_much_and_what_would(elsewhere, capsys, monkeypatch):
     monkeypatch.setattr(build_module, "synthesise", lambda *given: pytest.fail("it went on"))
-    assert main(["icebreaker", "--net", elsewhere, "--interval", "4000"]) == 1
+    assert main(["icebreaker", "--net", elsewhere, "--interval", "500"]) == 1
     error = one_line(capsys)
     assert "does not fit icebreaker (iCE40 UP5K), estimated: LUT" in error
     assert "too many" in error
