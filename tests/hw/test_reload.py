@@ -88,7 +88,7 @@ def test_accumulators_hold_any_weights(arithmetic):
 
 def test_a_bias_beyond_all_saturates_like_the_largest():
     requant = Requant([3, -3], [1 << 60, -(1 << 60)], 8, 12, False, unsigned(4), 1, False, "reload")
-    _, biases = requant._constants(0)
+    _, biases = requant.constants(0)
     _, shape = requant.reload_shapes()
     assert shape.width < 30
     for bias, expected in zip(biases, (2047, -2048), strict=True):
