@@ -15,7 +15,7 @@ TRAINING := MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=4000000000
 BOARD_GIVEN = @test -n "$(BOARD)" || { echo "error: name a board, BOARD=...; make boards lists them" >&2; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help sim test train export rom accuracy fold cost occupancy verilog resources unit \
+.PHONY: help sim test train export rom accuracy bits fold cost occupancy verilog resources unit \
     bitstream bitstreams bench boards flash board-sim netlist reload host lint clean
 
 help:  ## list the targets
@@ -57,6 +57,9 @@ accuracy: $(VENV)/.sim $(VENV)/.train $(VENV)/.farm  ## float, frozen, golden (N
 
 occupancy: $(VENV)/.sim $(VENV)/.plot  ## how long each stage of NET is busy, starved and blocked; plots of that and of cost
 	$(PY) -m sim.occupancy $(NET) $(ARGUMENTS)
+
+bits: $(VENV)/.sim $(VENV)/.train $(VENV)/.build $(VENV)/.plot  ## cycles x LUT of NET's recipe for all W and A of 1, 2 and 4 (untrained)
+	$(PY) -m sim.bits $(NET) $(ARGUMENTS)
 
 fold: $(VENV)/.build  ## fold NET to BOARD: the fastest folding that fits, or with FPS= the smallest that reaches it
 	$(BOARD_GIVEN)

@@ -3,7 +3,7 @@
     python -m boards.benchmark resnet20-w1a2 ulx3s-85f
 
 The clock and the resources are those of build/<net>/<board>/bitstream.json; boards.build makes it, unless one of the
-same design, clock and seeds is there. Interval, latency and busy share are counted in simulation (sim.occupancy), which
+same design, clock and seeds is there. Interval, latency and busy share are counted in simulation (sim.steady), which
 `boards` may import as the harness of its link does: `sim` knows nothing of `boards`. images/s = routed clock / measured
 interval: the accelerator's own rate, which a UART of a megabaud does not feed.
 
@@ -17,7 +17,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -26,27 +25,21 @@ from boards.build import ERRORS, FIGURES, build, folder_of
 from boards.capacity import fold
 from boards.place import FLOWS
 from boards.published import PUBLISHED
-from boards.toolchain import ToolError
 from boards.top import clock_plan
 from hw.folding import Folding, read_fold
 from model import manifest
 from model.files import write_json, write_whole
 from model.manifest import Network
-from sim import golden
 from sim.build import BuildError
-from sim.occupancy import IMAGES, Occupancy, TooFewImagesError, measure
+from sim.occupancy import Occupancy
+from sim.steady import simulate
 from sim.worker import ProgramError
 
 __all__ = ["KEYS", "benchmark", "main", "markdown", "save_row"]
 
 KEYS = ("network", "board", "interval_cycles", "latency_cycles", "fmax_mhz", "images_per_s", "lut", "ff", "ebr", "dsp",
         "lanes", "busy")  # fmt: skip
-MOST_IMAGES = 96
 RESOURCES = ("lut", "ff", "ebr", "dsp")
-
-
-class MismatchError(ToolError):
-    """The accelerator that was to be measured computes something else than the golden model."""
 
 
 def settings(path: Path, board: Board, network: Network, options: argparse.Namespace) -> tuple[Folding, float, range]:
@@ -68,25 +61,6 @@ def settings(path: Path, board: Board, network: Network, options: argparse.Names
         first = options.seed or 0
         seeds = range(first, first + (options.seeds or 1))
     return folding or fold(board, network, options.interval), options.freq or mhz, seeds
-
-
-def simulate(network: Network, folding: Mapping[str, Any], root: Path, optimize: int) -> Occupancy:
-    """Stream noise through until the pipeline has been full for a while. MismatchError if a logit is wrong."""
-    images = IMAGES
-    while True:
-        shape = (images, *network.input.shape)
-        codes = np.random.default_rng(0).integers(0, 2**network.input.bits, shape, dtype=np.uint8)
-        try:
-            occupancy = measure(network, folding, codes, root, optimize)
-        except TooFewImagesError:  # for so long a pipeline
-            if images >= MOST_IMAGES:
-                raise
-            images *= 2
-            continue
-        wrong = (golden.run_batches(network, codes) != occupancy.answer.logits).any(axis=1)
-        if wrong.any():
-            raise MismatchError(f"{int(wrong.sum())} of {images} images differ from the golden model; see make sim")
-        return occupancy
 
 
 def row_of(network: Network, figures: Mapping[str, Any], occupancy: Occupancy) -> dict[str, Any]:

@@ -33,7 +33,7 @@ CYCLE_BITS = 32
 SLACK = 64  # a count of cycles has room for a pipeline that holds so many images
 STATES = (
     *("SYNC", "SYNC_END", "SEQUENCE", "KIND", "LENGTH", "LENGTH_END", "PAYLOAD", "CRC", "CHECK", "RUN"),
-    *("FETCH", "LOAD", "SEND", "TAIL", "TAIL_SEND"),
+    *("FETCH", "FETCHED", "LOAD", "SEND", "TAIL", "TAIL_SEND"),
 )
 LEAST_GAP_BITS = 20  # bit times: a pause of a byte is no gap
 
@@ -128,7 +128,9 @@ class HostLink(wiring.Component):
         m.d.comb += [read.addr.eq(address), read.en.eq(~running | advance)]
         m.d.comb += [write.addr.eq(address), write.data.eq(Cat(byte, C(1, 1)))]
         data = self._reply_byte(address, read.data[:8], body & (reply == RESULT_CODE), cycles)
-        m.d.comb += crc.data.eq(Mux(self.busy, data, byte))
+        reply_byte, marked = Signal(8), Signal()  # a block RAM is slow: its word goes no further in the same cycle
+        m.d.sync += [reply_byte.eq(data), marked.eq(read.data[8])]
+        m.d.comb += crc.data.eq(Mux(self.busy, reply_byte, byte))
         fetched, full = self._pixel(m, read.data[: self.network.input.bits], advance)
 
         states = OneHot(m, STATES)
@@ -236,6 +238,9 @@ class HostLink(wiring.Component):
                     m.d.sync += finish_left.eq(finish_left - 1)
         with states.when("FETCH"):  # the memory is read
             m.d.comb += [self.busy.eq(1), crc.clear.eq(~body)]
+            states.go("FETCHED")
+        with states.when("FETCHED"):
+            m.d.comb += self.busy.eq(1)
             states.go("LOAD")
         with states.when("LOAD"):
             m.d.comb += [self.busy.eq(1), crc.start.eq(1)]
@@ -243,10 +248,10 @@ class HostLink(wiring.Component):
         with states.when("SEND"):
             m.d.comb += [self.busy.eq(1), tx.i.valid.eq(~crc.busy)]
             with m.If(tx.i.ready & ~crc.busy):
-                m.d.comb += [step.eq(1), to_body.eq(read.data[8])]
-                with m.If(read.data[8]):
+                m.d.comb += [step.eq(1), to_body.eq(marked)]
+                with m.If(marked):
                     m.d.sync += [body.eq(1), tail.eq(0)]
-                with m.If(read.data[8] & body):
+                with m.If(marked & body):
                     states.go("TAIL")
                 with m.Else():
                     states.go("FETCH")

@@ -13,6 +13,7 @@ from boards.devices import chip_database, nextpnr_options
 from boards.toolchain import ToolError, run
 from boards.top import Top
 from hw.collisions import heed_promises
+from hw.netlist import trim_carries
 from hw.resources import count
 
 __all__ = ["BITSTREAM", "FLOWS", "Flow", "Routed", "digest", "filled", "pack", "route", "synthesise", "write_design"]
@@ -109,11 +110,16 @@ def digest(board: Board, folder: Path, more: Sequence[str]) -> str:
 
 
 def synthesise(board: Board, folder: Path, progress: Progress = lambda text: None) -> dict[str, int]:
-    """Map `folder`/top.il to the device, into top.json; returns the resources that the cells take."""
+    """Map `folder`/top.il to the device, into top.json; returns the resources that the cells take.
+
+    On an ECP5 the carry chains are freed of what nextpnr would add to their unused ends.
+    """
     (folder / "stat.json").unlink(missing_ok=True)
     run("yosys", ["-q", "-l", "synth.log", "-p", script(board)], folder, "synth.log", progress)
     if not (folder / "stat.json").exists():
         raise ToolError(f"yosys wrote no statistics; the reason ends {folder / 'synth.log'}")
+    if board.family == "ecp5":
+        trim_carries(folder / "top.json")
     cells = json.loads((folder / "stat.json").read_text())["design"]["num_cells_by_type"]
     return count(board.device, {name: number for name, number in cells.items() if not name.startswith("$")})
 

@@ -23,6 +23,7 @@ from hw.folding import Fold, Folding, folded, geometry, turns
 from hw.head import LOGIT_BITS
 from hw.matvec import MatVec
 from hw.plan import weight_matrix
+from hw.skid import Skid
 from hw.stream import Fork, Repack, StreamFifo, connect, value_layout
 from hw.tap import Tap, Values, flat_name
 from hw.window import Window
@@ -77,7 +78,7 @@ class Accelerator(wiring.Component):
         self.blocks: dict[str, Any] = {}
         self.latencies: dict[str, int] = {}
         self._links: list[tuple[Any, Any]] = []
-        self._turning: list[tuple[Window, MatVec]] = []
+        self._beside: list[tuple[Any, Any]] = []  # what a window and its unit tell each other beside the stream
         self._values: dict[str, Values] = {}
         self._branches: dict[str, list[Any]] = {}
         pixel = value_layout(unsigned(network.input.bits), network.input.shape[0])
@@ -131,12 +132,15 @@ class Accelerator(wiring.Component):
         self._values[node.name] = values
         count = len(self.network.consumers(node.name))
         if count > 1:
-            fork = Fork(value_layout(values.shape, values.lanes), count)
-            self.blocks[f"{flat_name(node.name)}_fork"] = fork
-            self._links.append((values.port, fork.i))
+            beat = value_layout(values.shape, values.lanes)
+            fork = self._add(node, "fork", Fork(beat, count), values.port)
             self._branches[node.name] = list(fork.outputs)
         else:
             self._branches[node.name] = [values.port]
+
+    def _set_skid(self, node: Node, block: Any, shape: Shape, lanes: int) -> None:
+        """The same for a block of one clock enable: it would have to wait for that of the next block, and so on."""
+        self._set(node, Values(self._add(node, "skid", Skid(value_layout(shape, lanes)), block.o).o, shape, lanes))
 
     def _take(self, name: str) -> Values:
         """The output of node `name`, for one of its readers."""
@@ -173,7 +177,9 @@ class Accelerator(wiring.Component):
         )
         self._add(node, "matvec", unit, window.o if isinstance(window, Window) else window)
         if unit.turns:
-            self._turning.append((window, unit))
+            self._beside.append((window.turning, unit.turning))
+        elif isinstance(window, Window) and window.prefetch:
+            self._beside.append((window.soon, unit.soon))
         return Values(unit.o, Shape.cast(unit.acc_shape), fold.beat, np.asarray(unit.correction, dtype=np.int64))
 
     def _conv(self, node: Node) -> None:
@@ -189,15 +195,15 @@ class Accelerator(wiring.Component):
     def _threshold(self, node: Node) -> None:
         values = self._take(node.inputs[0])
         block = stages.threshold(node, values, self.storage)
-        self._add(node, "threshold", block, values.port)
-        self._set(node, Values(block.o, Shape.cast(unsigned(node["bits"])), values.lanes))
+        codes = Shape.cast(unsigned(node["bits"]))
+        self._set_skid(node, self._add(node, "threshold", block, values.port), codes, values.lanes)
 
     def _requant(self, node: Node) -> None:
         """The block alone: its inputs are connected here without a skip, and by `_join` with one."""
         acc = self._values[node.inputs[0]]
         block = stages.requant(node, acc, self.storage, None if self.reload is None else self.reload[node.name])
         self._add(node, "requant", block, None if block.skip else self._take(node.inputs[0]).port)
-        self._set(node, Values(block.o, Shape.cast(signed(node["stream_bits"])), acc.lanes))
+        self._set_skid(node, block, Shape.cast(signed(node["stream_bits"])), acc.lanes)
 
     def _join(self, node: Node) -> None:
         """Bring both inputs of a requant with skip to it through FIFOs of the depths computed."""
@@ -217,8 +223,7 @@ class Accelerator(wiring.Component):
     def _prelu(self, node: Node) -> None:
         values = self._take(node.inputs[0])
         block = stages.prelu(node, values.lanes)
-        self._add(node, "prelu", block, values.port)
-        self._set(node, Values(block.o, values.shape, values.lanes))
+        self._set_skid(node, self._add(node, "prelu", block, values.port), values.shape, values.lanes)
 
     def _shortcut(self, node: Node) -> None:
         values = self._take(node.inputs[0])
@@ -259,7 +264,7 @@ class Accelerator(wiring.Component):
         connect(m, self.i, self._entry)
         for source, sink in self._links:
             connect(m, source, sink)
-        m.d.comb += [window.turning.eq(unit.turning) for window, unit in self._turning]
+        m.d.comb += [sink.eq(source) for sink, source in self._beside]
         connect(m, self._values[self.network.output.name].port, self.o)
         for tap in self.taps:
             port = self._values[tap.node].port

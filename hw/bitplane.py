@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.multiply import Multiplier
 from hw.popcount import AdderTree, PopCount
 
 __all__ = ["MacTerm", "XnorTerm", "plane_pairs"]
@@ -94,15 +95,18 @@ class MacTerm(wiring.Component):
     @staticmethod
     def latency_of(simd: int) -> int:
         """Cycles from the operands to `o`."""
-        return 1 + AdderTree.latency_of(simd)
+        return Multiplier.latency + AdderTree.latency_of(simd)
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         m.submodules.tree = tree = AdderTree(*self._tree)
         for lane in range(self.simd):
             weight = Cat(1, self.weights.word_select(lane, self.weight_bits)).as_signed()
-            product = Signal(tree.i[lane].shape(), name=f"product{lane}")
-            m.d.sync += product.eq(weight * self.codes.word_select(lane, self.act_bits))
-            m.d.comb += tree.i[lane].eq(product)
+            m.submodules[f"multiplier{lane}"] = multiplier = Multiplier(weight.shape(), self.act_bits)
+            m.d.comb += [
+                multiplier.a.eq(weight),
+                multiplier.b.eq(self.codes.word_select(lane, self.act_bits)),
+                tree.i[lane].eq(multiplier.o),
+            ]
         m.d.comb += self.o.eq(tree.o)
         return m

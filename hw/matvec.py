@@ -71,6 +71,7 @@ class MatVec(wiring.Component):
     i : In(stream.Signature(ArrayLayout(unsigned(A), N)))
     o : Out(stream.Signature(value_layout(acc_shape, lanes))), Co/lanes beats a window
     turning : Out(1), only with `turns`: the window turns.
+    soon : Out(1), without `turns`: `i.ready` in the next cycle.
     """
 
     def __init__(
@@ -154,7 +155,7 @@ class MatVec(wiring.Component):
             "i": In(stream.Signature(data.ArrayLayout(unsigned(act_bits), length))),
             "o": Out(stream.Signature(value_layout(self.acc_shape, lanes))),
         }
-        super().__init__({**streams, "turning": Out(1)} if turns else streams)
+        super().__init__({**streams, "turning" if turns else "soon": Out(1)})
 
     def _memory(self, copy: int) -> WeightMemory:
         """Weights of the copy's PEs: plane k inverted, PE by PE (mac: codes with their top bit inverted, k = 0)."""
@@ -166,7 +167,8 @@ class MatVec(wiring.Component):
             words = q.transpose(0, 2, 1, 3, 4)
         else:
             words = (~q[..., None] >> np.arange(bits) & 1).transpose(0, 4, 2, 1, 3)  # group, plane, chunk, pe, lane
-        return WeightMemory(words.reshape(self.plan.words, -1), self.storage, self.plan.select + copy)
+        merge = self.arithmetic == "lanes"  # a multiplier takes half of a clock cycle
+        return WeightMemory(words.reshape(self.plan.words, -1), self.storage, self.plan.select + copy, merge)
 
     def _term(self) -> XnorTerm | MacTerm:
         if self.arithmetic == "lanes":
@@ -197,7 +199,7 @@ class MatVec(wiring.Component):
             m.d.sync += home.eq(work.valid & work.ready)
             m.d.comb += [work.valid.eq(self.i.valid & ~home), self.i.ready.eq(home), self.turning.eq(work.issue)]
         else:
-            m.d.comb += [work.valid.eq(self.i.valid), self.i.ready.eq(work.ready)]
+            m.d.comb += [work.valid.eq(self.i.valid), self.i.ready.eq(work.ready), self.soon.eq(work.soon)]
             index = Cat(index, work.chunk)
         m.d.comb += [self.busy.eq(work.issue), self.blocked.eq(work.valid & ~work.issue)]
         codes = select(m, self._choices(), index)

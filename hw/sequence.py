@@ -35,6 +35,7 @@ class Sequencer(wiring.Component):
     Members
     -------
     valid, ready : stream side: a window is there; its last chunk is issued.
+    soon : Out(1), `ready` in the next cycle.
     credit : In, a group has left.
     issue : Out, the present chunk is taken, and replaced in the next cycle.
     planes_index, chunk : Out, the present chunk.
@@ -60,6 +61,7 @@ class Sequencer(wiring.Component):
             {
                 "valid": In(1),
                 "ready": Out(1),
+                "soon": Out(1),
                 "credit": In(1),
                 "issue": Out(1),
                 "planes_index": Out(range(max(self.choices) + 1), init=self.choices[0]),
@@ -77,12 +79,13 @@ class Sequencer(wiring.Component):
         m = Module()
         primed = Signal()  # the present chunk is known
         m.d.sync += primed.eq(1)
-        final = Signal()  # the present chunk is the window's last
-        granted = self._credits(m)
+        final, final_next = Signal(), Signal()  # the present chunk is the window's last; the one of the next cycle
+        granted, granted_next = self._credits(m)
         # Within a group nothing can stop: a window stays valid, and the group's credit is in hand.
         single = self.chunks * len(self.steps) == 1
         m.d.comb += [
             self.ready.eq(final & (granted if single else 1)),
+            self.soon.eq(final_next & (granted_next if single else 1)),
             self.issue.eq(self.valid & primed & (~self.first | granted)),
             self.advance.eq(self.issue | ~primed),
         ]
@@ -95,14 +98,14 @@ class Sequencer(wiring.Component):
         step_end = chunk_end & (step == len(self.steps) - 1)
         window_end = step_end & (group == self.groups - 1)
         fresh = chunk == 0
-        m.d.comb += self.next_address.eq(address)
+        m.d.comb += [self.next_address.eq(address), final_next.eq(Mux(self.advance, window_end, final))]
+        m.d.sync += final.eq(final_next)
         with m.If(self.advance):
             m.d.sync += [
                 self.chunk.eq(chunk),
                 self.planes_index.eq(Array(Const(choice) for choice in self.choices)[step]),
                 self.first.eq(fresh & (step == 0)),
                 self.last.eq(step_end),
-                final.eq(window_end),
                 self.address.eq(address),
                 chunk.eq(Mux(chunk_end, 0, chunk + 1)),
                 address.eq(Mux(window_end, address.init, address + self._stride(chunk_end, step))),
@@ -126,15 +129,17 @@ class Sequencer(wiring.Component):
             return 1
         return Mux(chunk_end, Array(Const(stride % (1 << bits), bits) for stride in strides)[step], 1)
 
-    def _credits(self, m: Module) -> Signal:
-        """High while a group may start; credits come back a cycle late, so that `credit` ends at a register."""
+    def _credits(self, m: Module) -> tuple[Signal, Signal]:
+        """High while a group may start, and so in the next cycle; credits come back a cycle late, so that `credit` ends
+        at a register."""
         left = Signal(range(self.credits + 1), init=self.credits)
-        granted = Signal()
+        granted, granted_next = Signal(), Signal()
         back = Signal()
         taken = self.issue & self.first
         m.d.sync += [
             back.eq(self.credit),
             left.eq(left - taken + back),
-            granted.eq(back | (left > 1) | ((left == 1) & ~taken)),
+            granted.eq(granted_next),
         ]
-        return granted
+        m.d.comb += granted_next.eq(back | (left > 1) | ((left == 1) & ~taken))
+        return granted, granted_next

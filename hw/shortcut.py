@@ -9,7 +9,8 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.accumulate import PartialSums
-from hw.stream import value_layout
+from hw.device import is_ice40
+from hw.stream import StreamFifo, connect, value_layout
 
 REDUCTIONS = ("sample", "average")
 
@@ -22,8 +23,11 @@ class Shortcut(wiring.Component):
     R + 2 bits each. Then output channel pad_front + c is channel c, all others are 0: their beats are inserted before
     (as soon as the pixel's first beat is there) and after those of the pixel.
 
-    Latency from the last beat that is needed: 1 cycle, "average" 3 cycles, 4 with the sums in block RAM. One beat a
-    cycle goes in or, while padding, out.
+    A FIFO that holds a pixel lies between the two where both are done, so that a beat a cycle goes in while zeros go
+    out; an iCE40, which has no memory in LUTs, waits instead.
+
+    Latency from the last beat that is needed: 1 cycle, "average" 3 cycles, 4 with the sums in block RAM; and that of
+    the FIFO.
 
     Parameters
     ----------
@@ -86,7 +90,9 @@ class Shortcut(wiring.Component):
         self.lanes = lanes
         squares, groups = width // 2, channels // lanes
         self._sums = (signed(stream_bits), lanes, squares * groups, 4, 2, groups)
+        self._queued = groups if stride == 2 and out_channels > channels and groups > 2 else 0  # beats
         self.latency = 1 + (PartialSums.latency_of(*self._sums) if self.average else 0)
+        self.latency += StreamFifo.latency_of(groups, stream_bits * lanes) if self._queued else 0
         values = stream.Signature(value_layout(signed(stream_bits), lanes))
         super().__init__({"i": In(values), "o": Out(values)})
 
@@ -97,6 +103,10 @@ class Shortcut(wiring.Component):
             wiring.connect(m, wiring.flipped(self.i), wiring.flipped(reduced))
         else:
             self._subsample(m, reduced)
+        if self._queued and not is_ice40(platform):
+            m.submodules.queue = queue = StreamFifo(value_layout(signed(self.stream_bits), self.lanes), self._queued)
+            connect(m, reduced, queue.i)
+            reduced = queue.o
         self._pad(m, reduced)
         return m
 

@@ -134,8 +134,9 @@ def route(name: str, unit: Unit, folder: Path, seed: int = SEED, mhz: float = MH
     report.unlink(missing_ok=True)
     command = [
         find_tool("nextpnr-ecp5"), "--85k", "--package", "CABGA381", "--speed", "6", "--json", "synth.json",
-        "--textcfg", "unit.config", "--lpf-allow-unconstrained", "--router", "router2", "--seed", str(seed),
-        "--freq", f"{mhz}", "--timing-allow-fail", "--report", report.name, "--quiet", "--log", "route.log",
+        "--textcfg", "unit.config", "--lpf-allow-unconstrained", "--placer", "static", "--router", "router2",
+        "--seed", str(seed), "--freq", f"{mhz}", "--timing-allow-fail", "--report", report.name,
+        "--quiet", "--log", "route.log",
     ]  # fmt: skip
     quiet = subprocess.DEVNULL
     try:

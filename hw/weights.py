@@ -36,6 +36,7 @@ class WeightMemory(wiring.Component):
     storage : "block", "logic", "auto", which is "logic" up to 64 words, or "reload": a "block" whose content may be
         exchanged later (hw.table.STORAGES), whatever it is.
     latency : at least 1.
+    merge : whether what follows the words is a LUT each; otherwise words of logic always have a register at `o`.
 
     Attributes
     ----------
@@ -48,25 +49,25 @@ class WeightMemory(wiring.Component):
     o : Out(width)
     """
 
-    def __init__(self, bits: np.ndarray, storage: str, latency: int) -> None:
+    def __init__(self, bits: np.ndarray, storage: str, latency: int, merge: bool = True) -> None:
         words, width = bits.shape
         packed = np.packbits(bits.astype(np.uint8), axis=1, bitorder="little")
         self.init = [int.from_bytes(word.tobytes(), "little") for word in packed]
         if storage == "reload":
             self.init = guarded(self.init, width)
         self.latency = latency
-        self.style = self.style_of(words, storage)
+        self.style = self.style_of(words, storage, merge)
         address = range(words)
         super().__init__({"address": In(address), "next_address": In(address), "advance": In(1), "o": Out(width)})
 
     @staticmethod
-    def style_of(words: int, storage: str) -> str:
+    def style_of(words: int, storage: str, merge: bool = True) -> str:
         """The attribute `style` of so many words."""
         if words == 1 and storage != "reload":
             return "constant"
         if checked_storage(storage) in ("block", "reload") or (storage == "auto" and words > LOGIC_DEPTH):
             return "block"
-        return "merged" if words <= MERGED_DEPTH else "logic"
+        return "merged" if merge and words <= MERGED_DEPTH else "logic"
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()

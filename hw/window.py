@@ -113,7 +113,8 @@ class Window(wiring.Component):
             "i": In(stream.Signature(value_layout(unsigned(bits), lanes))),
             "o": Out(stream.Signature(self.shape)),
         }
-        super().__init__({**streams, "turning": In(1)} if turn else streams)
+        beside = {"soon": In(1)} if prefetch else {"turning": In(1)} if turn else {}
+        super().__init__(streams | beside)
 
     @staticmethod
     def latency_of(kernel: int, prefetch: bool) -> int:
@@ -146,50 +147,52 @@ class Window(wiring.Component):
     ) -> None:
         """Fills the store, and moves it, or zeros where a block lies to the right of the image, into the window.
 
-        Each kernel row has its own copy of the two flags that move it, so that no enable has to reach the whole window.
+        All that moves the window is known a cycle ahead, as `soon` tells what `o.ready` will be, and kept in registers:
+        so it has a cycle to reach the window's many flip-flops.
         """
         g = self.geometry
         count, whole = len(g.blocks), g.blocks.index(self.kernel - 1)
         place, following = Signal(range(count)), Signal(range(count))  # block that is next, and the one after it
-        first, blank, completes = Signal(init=1), Signal(), Signal(init=whole == 0)
-        m.d.comb += following.eq(Mux(place == count - 1, 0, place + 1))
+        first, blank, completes = Signal(init=1), Signal(), Signal(init=whole == 0)  # of the block that is next
+        full = Signal()  # the store holds columns that the window has not taken
+        busy = Signal()  # the window is complete and has not been taken
+        move, clear, wipe = Signal(), Signal(), Signal()  # the window takes a block, its first; zeros
+        fill = Signal()  # the store takes a beat
+        now = {"full": full, "busy": busy, "first": first, "blank": blank, "completes": completes}
+        after = {name: Signal(name=f"{name}_next") for name in (*now, "move")}
+        m.d.comb += [
+            following.eq(Mux(place == count - 1, 0, place + 1)),
+            fill.eq(~full | (move & ~blank)),
+            after["full"].eq(Mux(fill, valid & due, full)),
+            after["busy"].eq(Mux(move, completes, busy & ~self.o.ready)),
+            after["first"].eq(Mux(move, following == 0, first)),
+            after["blank"].eq(Mux(move, following >= g.filled, blank)),
+            after["completes"].eq(Mux(move, following >= whole, completes)),
+            after["move"].eq((after["full"] | after["blank"]) & (~after["busy"] | self.soon)),
+            load.eq(fill),
+            self.o.valid.eq(busy),
+        ]
+        m.d.sync += [signal.eq(after[name]) for name, signal in now.items()]
+        m.d.sync += [
+            move.eq(after["move"]),
+            clear.eq(after["move"] & after["first"]),
+            wipe.eq(after["move"] & after["blank"]),
+        ]
+        with m.If(move):
+            m.d.sync += place.eq(following)
         window = []
         for row, (columns, codes) in enumerate(zip(store, shifted, strict=True)):
-            full = Signal(name=f"full{row}")  # the store holds columns that the window has not taken
-            busy = Signal(name=f"busy{row}")  # the window is complete and has not been taken
-            move, fill = Signal(name=f"move{row}"), Signal(name=f"fill{row}")
-            clear, wipe = Signal(name=f"clear{row}"), Signal(name=f"wipe{row}")
             newest = Signal(len(columns), name=f"newest{row}")
             older = Signal((self.kernel - g.moved) * self.channels * self.bits, name=f"older{row}")
-            m.d.comb += [
-                move.eq((full | blank) & (~busy | self.o.ready)),
-                fill.eq(~full | (~blank & (~busy | self.o.ready))),
-                clear.eq(move & first),
-                wipe.eq(move & blank),
-            ]
-            with m.If(fill):
-                m.d.sync += full.eq(valid & due)
             with m.If(fill & valid):
                 m.d.sync += columns.eq(codes)
             with m.If(move):
-                m.d.sync += busy.eq(completes)
                 m.d.sync += [newest.eq(columns), older.eq(Cat(older, newest)[len(newest) :])]
-            with m.Elif(self.o.ready):
-                m.d.sync += busy.eq(0)
             with m.If(clear):  # synchronous resets: no logic beside the registers
                 m.d.sync += older.eq(0)
             with m.If(wipe):
                 m.d.sync += newest.eq(0)
             window += [older, newest]
-            if row == 0:
-                with m.If(move):
-                    m.d.sync += [
-                        place.eq(following),
-                        first.eq(following == 0),
-                        blank.eq(following >= g.filled),
-                        completes.eq(following >= whole),
-                    ]
-                m.d.comb += [load.eq(fill), self.o.valid.eq(busy)]
         m.d.comb += Value.cast(self.o.payload).eq(Cat(window))
 
     def _scan(self, m: Module, load: Value) -> tuple[list[Value], Value, Value]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 matplotlib.use("Agg")  # no display
 
-__all__ = ["cost_chart", "occupancy_chart"]
+__all__ = ["bits_chart", "cost_chart", "occupancy_chart"]
 
 COLORS = {"busy": (0.13, 0.40, 0.67), "starved": (0.93, 0.93, 0.93), "blocked": (0.90, 0.45, 0.10)}
 COLUMNS = 1000  # of the occupancy plot
@@ -81,4 +81,34 @@ def cost_chart(path: Path, name: str, stages: Sequence[Mapping[str, Any]]) -> No
     panels[0].set_yticks(range(len(names)), names, fontsize=8)
     panels[0].invert_yaxis()
     figure.suptitle(f"{name}: estimated cost of each stage", fontsize=10)
+    save(figure, path)
+
+
+def bits_chart(path: Path, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Cycles times LUT over W*A, beside what is proportional to the first row; and the LUTs of each kind of block."""
+    from matplotlib import pyplot
+
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4), layout="constrained")
+    bits = np.array([row["weight_bits"] * row["act_bits"] for row in rows])
+    products = np.array([row["product"] for row in rows]) / 1e6
+    line = np.array([bits.min(), bits.max()])
+    left.loglog(line, products[0] * line / bits[0], color="grey", linestyle=":", label="proportional to W*A")
+    for weight_bits, mark in zip(sorted({row["weight_bits"] for row in rows}), "osD^vP*X", strict=False):
+        some = [index for index, row in enumerate(rows) if row["weight_bits"] == weight_bits]
+        left.loglog(bits[some], products[some], mark, label=f"W = {weight_bits}")
+    left.set_xlabel("W*A")
+    left.set_ylabel("million cycles x LUT4 an image")
+    left.set_xticks(sorted(set(bits)), sorted(set(bits)))
+    left.minorticks_off()
+    left.legend(fontsize=8)
+    names = [f"W{row['weight_bits']}A{row['act_bits']}" for row in rows]
+    bottom = np.zeros(len(rows))
+    for kind in rows[0]["lut_by_kind"]:
+        values = np.array([row["lut_by_kind"][kind] for row in rows])
+        right.bar(names, values, bottom=bottom, label=kind)
+        bottom += values
+    right.set_ylabel("LUT4")
+    right.tick_params(axis="x", labelsize=8)
+    right.legend(fontsize=8)
+    figure.suptitle(f"{name}: one folding, all W and A", fontsize=10)
     save(figure, path)

@@ -1,7 +1,6 @@
 """make bench: the row and its arithmetic, when a bitstream is taken and when it is built, the tables."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,6 @@ from boards.board import find
 from hw.folding import interval
 from hw.solve import solve
 from model.manifest import save
-from sim.occupancy import TooFewImagesError
 from tests.networks import random_network
 
 ROOT = Path("build/tests").resolve()
@@ -120,26 +118,6 @@ def test_rebuild(network, place):
             console,
         )
         assert place[-1][-1] is reuse
-
-
-def test_a_longer_pipeline_takes_more_images_and_a_wrong_logit_is_an_error(network, monkeypatch):
-    real, asked = bench.measure, []
-
-    def measure(network, folding, codes, root, optimize):
-        asked.append(len(codes))
-        if len(asked) == 1:
-            raise TooFewImagesError
-        return real(network, folding, codes, root, optimize)
-
-    monkeypatch.setattr(bench, "measure", measure)
-    folding = bench.fold(find(BOARD), network, 900)
-    found = bench.simulate(network, folding, ROOT, 1)
-    assert asked == [12, 24]
-    wrong = replace(found, answer=replace(found.answer, logits=found.answer.logits + 1))
-    monkeypatch.setattr(bench, "measure", lambda network, folding, codes, *_: wrong)
-    monkeypatch.setattr(bench, "IMAGES", 24)
-    with pytest.raises(bench.MismatchError, match="24 of 24 images differ from the golden model"):
-        bench.simulate(network, folding, ROOT, 1)
 
 
 @pytest.mark.parametrize(

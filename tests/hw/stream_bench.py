@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from amaranth.hdl import Elaboratable, Module, Signal, Value
+from amaranth.lib.wiring import Component, In
 from amaranth.sim import Simulator
 
 
@@ -39,7 +40,8 @@ def run_stream(
 ) -> dict[str, list[int]]:
     """Runs `dut` from reset until every input beat is accepted and every output beat is collected.
 
-    Payloads are raw integers: the payload's bits, whatever its shape (`pack` and `unpack` convert lanes).
+    Payloads are raw integers: the payload's bits, whatever its shape (`pack` and `unpack` convert lanes). If `dut` has
+    an input `soon`, the single output's `ready` is announced there a cycle ahead.
 
     Parameters
     ----------
@@ -76,6 +78,9 @@ def run_stream(
         watched = [port.ready for port in sources.values()]
         for name, port in sinks.items():
             watched += [port.valid, payloads[name]]
+        members = dut.signature.members if isinstance(dut, Component) else {}
+        soon = dut.soon if "soon" in members and members["soon"].flow is In else None
+        announced = False
         idle = drained = cycle = 0
         while drained < drain + 1:
             for name, port in sources.items():
@@ -85,6 +90,9 @@ def run_stream(
                     ctx.set(port.valid, 1)
             for name, port in sinks.items():
                 wanted = len(collected[name]) < outputs[name] and rng.random() >= stall_out
+                if soon is not None:
+                    wanted, announced = announced, rng.random() >= stall_out
+                    ctx.set(soon, announced)
                 if wanted != ready[name]:
                     ready[name] = wanted
                     ctx.set(port.ready, wanted)
@@ -104,6 +112,7 @@ def run_stream(
                     assert payload == pending[name], f"{name}: payload changed before the transfer, cycle {cycle}"
                 pending[name] = payload if valid and not ready[name] else None
                 if valid and ready[name]:
+                    assert len(collected[name]) < outputs[name], f"More output than expected on {name}"
                     collected[name].append(payload)
                     cycles[name].append(cycle)
                     idle = 0

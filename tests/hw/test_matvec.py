@@ -3,7 +3,7 @@
 
 import numpy as np
 import pytest
-from amaranth.hdl import Fragment, Module
+from amaranth.hdl import Assert, Fragment, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -164,6 +164,35 @@ def test_stopped_output_holds_what_was_issued():
         run_stream(dut, {"i": offered}, {"o": 60}, 0, 0.0, 1.0, timeout_cycles=100)
 
 
+class Announced(wiring.Component):
+    """A MatVec that says a cycle ahead, at `soon`, when it takes a window."""
+
+    def __init__(self, matvec):
+        self.matvec = matvec
+        i, o = (stream.Signature(port.payload.shape()) for port in (matvec.i, matvec.o))
+        super().__init__({"i": In(i), "o": Out(o)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.matvec = self.matvec
+        wiring.connect(m, wiring.flipped(self.i), self.matvec.i)
+        wiring.connect(m, self.matvec.o, wiring.flipped(self.o))
+        started, announced = Signal(), Signal()
+        m.d.sync += [started.eq(1), announced.eq(self.matvec.soon)]
+        m.d.sync += Assert(~started | (announced == self.matvec.i.ready))
+        return m
+
+
+@pytest.mark.parametrize("stalls", [(0.0, 0.0), (0.3, 0.3), (0.0, 0.9), (0.9, 0.0)])
+@pytest.mark.parametrize(("simd", "pe", "planes"), [(6, 4, 2), (6, 4, 1), (6, 8, 2), (3, 4, 2), (2, 2, 1)])
+def test_ready_is_announced_a_cycle_ahead(simd, pe, planes, stalls):
+    """With groups of one cycle, of two and more, and with a window of one cycle in all."""
+    weights, codes = random_case(8, 6, 1, 2, 30)
+    matvec = MatVec(weights, 1, 2, simd, pe, planes=planes)
+    offered = [pack(row, 2) for row in codes.tolist()]
+    run_stream(Announced(matvec), {"i": offered}, {"o": 30 * matvec.groups}, 3, *stalls)
+
+
 class Chain(wiring.Component):
     """A Window and the MatVec behind it."""
 
@@ -179,6 +208,8 @@ class Chain(wiring.Component):
         wiring.connect(m, self.window.o, self.matvec.i)
         if self.matvec.turns:
             m.d.comb += self.window.turning.eq(self.matvec.turning)
+        elif self.window.prefetch:
+            m.d.comb += self.window.soon.eq(self.matvec.soon)
         wiring.connect(m, self.matvec.o, wiring.flipped(self.o))
         return m
 

@@ -90,7 +90,16 @@ def test_rate_and_latency(reduce, latency):
 def test_sums_in_block_ram(stalls):
     """96 words of 18 bits."""
     check(random_stream(2, 16, (2, 8, 4, 24)), 16, 2, "average", 16, 4, 1, 3, stalls)
-    assert Shortcut(8, 4, 24, 16, 2, "average", 16, 4, 1).latency == 4
+    assert Shortcut(8, 4, 24, 16, 2, "average", 16, 4, 1).latency == 6  # 2 of them the FIFO's
+
+
+@pytest.mark.parametrize("reduce", ["sample", "average"])
+def test_the_input_does_not_wait_for_padding(reduce):
+    """As many channels of zeros as of values: as many beats leave as come, two pixels' for each square."""
+    x = random_stream(4, 8, (2, 8, 6, 6))
+    times = {}
+    check(x, 8, 2, reduce, 16, 4, 1, stalls=(0.0, 0.0), times=times)
+    assert times["i"] == list(range(x.size))
 
 
 def test_padding_takes_one_cycle_a_beat():

@@ -3,7 +3,7 @@
 
 import numpy as np
 import pytest
-from amaranth.hdl import Module, Signal, Value
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -91,11 +91,11 @@ class Used(wiring.Component):
         m = Module()
         m.submodules.window = window = self.window
         connect(m, self.i, window.i)
-        left = Signal(range(self.cycles), init=self.cycles - 1)
-        with m.If(window.o.valid):
-            m.d.sync += left.eq(left - 1)
-            with m.If(left == 0):
-                m.d.sync += left.eq(self.cycles - 1)
+        left, after = (Signal(range(self.cycles), init=self.cycles - 1) for _ in range(2))
+        m.d.comb += after.eq(Mux(window.o.valid, Mux(left == 0, self.cycles - 1, left - 1), left))
+        m.d.sync += left.eq(after)
+        if window.prefetch:
+            m.d.comb += window.soon.eq(after == 0)
         m.d.comb += [
             self.o.valid.eq(window.o.valid & (left == 0)),
             self.o.payload.eq(window.o.payload),

@@ -1,0 +1,56 @@
+"""A skid buffer: cuts the combinational path of `ready` from a stream's sink back to its source."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.hdl import Module, Mux, Shape, Signal, Value
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.device import is_ice40
+from hw.stream import connect
+
+__all__ = ["Skid"]
+
+
+class Skid(wiring.Component):
+    """Passes beats on in the same cycle, and keeps the one that comes while `o` does not take it.
+
+    `i.ready` is a register: high while nothing is kept. Where a residual block's stream forks, both sinks' `ready`
+    would otherwise go on, through the requantization, to the accumulators' FIFO.
+
+    Latency 0, a beat each cycle. A flip-flop and a LUT a bit. An iCE40, whose clocks are slow and whose cells are
+    few, does without: there the streams are connected as they are.
+
+    Parameters
+    ----------
+    shape : payload shape.
+
+    Members
+    -------
+    i : In(stream.Signature(shape))
+    o : Out(stream.Signature(shape))
+    """
+
+    def __init__(self, shape: Any) -> None:
+        self.width = Shape.cast(shape).width
+        self.latency = 0
+        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        if is_ice40(platform):
+            connect(m, self.i, self.o)
+            return m
+        kept = Signal(self.width, reset_less=True)
+        full = Signal()
+        m.d.comb += [
+            self.i.ready.eq(~full),
+            self.o.valid.eq(self.i.valid | full),
+            Value.cast(self.o.payload).eq(Mux(full, kept, Value.cast(self.i.payload))),
+        ]
+        with m.If(~full):
+            m.d.sync += kept.eq(self.i.payload)
+        m.d.sync += full.eq((self.i.valid | full) & ~self.o.ready)
+        return m
