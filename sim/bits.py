@@ -1,33 +1,36 @@
+# amaranth: UnusedElaboratable=no
 """How cost grows with the bits: `python -m sim.bits digits-w1a2`, in build/<recipe>/bits.json and bits.png.
 
 One folding (SIMD and PE of every layer, one plane of activations at a time) for untrained networks of all W and A asked
 for. A bit-serial unit then takes W*A times the cycles on the same lanes: interval * LUT would be proportional to W*A if
 nothing but the lanes counted. LUTs are of a synthesis for the ECP5, intervals are simulated and the logits compared
-with the golden model's. What departs from proportional is told by the LUTs in each kind of block, hierarchy kept.
+with the golden model's. What departs from proportional is told by the LUTs that the cost model sees in each kind of
+block.
 """
 
 import argparse
-import hashlib
-import json
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from amaranth.back import verilog
 from rich.console import Console
 from rich.table import Table
 
 from hw.accelerator import Accelerator
-from hw.fit import blocks
+from hw.blockcost import threshold_cost, window_cost
+from hw.fit import measure as synthesised
 from hw.folding import Folding, FoldingError, interval
-from hw.resources import ECP5_85, SynthesisError, count, synthesise
+from hw.matvec import MatVec
+from hw.resources import SynthesisError
 from hw.solve import solve
-from hw.unit import Ecp5
+from hw.threshold import Threshold
+from hw.unitcost import matvec_cost
+from hw.window import Window
 from model.data import DataError
-from model.files import write_json, write_whole
+from model.files import write_json
 from model.manifest import ManifestError, Network, load, save
 from model.recipe import RECIPES, RecipeError, load_recipe
 from model.untrained import FOLDER, untrained
@@ -40,7 +43,6 @@ from sim.worker import ProgramError
 __all__ = ["main", "measure", "same_folding", "table"]
 
 BITS = (1, 2, 4)
-KINDS = {"lanes": ("matvec",), "windows": ("window", "buffer", "feed"), "thresholds": ("threshold",)}
 
 
 def network_of(recipe: str, weight_bits: int, act_bits: int) -> Network:
@@ -64,32 +66,17 @@ def same_folding(folding: Mapping[str, Any], network: Network) -> Folding:
     return Folding(entries).check(network)
 
 
-def kind_of(block: str) -> str:
-    """The kind of a block of the accelerator, by the end of its name."""
-    return next((kind for kind, ends in KINDS.items() if block.endswith(ends)), "stream")
-
-
-def synthesised(network: Network, folding: Folding, folder: Path) -> dict[str, Any]:
-    """LUT, FF, EBR, DSP, and the LUTs of each kind of block; kept in `folder` by the hash of the Verilog."""
-    accelerator = Accelerator(network, folding)
-    text = verilog.convert(accelerator, name="top", platform=Ecp5(), strip_internal_attrs=True)
-    digest, kept = hashlib.sha256(text.encode()).hexdigest(), folder / "counts.json"
-    known = json.loads(kept.read_text()) if kept.exists() else {}
-    if known.get("verilog_sha256") == digest:
-        return known
-    source = folder / "top.v"
-    folder.mkdir(parents=True, exist_ok=True)
-    write_whole(source, text.encode())
-    total = count(ECP5_85, synthesise(source, ECP5_85, folder))
-    synthesise(source, replace(ECP5_85, synthesis=f"{ECP5_85.synthesis} -noflatten"), folder / "hierarchy")
-    modules = json.loads((folder / "hierarchy" / "stat.json").read_text())["modules"]
-    cells = {name: module["num_cells_by_type"] for name, module in modules.items()}
-    kinds = dict.fromkeys((*KINDS, "stream"), 0)
-    for name, some in blocks(accelerator.blocks, cells).items():
-        kinds[kind_of(name)] += count(ECP5_85, some)["lut"]
-    result = {"verilog_sha256": digest, **total, "lut_by_kind": kinds}
-    write_json(kept, result)
-    return result
+def luts_by_kind(accelerator: Accelerator, total: int) -> dict[str, int]:
+    """LUTs by the cost model in lanes, windows and thresholds; "stream" is what is left of the `total` synthesised."""
+    kinds = {"lanes": 0, "windows": 0, "thresholds": 0}
+    for block in accelerator.blocks.values():
+        if isinstance(block, MatVec):
+            kinds["lanes"] += matvec_cost(block.plan, block.acc_shape.width, block.storage).lut
+        elif isinstance(block, Window):
+            kinds["windows"] += window_cost(block.geometry, block.bits, block.lanes, block.prefetch).lut
+        elif isinstance(block, Threshold):
+            kinds["thresholds"] += threshold_cost(block).lut
+    return kinds | {"stream": total - sum(kinds.values())}
 
 
 def measure(recipe: str, points: list[tuple[int, int]], target: int, root: Path, console: Console) -> list[dict]:
@@ -101,14 +88,14 @@ def measure(recipe: str, points: list[tuple[int, int]], target: int, root: Path,
         network = network_of(recipe, weight_bits, act_bits)
         folding = same_folding(pattern, network)
         with console.status(f"W{weight_bits}A{act_bits}: synthesis"):
-            used = synthesised(network, folding, root / recipe / "bits" / network.name)
+            total = synthesised(network, folding, root / recipe / "bits" / network.name)
         with console.status(f"W{weight_bits}A{act_bits}: simulation"):
             occupancy = simulate(network, folding, root, 2)
         row = {
             "weight_bits": weight_bits, "act_bits": act_bits, "interval_cycles": round(occupancy.interval, 1),
             "predicted_interval_cycles": max(interval(network, folding).values()), "lanes": int(occupancy.lanes.sum()),
-            **{key: value for key, value in used.items() if key != "verilog_sha256"}, "network_hash": network.hash,
-            "product": round(occupancy.interval * used["lut"]),
+            **asdict(total), "lut_by_kind": luts_by_kind(Accelerator(network, folding), total.lut),
+            "product": round(occupancy.interval * total.lut), "network_hash": network.hash,
         }  # fmt: skip
         bits = weight_bits * act_bits / (points[0][0] * points[0][1])
         row["per_bits"] = round(row["product"] / (bits * (rows[0] if rows else row)["product"]), 3)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from hw.cost import Cost
 from hw.solve import solve
 from sim import bits, steady
 from sim.occupancy import TooFewImagesError
@@ -44,14 +45,16 @@ def test_one_folding_for_all_bits_takes_cycles_in_proportion(tmp_path, monkeypat
     networks = {bits: random_network(5, weight_bits=bits[0], act_bits=bits[1], channels=(8,), strides=(1,))
                 for bits in ((1, 2), (2, 4))}  # fmt: skip
     monkeypatch.setattr(bits, "network_of", lambda recipe, *wanted: networks[wanted])
-    kinds = {"lanes": 60, "windows": 10, "thresholds": 5, "stream": 25}
-    monkeypatch.setattr(bits, "synthesised", lambda *_: {"lut": 100, "ff": 1, "ebr": 0, "dsp": 0, "lut_by_kind": kinds})
+    monkeypatch.setattr(bits, "synthesised", lambda *_: Cost(lut=5_000))
     rows = bits.measure("some-w1a2", [(1, 2), (2, 4)], 2_000, ROOT, Console(quiet=True))
     assert rows[0]["lanes"] == rows[1]["lanes"] > 0
     ratio = rows[1]["interval_cycles"] / rows[0]["interval_cycles"]
-    assert rows[1]["product"] == round(100 * rows[1]["interval_cycles"])
+    assert rows[1]["product"] == round(5_000 * rows[1]["interval_cycles"])
     assert rows[1]["per_bits"] == pytest.approx(ratio / 4, abs=2e-3)
     assert 3.5 < ratio < 4.05
+    for row in rows:
+        assert sum(row["lut_by_kind"].values()) == 5_000
+        assert min(row["lut_by_kind"].values()) > 0
     bits.bits_chart(tmp_path / "bits.png", "some", rows)
     assert (tmp_path / "bits.png").read_bytes().startswith(b"\x89PNG")
     assert "over W*A" in [column.header for column in bits.table("some", rows).columns]
