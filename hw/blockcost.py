@@ -202,6 +202,8 @@ def shortcut_cost(block: Shortcut) -> Cost:
     if block.stride == 1:
         return result
     result += counter(groups) + counter(block.width) + counter(block.height)
+    if block.queued:
+        result += fifo_cost(lanes * bits, block.queued)
     if block.average:
         squares = block.width // 2 * groups
         result += sums_cost(lanes * (bits + 2), squares, groups, lanes * bits) + counter(squares)
@@ -246,6 +248,11 @@ def repack_cost(width: int, lanes_in: int, lanes_out: int) -> Cost:
     return result
 
 
+def skid_cost(width: int) -> Cost:
+    """hw.skid.Skid."""
+    return Cost(logic(width + 1), width + 1)
+
+
 def fork_cost(width: int, sinks: int) -> Cost:
-    """hw.stream.Fork behind an hw.skid.Skid."""
+    """hw.stream.Fork."""
     return Cost(logic(2 * sinks + 1), sinks)

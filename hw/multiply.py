@@ -40,8 +40,13 @@ class Multiplier(wiring.Component):
     def __init__(self, a: ShapeLike, b: ShapeLike) -> None:
         shapes = [Shape.cast(shape) for shape in (a, b)]
         product = (Signal(shapes[0]) * Signal(shapes[1])).shape()
-        self._fits = all(shape.width + (not shape.signed) <= _BITS for shape in shapes)
+        self._fits = self.fits(*shapes)
         super().__init__({"a": In(a), "b": In(b), "o": Out(product)})
+
+    @staticmethod
+    def fits(a: Shape, b: Shape) -> bool:
+        """Whether operands of these shapes are for one DSP block."""
+        return all(shape.width + (not shape.signed) <= _BITS for shape in (a, b))
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()

@@ -90,9 +90,9 @@ class Shortcut(wiring.Component):
         self.lanes = lanes
         squares, groups = width // 2, channels // lanes
         self._sums = (signed(stream_bits), lanes, squares * groups, 4, 2, groups)
-        self._queued = groups if stride == 2 and out_channels > channels and groups > 2 else 0  # beats
+        self.queued = groups if stride == 2 and out_channels > channels and groups > 2 else 0  # beats
         self.latency = 1 + (PartialSums.latency_of(*self._sums) if self.average else 0)
-        self.latency += StreamFifo.latency_of(groups, stream_bits * lanes) if self._queued else 0
+        self.latency += StreamFifo.latency_of(groups, stream_bits * lanes) if self.queued else 0
         values = stream.Signature(value_layout(signed(stream_bits), lanes))
         super().__init__({"i": In(values), "o": Out(values)})
 
@@ -103,8 +103,8 @@ class Shortcut(wiring.Component):
             wiring.connect(m, wiring.flipped(self.i), wiring.flipped(reduced))
         else:
             self._subsample(m, reduced)
-        if self._queued and not is_ice40(platform):
-            m.submodules.queue = queue = StreamFifo(value_layout(signed(self.stream_bits), self.lanes), self._queued)
+        if self.queued and not is_ice40(platform):
+            m.submodules.queue = queue = StreamFifo(value_layout(signed(self.stream_bits), self.lanes), self.queued)
             connect(m, reduced, queue.i)
             reduced = queue.o
         self._pad(m, reduced)

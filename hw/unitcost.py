@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from functools import cache
 
-from hw.blockcost import adder, choice, counter, fifo_cost, logic, multipliers, register_bits, rom_luts
+from amaranth.hdl import signed, unsigned
+
+from hw.blockcost import adder, choice, counter, fifo_cost, logic, register_bits, rom_luts
 from hw.chain import chain_luts
 from hw.memory import block_rams
+from hw.multiply import Multiplier
 from hw.plan import MatVecPlan
 from hw.popcount import AdderTree, PopCount
 from hw.prices import Cost
@@ -29,7 +32,7 @@ def select_cost(plan: MatVecPlan, bits: int) -> Cost:
 
 def weights_cost(plan: MatVecPlan, storage: str) -> Cost:
     """The weight memories of all copies, each of its own block RAMs."""
-    style = WeightMemory.style_of(plan.words, storage)
+    style = WeightMemory.style_of(plan.words, storage, plan.arithmetic == "lanes")
     place = register_bits(plan.words)
     if style == "constant":
         return Cost(logic(plan.simd * plan.planes))
@@ -59,9 +62,8 @@ def lanes_cost(plan: MatVecPlan, width: int, merged: bool) -> Cost:
 def mac_cost(plan: MatVecPlan, width: int) -> Cost:
     """Multipliers, the adders behind them, and accumulators of `width` bits, of all output channels."""
     high = ((1 << plan.weight_bits) - 1) * ((1 << plan.act_bits) - 1)
-    product = AdderTree.shape_of(-high, high).width
-    dsp = multipliers(plan.weight_bits + 1, plan.act_bits + 1)
-    result = Cost(ff=product, dsp=dsp) * plan.simd
+    assert Multiplier.fits(signed(plan.weight_bits + 1), unsigned(plan.act_bits))  # with registers of its own
+    result = Cost(dsp=1) * plan.simd
     numbers = [1] * plan.simd  # products in each
     while len(numbers) > 1:
         pairs = [(a, b) for a, b in zip(numbers[::2], numbers[1::2], strict=False)]
