@@ -90,9 +90,11 @@ def for_rate(board: Board, network: Network, fps: float, mhz: float) -> Folding:
         folding = fold(board, network, target)
     except FoldingError as error:
         raise BoardError(refused) from error
-    if shortage(board, need(board, network, folding)):
+    if not shortage(board, need(board, network, folding)):
+        return folding
+    if least > target:
         raise BoardError(refused)
-    return folding
+    return best[1]
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
