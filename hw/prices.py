@@ -41,7 +41,7 @@ class Prices:
 
     lut: float = 1.0
     ff: float = 0.25
-    ebr: float = 150.0
+    ebr: float = 100.0
     dsp: float = 100.0
 
     def raised(self, resources: Iterable[str], factor: float) -> Prices:
