@@ -78,7 +78,8 @@ class Sequencer(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         primed = Signal()  # the present chunk is known
-        m.d.sync += primed.eq(1)
+        with m.If(self.advance):  # always so at first; a constant would make all units share a register, far from most
+            m.d.sync += primed.eq(1)
         final, final_next = Signal(), Signal()  # the present chunk is the window's last; the one of the next cycle
         granted, granted_next = self._credits(m)
         # Within a group nothing can stop: a window stays valid, and the group's credit is in hand.
