@@ -253,6 +253,6 @@ def skid_cost(width: int) -> Cost:
     return Cost(logic(width + 1), width + 1)
 
 
-def fork_cost(width: int, sinks: int) -> Cost:
+def fork_cost(sinks: int) -> Cost:
     """hw.stream.Fork."""
     return Cost(logic(2 * sinks + 1), sinks)

@@ -68,8 +68,7 @@ def memory_choices(node: Node, fold: Fold) -> list[str]:
 
 def words(node: Node, fold: Fold) -> int:
     """Depth of the weight memory."""
-    planes = node["weight_bits"] if fold.arithmetic == "lanes" else 1
-    return channels_out(node) // fold.pe * (products(node) // fold.simd) * planes
+    return plan_of(node, fold).words
 
 
 def plan_of(node: Node, fold: Fold) -> MatVecPlan:
@@ -143,7 +142,8 @@ def after(network: Network, node: Node, fold: Fold) -> tuple[Cost, dict[str, int
 
 
 def walk(network: Network, node: Node, lanes: int, arithmetic: str) -> tuple[Cost, dict[str, int]]:
-    values = Values(None, *sums(network, node, arithmetic)[:1], lanes, sums(network, node, arithmetic)[1])
+    shape, correction = sums(network, node, arithmetic)
+    values = Values(None, shape, lanes, correction)
     if node.op == "linear":
         block = stages.classifier(node, values, "auto")
         return classifier_cost(block), {}
@@ -152,7 +152,7 @@ def walk(network: Network, node: Node, lanes: int, arithmetic: str) -> tuple[Cos
         source, values = todo.pop()
         readers = network.consumers(source.name)
         if len(readers) > 1:
-            total += fork_cost(values.shape.width * values.lanes, len(readers))
+            total += fork_cost(len(readers))
         for reader in readers:
             if reader.op not in FOLDED and reader.inputs[0] == source.name:
                 cost, delays[reader.name], given = block_of(network, reader, values)

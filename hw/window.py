@@ -55,6 +55,7 @@ class Window(wiring.Component):
     -------
     i : In(stream.Signature(value_layout(unsigned(bits), lanes)))
     o : Out(stream.Signature(ArrayLayout(unsigned(bits), K*K*channels)))
+    soon : In(1), only with prefetch: `o.ready` in the next cycle.
     turning : In(1), only with `turn`: the lowest `turn` codes become the highest in the next cycle. While `o` is valid
         and not taken; it is taken in the order in which it was given, after as many turns as go round.
     """

@@ -19,7 +19,7 @@ from model.recipe import RECIPES, RecipeError, load_recipe, network_config
 from model.resnet import ResNet
 from model.train import prepare, reestimate_batchnorm
 
-__all__ = ["main", "untrained"]
+__all__ = ["FOLDER", "main", "name_of", "untrained"]
 
 CALIBRATION_IMAGES = 500
 TEST_IMAGES = 500
@@ -43,6 +43,11 @@ def untrained(name: str, recipe: dict, bits: dict[str, int]) -> manifest.Network
     return manifest.Network.build(name, source.name, source.classes, network.nodes, accuracy, training)
 
 
+def name_of(recipe: str, weight_bits: int, act_bits: int) -> str:
+    """What the untrained network of a recipe, by its name, is called at these bits."""
+    return f"{recipe.rsplit('-', 1)[0]}-w{weight_bits}a{act_bits}-untrained"
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m model.untrained", description="An untrained network's manifest.")
     parser.add_argument("recipe", help="a recipe of model/recipes, or a path to one")
@@ -58,8 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
             "weight_bits": options.weight_bits or last["weight_bits"],
             "act_bits": options.act_bits or last["act_bits"],
         }
-        stem = path.stem.rsplit("-", 1)[0]
-        name = options.name or f"{stem}-w{bits['weight_bits']}a{bits['act_bits']}-untrained"
+        name = options.name or name_of(path.stem, **bits)
         network = untrained(name, recipe, bits)
         manifest.save(network, FOLDER / name)
     except (RecipeError, FreezeError, manifest.ManifestError, data.DataError, ValueError) as error:

@@ -33,7 +33,7 @@ from model.data import DataError
 from model.files import write_json
 from model.manifest import ManifestError, Network, load, save
 from model.recipe import RECIPES, RecipeError, load_recipe
-from model.untrained import FOLDER, untrained
+from model.untrained import FOLDER, name_of, untrained
 from sim.build import BuildError
 from sim.charts import bits_chart
 from sim.occupancy import TooFewImagesError
@@ -47,7 +47,7 @@ BITS = (1, 2, 4)
 
 def network_of(recipe: str, weight_bits: int, act_bits: int) -> Network:
     """The untrained network of these bits; made once."""
-    name = f"{recipe.rsplit('-', 1)[0]}-w{weight_bits}a{act_bits}-untrained"
+    name = name_of(recipe, weight_bits, act_bits)
     try:
         return load(FOLDER / name)
     except ManifestError:
