@@ -21,12 +21,12 @@ __all__ = ["MARGIN", "check_fit", "fastest", "fold", "lacking", "need", "refusal
 MARGIN = 1.1  # an estimate refuses only what is larger than the device by more than its own error
 LINK = Cost(lut=900, ff=900, ebr=2)  # the host link around the accelerator
 FILL = {  # share of a device that `fastest` takes, so that it routes at speed
-    "ecp5": {"lut": 0.6, "ff": 0.76, "ebr": 0.92, "dsp": 0.9},
-    "ice40": {"lut": 0.9, "ff": 0.9, "ebr": 0.9, "dsp": 1.0},
+    "ecp5": {"lut": 0.75, "ff": 0.76, "ebr": 0.92, "dsp": 0.9},
+    "ice40": {"lut": 0.94, "ff": 0.9, "ebr": 0.9, "dsp": 1.0},
     "gowin": {"lut": 0.6, "ff": 0.5, "ebr": 0.9, "dsp": 1.0},  # beyond it, placement takes ten times as long
     "xilinx": {"lut": 0.7, "ff": 0.7, "ebr": 0.9, "dsp": 1.0},
 }
-LEAN = ("ice40", "gowin")  # families short of flip-flops
+LEAN = ("ice40", "gowin")  # families short of flip-flops: foldings without prefetch and row FIFOs alone
 ICE40_EBR = 2  # block RAMs of 4 kbit for one of 18 kbit, which a small network leaves nearly empty (measured)
 
 
@@ -79,16 +79,15 @@ def lacking(board: Board, needed: Mapping[str, int], share: Mapping[str, float] 
 
 @lru_cache(maxsize=256)
 def fitting(family: str, content: Content, target: int, budget: tuple[tuple[str, int], ...]) -> Folding | None:
-    """A folding of at most `target` cycles within `budget`; None if there is none."""
+    """A folding of at most `target` cycles within `budget`, a lean one where no other fits; None if there is none."""
     network = content.network
-    return within(
-        network,
-        target,
-        lambda folding: needed_by(family, network, folding),
-        dict(budget),
-        prices(family),
-        lean=family in LEAN,
-    )
+
+    def needed(folding: Folding) -> dict[str, int]:
+        return needed_by(family, network, folding)
+
+    ways = (True,) if family in LEAN else (False, True)
+    found = (within(network, target, needed, dict(budget), prices(family), lean) for lean in ways)
+    return next(filter(None, found), None)
 
 
 @lru_cache(maxsize=256)

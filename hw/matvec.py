@@ -214,7 +214,7 @@ class MatVec(wiring.Component):
                 codes, fall = delay(m, codes, 1, f"codes{copy}_"), delay(m, fall, 1, f"fall{copy}_")
                 first, done = delay(m, first, 1, f"first{copy}_"), delay(m, done, 1, f"done{copy}_")
             m.submodules[f"weights{copy}"] = memory = self._memory(copy)
-            for name in ("address", "next_address", "advance"):
+            for name in ("address", "next_address", "later_address", "advance"):
                 m.d.comb += getattr(memory, name).eq(getattr(work, name))
             terms: list[Value] = []
             for index, pe in enumerate(range(self.pe)[copy * self.pes_per_copy :][: self.pes_per_copy]):

@@ -5,6 +5,9 @@ __all__ = ["block_rams", "distributed_luts", "in_block"]
 BLOCK_LUTS = 100
 """LUTs that one block RAM is worth: a memory that takes fewer of them for each lies in distributed RAM."""
 
+SHALLOW_WORDS = 32
+"""Words up to which a memory is always in distributed RAM: a choice of two there, 5.8 ns to the data in block RAM."""
+
 _EBR_WORDS, _EBR_BITS = 512, 36  # of a block RAM at its widest
 _RAM_WORDS, _RAM_BITS, _RAM_LUTS = 16, 4, 6  # of a TRELLIS_DPR16X4: four LUTs hold the bits, two are the write port
 
@@ -27,5 +30,7 @@ def distributed_luts(depth: int, width: int) -> int:
 
 
 def in_block(depth: int, width: int) -> bool:
-    """Whether a memory with a write and a read port is in block RAM: where a block replaces BLOCK_LUTS or more."""
-    return depth > _RAM_WORDS and distributed_luts(depth, width) >= BLOCK_LUTS * block_rams(depth, width)
+    """Whether a memory with a write and a read port is in block RAM: where a block replaces BLOCK_LUTS or more, and the
+    memory is not so shallow that distributed RAM is faster.
+    """
+    return depth > SHALLOW_WORDS and distributed_luts(depth, width) >= BLOCK_LUTS * block_rams(depth, width)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -17,8 +17,8 @@ class Sequencer(wiring.Component):
     """Issues, for each window, its groups, in each group the steps (k, m), in each step the chunks, one a cycle.
 
     A first chunk of a group is issued only with a credit in hand; `credit` gives one back. What describes the present
-    chunk is registered: the state behind runs one chunk ahead of it. The first chunk is issued at the earliest in the
-    second cycle after reset.
+    chunk comes from registers, and so does what describes the next: the state behind runs two chunks ahead. The first
+    chunk is issued at the earliest in the third cycle after reset.
 
     Parameters
     ----------
@@ -42,7 +42,8 @@ class Sequencer(wiring.Component):
     first, last : Out, it is the first, the last of its group.
     fall : Out(len(falls)), one-hot: it is the first after the weight has fallen by so much.
     address : Out, its weight word.
-    next_address, advance : Out, the word after `address`, which follows it in the cycle after `advance`.
+    next_address, later_address, advance : Out, the words of the next two chunks; each moves up by one in the cycle
+        after `advance`.
     """
 
     def __init__(self, groups: int, chunks: int, steps: Sequence[tuple[int, int]], planes: int, credits: int) -> None:
@@ -71,15 +72,16 @@ class Sequencer(wiring.Component):
                 "fall": Out(len(self.falls)),
                 "address": Out(address),
                 "next_address": Out(address),
+                "later_address": Out(address),
                 "advance": Out(1),
             }
         )
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        primed = Signal()  # the present chunk is known
+        primed = Signal(2)  # the next chunk is known, and the present one
         with m.If(self.advance):  # always so at first; a constant would make all units share a register, far from most
-            m.d.sync += primed.eq(1)
+            m.d.sync += primed.eq(Cat(Const(1, 1), primed[0]))
         final, final_next = Signal(), Signal()  # the present chunk is the window's last; the one of the next cycle
         granted, granted_next = self._credits(m)
         # Within a group nothing can stop: a window stays valid, and the group's credit is in hand.
@@ -87,8 +89,8 @@ class Sequencer(wiring.Component):
         m.d.comb += [
             self.ready.eq(final & (granted if single else 1)),
             self.soon.eq(final_next & (granted_next if single else 1)),
-            self.issue.eq(self.valid & primed & (~self.first | granted)),
-            self.advance.eq(self.issue | ~primed),
+            self.issue.eq(self.valid & primed[1] & (~self.first | granted)),
+            self.advance.eq(self.issue | ~primed[1]),
         ]
 
         chunk = Signal(range(self.chunks))
@@ -99,21 +101,32 @@ class Sequencer(wiring.Component):
         step_end = chunk_end & (step == len(self.steps) - 1)
         window_end = step_end & (group == self.groups - 1)
         fresh = chunk == 0
-        m.d.comb += [self.next_address.eq(address), final_next.eq(Mux(self.advance, window_end, final))]
-        m.d.sync += final.eq(final_next)
+        falls = []
+        for fall in self.falls:
+            falling = [step == number for number, by in enumerate(self._falls_to) if by == fall]
+            falls.append(fresh & Cat(falling).any())
+        next_final = Signal()
+        described: list[tuple[Signal, Signal, Value]] = [  # of the present chunk, the next, and the one after
+            (self.chunk, Signal.like(self.chunk, name="next_chunk"), chunk),
+            (
+                self.planes_index,
+                Signal.like(self.planes_index, name="next_planes_index"),
+                Array(Const(choice) for choice in self.choices)[step],
+            ),
+            (self.first, Signal(name="next_first"), fresh & (step == 0)),
+            (self.last, Signal(name="next_last"), step_end),
+            (self.fall, Signal.like(self.fall, name="next_fall"), Cat(falls)),
+            (self.address, self.next_address, address),
+            (final, next_final, window_end),
+        ]
+        m.d.comb += [self.later_address.eq(address), final_next.eq(Mux(self.advance, next_final, final))]
         with m.If(self.advance):
+            for present, following, after in described:
+                m.d.sync += [present.eq(following), following.eq(after)]
             m.d.sync += [
-                self.chunk.eq(chunk),
-                self.planes_index.eq(Array(Const(choice) for choice in self.choices)[step]),
-                self.first.eq(fresh & (step == 0)),
-                self.last.eq(step_end),
-                self.address.eq(address),
                 chunk.eq(Mux(chunk_end, 0, chunk + 1)),
                 address.eq(Mux(window_end, address.init, address + self._stride(chunk_end, step))),
             ]
-            for index, fall in enumerate(self.falls):
-                falling = [step == number for number, by in enumerate(self._falls_to) if by == fall]
-                m.d.sync += self.fall[index].eq(fresh & Cat(falling).any())
             with m.If(chunk_end):
                 m.d.sync += step.eq(Mux(step_end, 0, step + 1))
             with m.If(step_end):

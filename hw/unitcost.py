@@ -37,9 +37,10 @@ def weights_cost(plan: MatVecPlan, storage: str) -> Cost:
     if style == "constant":
         return Cost(logic(plan.simd * plan.planes))
     if style == "block":
-        registers = 0 if plan.words <= EBR_WORDS else plan.word_bits * plan.pe
         rams = sum(block_rams(plan.words, plan.word_bits * pes) for pes in plan.pes_of_copies)
-        return Cost(ff=registers + (plan.select + plan.copies - 3) * place, ebr=rams)
+        early = 3 if plan.words <= EBR_WORDS else 2  # registers of the memory, its own first
+        late = max(0, plan.select + plan.copies - 1 - early)
+        return Cost(ff=plan.word_bits * plan.pe + late * place, ebr=rams)
     address = Cost(ff=(plan.select + plan.copies - 1) * place)
     if style == "merged":
         known = 1 - 2.0 ** (1 - plan.words)  # of the bits, so many are not the same in all words
@@ -94,7 +95,8 @@ def matvec_cost(plan: MatVecPlan, width: int, storage: str) -> Cost:
         result += Cost(logic((plan.pe - plan.lanes) * width), plan.pe * width + plan.beats) + counter(plan.beats)
     result += fifo_cost(plan.lanes * width, plan.depth)
     sequencer = counter(plan.chunks) + counter(len(plan.steps)) + counter(plan.groups) + counter(plan.words)
-    registers = register_bits(plan.words) + register_bits(plan.chunks) + 2 * register_bits(plan.credits + 1) + 8
+    described = register_bits(plan.words) + register_bits(plan.chunks) + 4  # a chunk: the present one and the next
+    registers = 2 * described + 2 * register_bits(plan.credits + 1) + 5
     return result + sequencer + Cost(logic(SEQUENCE), registers + 2 * plan.total)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from amaranth.hdl import ClockSignal, Const, Instance, Module, Value, unsigned
+from amaranth.hdl import ClockSignal, Const, Instance, Module, Signal, Value, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -27,8 +27,8 @@ class WeightMemory(wiring.Component):
     """o = words[address] as `address` was `latency` cycles ago.
 
     In logic, up to 8 words are a plain function of a registered address, to be merged with what follows; more have a
-    register at `o`. A block RAM, slow to give its word, has one at `o` besides its own (on an ECP5 inside, up to 512
-    words); with latency 1, its own follows `next_address` ahead of time.
+    register at `o`. A block RAM, slow to give its word and far from what it feeds, has one at `o` besides its own; on
+    an ECP5, up to 512 words, a third between them, inside. With little latency, it is read ahead of time.
 
     Parameters
     ----------
@@ -45,7 +45,8 @@ class WeightMemory(wiring.Component):
     Members
     -------
     address : In, below the number of words
-    next_address, advance : In, with advance high, `address` becomes `next_address` in the next cycle; else it stays
+    next_address, later_address, advance : In, with advance high, `address` becomes `next_address` in the next cycle,
+        and that becomes `later_address`; else they stay
     o : Out(width)
     """
 
@@ -58,7 +59,8 @@ class WeightMemory(wiring.Component):
         self.latency = latency
         self.style = self.style_of(words, storage, merge)
         address = range(words)
-        super().__init__({"address": In(address), "next_address": In(address), "advance": In(1), "o": Out(width)})
+        addresses = {name: In(address) for name in ("address", "next_address", "later_address")}
+        super().__init__({**addresses, "advance": In(1), "o": Out(width)})
 
     @staticmethod
     def style_of(words: int, storage: str, merge: bool = True) -> str:
@@ -74,13 +76,9 @@ class WeightMemory(wiring.Component):
         if self.style == "constant":
             m.d.comb += self.o.eq(Const(self.init[0], len(self.o)))
             return m
-        if self.style == "block":
-            address, enable = self.next_address, self.advance
-            if self.latency > 1:
-                address, enable = delay(m, self.address, self.latency - 2, "address"), Const(1, 1)
-            if is_ecp5(platform) and len(self.init) <= EBR_WORDS:
-                self._ebr(m, address, enable)
-                return m
+        if self.style == "block" and is_ecp5(platform) and len(self.init) <= EBR_WORDS:
+            self._ebr(m)
+            return m
         attrs = {"rom_style": "block" if self.style == "block" else "logic"}
         memory = Memory(shape=unsigned(len(self.o)), depth=len(self.init), init=self.init, attrs=attrs)
         m.submodules.rom = memory
@@ -92,17 +90,31 @@ class WeightMemory(wiring.Component):
             m.d.comb += [port.addr.eq(delay(m, self.address, self.latency - 1, "address")), self.o.eq(port.data)]
         else:
             port = memory.read_port()
+            address, (enable, _) = self._ahead(m, 2)
             m.d.comb += [port.addr.eq(address), port.en.eq(enable)]
             m.d.sync += self.o.eq(port.data)
         return m
 
-    def _ebr(self, m: Module, address: Value, enable: Value) -> None:
-        """Block RAMs with the register at `o` inside: its bits come 1.0 ns after the clock, the RAM's own 5.8 ns.
+    def _ahead(self, m: Module, stages: int) -> tuple[Value, list[Value]]:
+        """The address to read so that the word has passed `stages` registers, the RAM's own first, when it is due, and
+        the enables of the first two.
+        """
+        late = self.latency - stages
+        if late >= 0:
+            return delay(m, self.address, late, "address"), [Const(1, 1)] * 2
+        address = self.next_address if late == -1 else self.later_address
+        return address, [self.advance] * -late + [Const(1, 1)] * (2 + late)
+
+    def _ebr(self, m: Module) -> None:
+        """Block RAMs with a register inside, whose bits come 1.0 ns after the clock, the RAM's own 5.8 ns.
 
         Pseudo dual port, 36 bits: the read port is B, its word of two halves of 18 bits, 16 halves in each INITVAL.
         """
-        for index in range(-(-len(self.o) // _EBR_BITS)):
-            part = self.o[index * _EBR_BITS : (index + 1) * _EBR_BITS]
+        address, (enable, enable_register) = self._ahead(m, 3)
+        word = Signal(len(self.o))
+        m.d.sync += self.o.eq(word)
+        for index in range(-(-len(word) // _EBR_BITS)):
+            part = word[index * _EBR_BITS : (index + 1) * _EBR_BITS]
             mask = (1 << _EBR_BITS // 2) - 1
             halves = [word >> index * _EBR_BITS + shift & mask for word in self.init for shift in (0, _EBR_BITS // 2)]
             ports: dict[str, Any] = {}
@@ -129,7 +141,7 @@ class WeightMemory(wiring.Component):
                 i_OCEA=Const(1, 1),
                 i_WEA=Const(0, 1),
                 i_CEB=enable,
-                i_OCEB=Const(1, 1),
+                i_OCEB=enable_register,
                 i_WEB=Const(0, 1),
                 **ports,
             )

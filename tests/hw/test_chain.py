@@ -75,7 +75,8 @@ def dp16kd(kind, **ports):
     address = Cat(ports[f"i_ADB{bit}"] for bit in range(5, 14))
     data = Signal(36)
     m.d.comb += [port.addr.eq(address), port.en.eq(ports["i_CEB"])]
-    m.d.sync += data.eq(port.data)
+    with m.If(ports["i_OCEB"]):
+        m.d.sync += data.eq(port.data)
     for index in range(36):
         name = f"o_DO{'AB'[index // 18]}{index % 18}"
         if name in ports:
