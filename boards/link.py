@@ -124,14 +124,14 @@ class HostLink(wiring.Component):
         with m.Elif(listening | running):
             m.d.sync += cycles.eq(cycles + 1)
 
-        m.d.comb += [self.tx.eq(tx.tx), rx.rx.eq(self.rx), tx.i.payload.eq(crc.byte)]
-        m.d.comb += [read.addr.eq(address), read.en.eq(~running | advance)]
-        m.d.comb += [write.addr.eq(address), write.data.eq(Cat(byte, C(1, 1)))]
-        data = self._reply_byte(address, read.data[:8], body & (reply == RESULT_CODE), cycles)
-        reply_byte, marked = Signal(8), Signal()  # a block RAM is slow: its word goes no further in the same cycle
-        m.d.sync += [reply_byte.eq(data), marked.eq(read.data[8])]
-        m.d.comb += crc.data.eq(Mux(self.busy, reply_byte, byte))
-        fetched, full = self._pixel(m, read.data[: self.network.input.bits], advance)
+        m.d.comb += [self.tx.eq(tx.tx), rx.rx.eq(self.rx), tx.i.payload.eq(crc.byte), read.addr.eq(address)]
+        m.d.comb += [read.en.eq(~running | advance), write.addr.eq(address), write.data.eq(Cat(byte, C(1, 1)))]
+        dynamic = self._result_byte(address, cycles)
+        # A block RAM is slow: its word goes no further at once.
+        fixed, measured, marked = Signal(8), Signal(8), Signal()
+        m.d.sync += [Cat(fixed, marked).eq(read.data), measured.eq(Mux(body & (reply == RESULT_CODE), dynamic, 0))]
+        m.d.comb += crc.data.eq(Mux(self.busy, fixed | measured, byte))
+        fetched, free = self._pixel(m, read.data[: self.network.input.bits], advance)
 
         states = OneHot(m, STATES)
 
@@ -224,7 +224,7 @@ class HostLink(wiring.Component):
                 m.d.sync += held.eq(1)
                 states.go("RUN")
         with states.when("RUN"):
-            m.d.comb += [self.busy.eq(1), running.eq(1), advance.eq(~fetched | ~full | self.accelerator.i.ready)]
+            m.d.comb += [self.busy.eq(1), running.eq(1), advance.eq(free)]
             with m.If(advance):
                 m.d.sync += fetched.eq(feed_left != 0)
                 with m.If(feed_left != 0):
@@ -270,26 +270,26 @@ class HostLink(wiring.Component):
         return m
 
     def _pixel(self, m: Module, code: Value, advance: Signal) -> tuple[Signal, Value]:
-        """Gather the codes of a pixel; returns `fetched` (the memory has read a code) and "it is the pixel's last"."""
+        """Gathers the codes of a pixel; returns "the memory has read a code", to be set, and whether it may."""
         pixel, channels = self.accelerator.i, self.network.input.shape[0]
-        fetched = Signal()
+        fetched, loaded, newest = Signal(), Signal(), Signal(len(code), reset_less=True)  # a register behind the memory
         earlier = Signal(self.network.input.bits * (channels - 1), reset_less=True)
         index = Signal(range(channels))
         last = index == channels - 1
-        m.d.comb += [pixel.valid.eq(fetched & last), Value.cast(pixel.payload).eq(Cat(earlier, code))]
-        if channels > 1:
-            with m.If(advance & fetched):
-                m.d.sync += [earlier.eq(Cat(earlier, code) >> len(code)), index.eq(Mux(last, 0, index + 1))]
-        return fetched, last
+        m.d.comb += [pixel.valid.eq(loaded & last), Value.cast(pixel.payload).eq(Cat(earlier, newest))]
+        with m.If(advance):
+            m.d.sync += [loaded.eq(fetched), newest.eq(code)]
+            with m.If(loaded):
+                m.d.sync += [earlier.eq(Cat(earlier, newest) >> len(newest)), index.eq(Mux(last, 0, index + 1))]
+        return fetched, ~loaded | ~last | pixel.ready
 
-    def _reply_byte(self, address: Signal, constant: Value, dynamic: Value, cycles: Signal) -> Value:
-        """The byte of the reply at `address`: `constant`, with label, cycles and logits in its empty places."""
+    def _result_byte(self, address: Signal, cycles: Signal) -> Value:
+        """The byte at `address` of the reply with a result, as far as it is not constant: label, cycles and logits."""
         result = self.accelerator.o.payload
         label = Cat(C(0, 24), result.label)
         word_address = address[2 : (self.memory.region - 1).bit_length()]
         word = select(word_address, [label, cycles, *(Value.cast(logit) for logit in result.logits)])
-        byte = select(address[:2], [word[8 * place : 8 * place + 8] for place in range(4)])
-        return constant | Mux(dynamic, byte, 0)
+        return select(address[:2], [word[8 * place : 8 * place + 8] for place in range(4)])
 
 
 def select(address: Value, values: list[Value]) -> Value:

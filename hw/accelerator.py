@@ -19,12 +19,13 @@ from amaranth.lib.wiring import In, Out
 
 from hw import stages
 from hw.buffering import Buffers, buffers
+from hw.fifo import StreamFifo
 from hw.folding import Fold, Folding, folded, geometry, turns
 from hw.head import LOGIT_BITS
 from hw.matvec import MatVec
 from hw.plan import weight_matrix
 from hw.skid import Skid
-from hw.stream import Fork, Repack, StreamFifo, connect, value_layout
+from hw.stream import Fork, Repack, connect, value_layout
 from hw.tap import Tap, Values, flat_name
 from hw.window import Window
 from model.manifest import Network, Node

@@ -11,7 +11,8 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from hw.stream import StreamFifo, value_layout
+from hw.fifo import StreamFifo
+from hw.stream import value_layout
 from hw.table import range_shape, shape_limits
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Cat, Module
+from amaranth.hdl import Cat, Module, signed, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -95,7 +95,8 @@ class MacTerm(wiring.Component):
     @staticmethod
     def latency_of(simd: int) -> int:
         """Cycles from the operands to `o`."""
-        return Multiplier.latency + AdderTree.latency_of(simd)
+        widest = (signed(9), unsigned(8))  # of weights, W + 1 bits, and codes: for one DSP block
+        return Multiplier.latency_of(*widest) + AdderTree.latency_of(simd)
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()

@@ -13,6 +13,7 @@ from math import ceil, gcd
 from hw.head import Classifier, Pool
 from hw.maxpool import MaxPool
 from hw.memory import block_rams, distributed_luts, in_block
+from hw.multiply import Multiplier
 from hw.prelu import PReLU
 from hw.prices import Cost
 from hw.residual import Requant
@@ -93,15 +94,16 @@ def memory_cost(width: int, words: int, block: bool) -> Cost:
 
 
 def fifo_cost(width: int, depth: int) -> Cost:
-    """hw.stream.StreamFifo."""
+    """hw.fifo.StreamFifo."""
     if depth == 1:
         return Cost(logic(3), width + 1)
     block = in_block(depth, width)
-    words = depth - (2 if block else 1)
+    words = depth - (3 if block else 1)
     place, level = register_bits(words), words.bit_length()
     control = logic(10 + 1.6 * (place + level))
     carries = 2 * sum(adder(bits) for bits in (place, level) if bits >= CARRY_BITS)
-    return Cost(control + carries, width + 2 * place + level + 3 + block) + memory_cost(width, words, block)
+    result = Cost(control + carries, width + 2 * place + level + 3 + block) + memory_cost(width, words, block)
+    return result + skid_cost(width) if block else result
 
 
 def table_cost(entries: Sequence[int], storage: str = "auto") -> Cost:
@@ -156,17 +158,21 @@ def threshold_cost(block: Threshold) -> Cost:
 
 
 def requant_cost(block: Requant) -> Cost:
-    """hw.residual.Requant."""
+    """hw.residual.Requant: the multiplier's registers are those of its DSP block, but for the sum of two parts."""
     width, stream = block.acc_shape.width, block.stream_bits
-    result = Cost(logic(5), 5) + counter(block.channels // block.lanes)
+    groups = block.channels // block.lanes
+    stages = block.multiplied - 1
+    result = Cost(logic(5), 5 + stages * (1 + register_bits(groups))) + counter(groups)
+    blocks = Multiplier.blocks_of(block.acc_shape, block.factor)
+    assert blocks  # an accumulator has 35 bits at most
     for lane in range(block.lanes):
         product, y = (shape.width for shape in block.lane_shapes(lane))
         total = max(y, stream) + block.skip
         tables = [table_cost(entries, block.storage) for entries in block.constants(lane)]
-        result += sum(tables, Cost(ff=block.reads * width + product + y + total + stream))
+        result += sum(tables, Cost(ff=block.reads * width + y + total + stream, dsp=blocks))
+        if blocks > 1:
+            result += Cost(adder(product), product)
         result += Cost(adder(product) + (adder(total) if block.skip else 0) + logic(stream))
-        bits = max(abs(entry) for entry in block.constants(lane)[0]).bit_length() + 1
-        result += Cost(dsp=multipliers(width + (not block.acc_shape.signed), bits))
     return result
 
 

@@ -26,10 +26,11 @@ from hw.blockcost import (
     window_cost,
 )
 from hw.buffering import Buffers, buffers
+from hw.fifo import StreamFifo
 from hw.folding import FOLDED, Fold, channels_out, folded, geometry, products, stream_lanes, turns
 from hw.plan import MatVecPlan, accumulator, weight_matrix
 from hw.prices import ECP5_PRICES, ICE40_PRICES, UNPAIRED, Cost, Prices
-from hw.stream import Repack, StreamFifo
+from hw.stream import Repack
 from hw.tap import Values
 from hw.unitcost import matvec_cost
 from hw.weights import MERGED_DEPTH, WeightMemory

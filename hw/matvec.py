@@ -11,10 +11,11 @@ from amaranth.lib.wiring import In, Out
 
 from hw.bitplane import MacTerm, XnorTerm
 from hw.chain import And, Number, add_in_chains, plain
+from hw.fifo import StreamFifo
 from hw.pipeline import delay, select
 from hw.plan import MatVecPlan, accumulator
 from hw.sequence import Sequencer
-from hw.stream import StreamFifo, value_layout
+from hw.stream import value_layout
 from hw.table import checked_storage
 from hw.weights import WeightMemory
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Shape, ShapeLike, Signal, Value
@@ -16,50 +17,76 @@ _BITS = 18  # of an operand of MULT18X18D
 
 
 class Multiplier(wiring.Component):
-    """o = a * b of two cycles ago; free-running.
+    """o = a * b of `latency` cycles with `en` ago.
 
     A multiplier of an ECP5 takes 3.9 ns, and lies where the device has one: with operands and product in its own
-    registers, the ways there and back have a cycle each. Synthesis does not use these registers by itself.
+    registers, the ways there and back have a cycle each. Synthesis does not use these registers by itself. A wide `a`
+    is multiplied in two parts, whose sum has a register too.
 
     Parameters
     ----------
-    a, b : shapes of the operands, signed or unsigned; those of up to 18 bits, with a sign bit, take one DSP block.
+    a, b : shapes of the operands, signed or unsigned; those of up to 18 bits, with a sign bit, take one DSP block, and
+        two with an `a` of up to 35.
 
     Attributes
     ----------
-    latency : 2.
+    latency : 2, or 3 with an operand of more than 18 bits.
 
     Members
     -------
     a, b : In
+    en : In(1), init 1: all registers move on.
     o : Out, shape of the product.
     """
 
-    latency = 2
-
     def __init__(self, a: ShapeLike, b: ShapeLike) -> None:
-        shapes = [Shape.cast(shape) for shape in (a, b)]
-        product = (Signal(shapes[0]) * Signal(shapes[1])).shape()
-        self._fits = self.fits(*shapes)
-        super().__init__({"a": In(a), "b": In(b), "o": Out(product)})
+        self.shapes = Shape.cast(a), Shape.cast(b)
+        self.blocks = self.blocks_of(*self.shapes)
+        self.latency = self.latency_of(*self.shapes)
+        product = (Signal(self.shapes[0]) * Signal(self.shapes[1])).shape()
+        super().__init__({"a": In(a), "b": In(b), "en": In(1, init=1), "o": Out(product)})
 
     @staticmethod
-    def fits(a: Shape, b: Shape) -> bool:
-        """Whether operands of these shapes are for one DSP block."""
-        return all(shape.width + (not shape.signed) <= _BITS for shape in (a, b))
+    def blocks_of(a: Shape, b: Shape) -> int:
+        """DSP blocks for operands of these shapes on an ECP5; 0 for those that are left to synthesis."""
+        bits = [shape.width + (not shape.signed) for shape in (a, b)]
+        if bits[1] > _BITS:
+            return 0
+        return 1 if bits[0] <= _BITS else 2 if bits[0] <= 2 * _BITS - 1 else 0
+
+    @classmethod
+    def latency_of(cls, a: Shape, b: Shape) -> int:
+        """Latency with operands of these shapes."""
+        return 2 if cls.blocks_of(a, b) == 1 else 3
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        if is_ecp5(platform) and self._fits:
-            m.submodules.dsp = self._dsp()
+        if is_ecp5(platform) and self.blocks == 1:
+            m.submodules.dsp = self._dsp(self.a, self.o)
             return m
-        a, b = Signal.like(self.a), Signal.like(self.b)
-        m.d.sync += [a.eq(self.a), b.eq(self.b), self.o.eq(a * b)]
+        if is_ecp5(platform) and self.blocks == 2:
+            low, high = self.a[: _BITS - 1], self.a[_BITS - 1 :]
+            if self.a.shape().signed:
+                high = high.as_signed()
+            below, above = (
+                Signal((part * self.b).shape(), name=name) for part, name in ((low, "below"), (high, "above"))
+            )
+            m.submodules.low, m.submodules.high = self._dsp(low, below), self._dsp(high, above)
+            with m.If(self.en):
+                m.d.sync += self.o.eq((above << _BITS - 1) + below)
+            return m
+        a, b = Signal(self.shapes[0], reset_less=True), Signal(self.shapes[1], reset_less=True)
+        products = [Signal.like(self.o, name=f"product{k}", reset_less=True) for k in range(self.latency - 1)]
+        m.d.comb += self.o.eq(products[-1])
+        with m.If(self.en):
+            m.d.sync += [a.eq(self.a), b.eq(self.b), products[0].eq(a * b)]
+            m.d.sync += [later.eq(earlier) for earlier, later in pairwise(products)]
         return m
 
-    def _dsp(self) -> Instance:
+    def _dsp(self, a: Value, o: Signal) -> Instance:
+        """`o` = `a` * self.b of two cycles ago, in one DSP block, whose upper bits `o` may lack."""
         ports: dict[str, Any] = {}
-        for name, operand in (("A", self.a), ("B", self.b)):
+        for name, operand in (("A", a), ("B", self.b)):
             sign = operand[-1] if operand.shape().signed else Const(0, 1)
             bits = Cat(operand, sign.replicate(_BITS - len(operand)))
             ports |= {f"i_{name}{bit}": bits[bit] for bit in range(_BITS)}
@@ -67,7 +94,7 @@ class Multiplier(wiring.Component):
             ports |= {f"p_REG_INPUT{name}_{what}": f"{what}0" for what in ("CLK", "CE", "RST")}
         ports |= {f"p_REG_OUTPUT_{what}": f"{what}0" for what in ("CLK", "CE", "RST")}
         ports |= {f"i_C{bit}": Const(0, 1) for bit in range(_BITS)}
-        ports |= {f"o_P{bit}": Value.cast(self.o)[bit] for bit in range(len(self.o))}
+        ports |= {f"o_P{bit}": Value.cast(o)[bit] for bit in range(len(o))}
         return Instance(
-            "MULT18X18D", i_CLK0=ClockSignal(), i_CE0=Const(1, 1), i_RST0=Const(0, 1), p_GSR="DISABLED", **ports
+            "MULT18X18D", i_CLK0=ClockSignal(), i_CE0=self.en, i_RST0=Const(0, 1), p_GSR="DISABLED", **ports
         )

@@ -9,9 +9,9 @@ import numpy as np
 from amaranth.hdl import Shape, unsigned
 
 from hw.bitplane import MacTerm, XnorTerm, plane_pairs
+from hw.fifo import StreamFifo
 from hw.pipeline import select_latency
 from hw.popcount import AdderTree
-from hw.stream import StreamFifo
 from model.manifest import Node
 
 __all__ = ["MatVecPlan", "accumulator", "weight_matrix"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from amaranth.hdl import Cat, Module, Mux, Shape, ShapeLike, Signal, Value, sign
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.multiply import Multiplier
 from hw.stream import value_layout
 from hw.table import RELOAD_MULTIPLIER, Table, checked_storage, lane_values, range_shape, shape_limits
 
@@ -16,9 +18,9 @@ from hw.table import RELOAD_MULTIPLIER, Table, checked_storage, lane_values, ran
 class Requant(wiring.Component):
     """y = (acc*M[c] + B[c] + 2^(F-1)) >> F ; r = saturate_R(y) or saturate_R(skip + y) ; with relu max(r, 0).
 
-    Five stages: operands and M[c] (two, if the table is in block RAM); product (one hardware multiplier a lane) and
-    B[c] + 2^(F-1); y; skip + y; r. The product, the sum and y are as wide as the lane's own M and B and the range of
-    `acc_shape` demand.
+    Six stages: operands and M[c] (two, if the table is in block RAM); the same in the registers of the multiplier, one
+    a lane; product and B[c] + 2^(F-1); y; skip + y; r. Wide accumulators are multiplied in parts, one stage more. The
+    sum and y are as wide as the lane's own M and B and the range of `acc_shape` demand.
 
     One clock enable moves the stages up to y together: it costs one gate, where a count of the beats in flight would
     need a FIFO as deep as the pipeline. A second moves the last two; the skip beat is joined between them, so it needs
@@ -41,7 +43,9 @@ class Requant(wiring.Component):
     Attributes
     ----------
     reads : cycles that the tables take.
-    latency : cycles from a transfer at i to the beat at o, if i_skip is there: 5, with tables in block RAM 6.
+    multiplied : cycles of the multiplier.
+    latency : cycles from a transfer at i to the beat at o, if i_skip is there: 6, with tables in block RAM 7, and one
+        more with accumulators of more than 18 bits.
 
     Members
     -------
@@ -89,7 +93,10 @@ class Requant(wiring.Component):
         self.skip = bool(skip)
         self.storage = checked_storage(storage)
         self.reads = Table.latency_of(self.channels // lanes, storage)
-        self.latency = self.reads + 4
+        factor = range_shape(int(self.multiplier.min()), int(self.multiplier.max()))
+        self.factor = self.reload_shapes()[0] if storage == "reload" else factor
+        self.multiplied = Multiplier.latency_of(self.acc_shape, self.factor)
+        self.latency = self.reads + self.multiplied + 3
         values = stream.Signature(value_layout(signed(stream_bits), lanes))
         members = {"i": In(stream.Signature(value_layout(self.acc_shape, lanes))), "o": Out(values)}
         if self.skip:
@@ -142,12 +149,12 @@ class Requant(wiring.Component):
         groups = self.channels // self.lanes
         enable = Signal()  # of the stages up to y
         free = Signal()  # the output register is empty or being emptied
-        valid = Signal(self.reads + 2)
+        valid = Signal(self.reads + self.multiplied + 1)
         y_valid = valid[-1]
         joined = y_valid & self.i_skip.valid if self.skip else y_valid
         total_valid = Signal()
         group = Signal(range(groups))
-        group_bias = Signal(range(groups))
+        later_group = [Signal(range(groups), name=f"later_group{k}") for k in range(self.multiplied)]
         m.d.comb += [
             free.eq(~self.o.valid | self.o.ready),
             enable.eq(~y_valid | (joined & free)),
@@ -156,7 +163,8 @@ class Requant(wiring.Component):
         if self.skip:
             m.d.comb += self.i_skip.ready.eq(y_valid & free)
         with m.If(enable):
-            m.d.sync += [valid.eq(Cat(self.i.valid, valid)), group_bias.eq(group)]
+            m.d.sync += valid.eq(Cat(self.i.valid, valid))
+            m.d.sync += [later.eq(earlier) for earlier, later in pairwise([group, *later_group])]
             with m.If(self.i.valid):
                 m.d.sync += group.eq(group + 1)
                 with m.If(group == groups - 1):
@@ -169,13 +177,13 @@ class Requant(wiring.Component):
             m_shape, b_shape = self.reload_shapes() if self.storage == "reload" else (None, None)
             m.submodules[f"multiplier_{lane}"] = multiplier = Table(multipliers, self.storage, m_shape)
             m.submodules[f"bias_{lane}"] = bias = Table(biases, self.storage, b_shape)
+            m.submodules[f"product_{lane}"] = product = Multiplier(self.acc_shape, self.factor)
             product_shape, y_shape = self.lane_shapes(lane)
-            product = Signal(product_shape, name=f"product_{lane}", reset_less=True)
             y = Signal(y_shape, name=f"y_{lane}", reset_less=True)
             m.d.comb += [
                 multiplier.address.eq(group),
                 multiplier.en.eq(enable),
-                bias.address.eq(group_bias),
+                bias.address.eq(later_group[-1]),
                 bias.en.eq(enable),
             ]
             acc: Value = self.i.payload[lane]
@@ -184,8 +192,12 @@ class Requant(wiring.Component):
                 acc = Signal(self.acc_shape, name=f"acc{stage}_{lane}", reset_less=True)
                 with m.If(enable):
                     m.d.sync += acc.eq(before)
+            m.d.comb += [product.a.eq(acc), product.b.eq(multiplier.o), product.en.eq(enable)]
+            known = product.o[: product_shape.width]
+            if product_shape.signed:
+                known = known.as_signed()
             with m.If(enable):
-                m.d.sync += [product.eq(acc * multiplier.o), y.eq((product + bias.o) >> self.shift)]
+                m.d.sync += y.eq((known + bias.o) >> self.shift)
             total_shape = Shape(max(y_shape.width + (not y_shape.signed), self.stream_bits) + self.skip, signed=True)
             total = Signal(total_shape, name=f"total_{lane}", reset_less=True)
             with m.If(free):

@@ -10,7 +10,8 @@ from amaranth.lib.wiring import In, Out
 
 from hw.accumulate import PartialSums
 from hw.device import is_ice40
-from hw.stream import StreamFifo, connect, value_layout
+from hw.fifo import StreamFifo
+from hw.stream import connect, value_layout
 
 REDUCTIONS = ("sample", "average")
 

@@ -6,6 +6,7 @@ needed for rows without windows (top padding, rows that a stride skips) or for t
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 __all__ = ["Timing", "WindowGeometry", "window_timing"]
 
@@ -81,6 +82,20 @@ class WindowGeometry:
         """
         first = min(self.padding, max(0, self.blocks[0] - self.moved + 1))
         return range(first, max(self.padding + self.width - 1, self.blocks[self.filled - 1]) + 1)
+
+    def place(self, columns: range, groups: int, group: Any, column: Any, row: Any) -> tuple[Any, ...]:
+        """Of a beat's place, in numbers or in hardware: whether it is the last of its column, of its row, of the image;
+        whether its column is one of the image; whether a beat belongs there. `columns` are those of a row.
+        """
+        column_end = group == groups - 1
+        row_end = column_end & (column == columns[-1])
+        inside: Any = True
+        if columns.start < self.padding:
+            inside &= column >= self.padding
+        if columns.stop > self.padding + self.width:
+            inside &= column < self.padding + self.width
+        needs = inside & (row < self.padding + self.height)
+        return column_end, row_end, row_end & (row == self.rows[-1]), inside, needs
 
     def beat_cycles(self, beats: int) -> int:
         """Cycles of a beat: 1, but where a row has less than LINE_BEATS beats, each waits for the one before it."""

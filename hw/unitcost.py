@@ -63,7 +63,7 @@ def lanes_cost(plan: MatVecPlan, width: int, merged: bool) -> Cost:
 def mac_cost(plan: MatVecPlan, width: int) -> Cost:
     """Multipliers, the adders behind them, and accumulators of `width` bits, of all output channels."""
     high = ((1 << plan.weight_bits) - 1) * ((1 << plan.act_bits) - 1)
-    assert Multiplier.fits(signed(plan.weight_bits + 1), unsigned(plan.act_bits))  # with registers of its own
+    assert Multiplier.blocks_of(signed(plan.weight_bits + 1), unsigned(plan.act_bits)) == 1  # its registers inside
     result = Cost(dsp=1) * plan.simd
     numbers = [1] * plan.simd  # products in each
     while len(numbers) > 1:

@@ -203,16 +203,13 @@ class Window(wiring.Component):
         group = Signal(range(self.groups))
         column = Signal(range(columns.start, columns.stop), init=columns.start)
         row = Signal(range(g.rows.start, g.rows.stop), init=g.rows.start)
-        column_end = group == self.groups - 1
-        row_end = column_end & (column == columns[-1])
-        image_end = row_end & (row == g.rows[-1])
+        start = g.place(columns, self.groups, 0, columns.start, g.rows.start)
+        at = Signal(len(start), init=sum(bool(flag) << bit for bit, flag in enumerate(start)))
+        column_end, row_end, image_end, inside, needs = at  # what follows from the place, in registers of its own
+        next_group = Mux(column_end, 0, group + 1)
+        next_column = Mux(column_end, Mux(row_end, columns.start, column + 1), column)
+        next_row = Mux(row_end, Mux(image_end, g.rows.start, row + 1), row)
 
-        inside: Value = Const(1)  # the column is one of the image
-        if columns.start < self.padding:
-            inside = column >= self.padding
-        if columns.stop > self.padding + self.width:
-            inside = inside & (column < self.padding + self.width)
-        needs = inside & (row < self.padding + self.height)
         waits = Signal()  # for a beat on its way through a line memory of so few words
         advance = Signal()
         m.d.comb += [
@@ -220,11 +217,8 @@ class Window(wiring.Component):
             self.i.ready.eq(load & ~waits & needs),
         ]
         with m.If(advance):
-            m.d.sync += group.eq(Mux(column_end, 0, group + 1))
-            with m.If(column_end):
-                m.d.sync += column.eq(Mux(row_end, columns.start, column + 1))
-            with m.If(row_end):
-                m.d.sync += row.eq(Mux(image_end, g.rows.start, row + 1))
+            m.d.sync += [group.eq(next_group), column.eq(next_column), row.eq(next_row)]
+            m.d.sync += at.eq(Cat(g.place(columns, self.groups, next_group, next_column, next_row)))
         first = g.blocks[0] if self.prefetch else self.kernel - 1
         column_on_grid = self._grid(m, column, advance & column_end, row_end, columns.start, first)
         row_on_grid = self._grid(m, row, advance & row_end, image_end, g.rows.start, self.kernel - 1)

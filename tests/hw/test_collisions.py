@@ -9,10 +9,10 @@ from amaranth.back import rtlil
 from amaranth.hdl import Elaboratable, Module, Mux, Signal, Value, unsigned
 from amaranth.lib.memory import Memory
 
-from hw import accumulate, stream, window
+from hw import accumulate, fifo, window
 from hw.collisions import heed_promises
+from hw.fifo import StreamFifo
 from hw.shortcut import Shortcut
-from hw.stream import StreamFifo
 from model.node import Node
 from sim.golden import node_function
 from tests.hw.beats import from_beats, to_beats
@@ -59,7 +59,7 @@ class Poisoned(Elaboratable):
 
 @pytest.fixture
 def poisoned(monkeypatch):
-    for module in (accumulate, stream, window):
+    for module in (accumulate, fifo, window):
         monkeypatch.setattr(module, "Memory", Poisoned)
 
 

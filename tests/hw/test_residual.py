@@ -121,7 +121,7 @@ def test_storage_makes_no_difference(storage):
     check(acc, None, multiplier, bias, 8, 8, True, unsigned(6), 1, storage=storage)
 
 
-@pytest.mark.parametrize(("storage", "latency"), [("logic", 5), ("block", 6)])
+@pytest.mark.parametrize(("storage", "latency"), [("logic", 6), ("block", 7)])
 @pytest.mark.parametrize("skip", [False, True])
 def test_one_beat_a_cycle(skip, storage, latency):
     rng = np.random.default_rng(2)

@@ -6,7 +6,8 @@ import random
 import pytest
 from amaranth.hdl import signed, unsigned
 
-from hw.stream import Fork, Repack, StreamFifo, value_layout
+from hw.fifo import StreamFifo
+from hw.stream import Fork, Repack, value_layout
 from tests.hw.stream_bench import pack, run_stream, unpack
 
 STALLS = [(0.0, 0.0), (0.3, 0.3), (0.0, 0.7), (0.7, 0.0)]
