@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import ceil, gcd
 
+from hw.fifo import StreamFifo
 from hw.head import Classifier, Pool
 from hw.maxpool import MaxPool
 from hw.memory import block_rams, distributed_luts, in_block
@@ -68,7 +69,8 @@ def adder(bits: int) -> int:
 def counter(states: int) -> Cost:
     """A counter that starts again after so many states."""
     bits = register_bits(states)
-    return Cost(adder(bits) + logic(1 + bits / 2), bits) if bits else Cost()
+    wraps = 0 if states & (states - 1) == 0 else logic(1 + bits / 2)
+    return Cost(adder(bits) + wraps, bits) if bits else Cost()
 
 
 def choice(among: int) -> float:
@@ -98,12 +100,13 @@ def fifo_cost(width: int, depth: int) -> Cost:
     if depth == 1:
         return Cost(logic(3), width + 1)
     block = in_block(depth, width)
-    words = depth - (3 if block else 1)
+    skids = StreamFifo.has_skid(depth)
+    words = depth - 1 - block - skids
     place, level = register_bits(words), words.bit_length()
     control = logic(10 + 1.6 * (place + level))
     carries = 2 * sum(adder(bits) for bits in (place, level) if bits >= CARRY_BITS)
-    result = Cost(control + carries, width + 2 * place + level + 3 + block) + memory_cost(width, words, block)
-    return result + skid_cost(width) if block else result
+    result = Cost(control + carries, width + 2 * place + level + 3 + block)
+    return result + memory_cost(width, 1 << place, block) + (skid_cost(width) if skids else Cost())
 
 
 def table_cost(entries: Sequence[int], storage: str = "auto") -> Cost:

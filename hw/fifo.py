@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Shape, Signal, Value, unsigned
+from amaranth.hdl import Module, Shape, Signal, Value, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.memory import in_block
+from hw.pipeline import next_of
 from hw.skid import Skid
 from hw.stream import connect
 
@@ -20,8 +21,8 @@ class StreamFifo(wiring.Component):
     """First-in first-out buffer of `depth` beats, with registered output and registered `i.ready`.
 
     A shallow one lies in LUTs (distributed RAM) and gives its data from the memory's read register. Block RAM is slow
-    to give its data (5.8 ns on an ECP5) and may be far away, so that they go from there into a register of their own,
-    and `o.ready` ends at a skid buffer. There is no combinational path between `i` and `o` in either direction.
+    to give its data (5.8 ns on an ECP5), so that they go from there into a register of their own. From a depth of 4 on,
+    `o.ready` ends at a skid buffer. There is no combinational path between `i` and `o` in either direction.
 
     Latency 2 cycles (1 with depth 1, 3 from block RAM); a beat each cycle for depth > 2, every other cycle for depths 1
     and 2.
@@ -34,6 +35,7 @@ class StreamFifo(wiring.Component):
     Attributes
     ----------
     block : whether it is in block RAM.
+    skids : whether it ends at a skid buffer.
     latency : cycles from a transfer at `i` until the beat is valid at `o`, if nothing is before it.
 
     Members
@@ -49,6 +51,7 @@ class StreamFifo(wiring.Component):
         self.depth = depth
         self.width = Shape.cast(shape).width
         self.block = self.in_block(depth, self.width)
+        self.skids = self.has_skid(depth)
         self.latency = self.latency_of(depth, self.width)
         super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
 
@@ -56,6 +59,11 @@ class StreamFifo(wiring.Component):
     def in_block(depth: int, width: int) -> bool:
         """Whether a FIFO of that depth and width is in block RAM (hw.memory)."""
         return in_block(depth, width)
+
+    @staticmethod
+    def has_skid(depth: int) -> bool:
+        """Whether a FIFO of that depth ends at a skid buffer: where two words or more are left for the memory."""
+        return depth >= 4
 
     @classmethod
     def latency_of(cls, depth: int, width: int = 1) -> int:
@@ -72,12 +80,13 @@ class StreamFifo(wiring.Component):
             with m.If(self.i.ready):
                 m.d.sync += [self.o.valid.eq(self.i.valid), payload.eq(self.i.payload)]
             return m
-        # The other beats wait in the registers behind: the memory's own, one more, and in the skid buffer.
-        words = self.depth - ((3 if Skid.built(platform) else 2) if self.block else 1)
+        # The other beats wait in the registers behind: the memory's own, in block RAM one more, and in the skid buffer.
+        words = self.depth - 1 - self.block - (self.skids and Skid.built(platform))
+        rounded = 1 << (words - 1).bit_length()  # addresses come round by themselves
         # No word is read in the cycle in which it is written: the memory is empty or full then.
         m.submodules.memory = memory = Memory(
             shape=unsigned(self.width),
-            depth=1 << (words - 1).bit_length() if self.block else words,  # a power of two: addresses wrap
+            depth=rounded if self.block or Skid.built(platform) else words,  # an iCE40's may be flip-flops
             init=[],
             attrs={"no_rw_check": 1} | ({"ram_style": "block"} if self.block else {}),
         )
@@ -94,19 +103,22 @@ class StreamFifo(wiring.Component):
         ]
         for port in (read, write):
             with m.If(port.en):
-                m.d.sync += port.addr.eq(Mux(port.addr == memory.depth - 1, 0, port.addr + 1))
+                m.d.sync += port.addr.eq(next_of(port.addr, memory.depth))
         with m.If(write.en & ~read.en):
             m.d.sync += [level.eq(level + 1), full.eq(level == words - 1), empty.eq(0)]
         with m.Elif(read.en & ~write.en):
             m.d.sync += [level.eq(level - 1), empty.eq(level == 1), full.eq(0)]
         with m.If(free):
             m.d.sync += valid.eq(~empty)
+        last: Any = self.o
+        if self.skids:
+            m.submodules.skid = skid = Skid(self.width)
+            connect(m, skid.o, self.o)
+            last = skid.i
         if not self.block:
-            m.d.comb += [self.o.valid.eq(valid), payload.eq(read.data), free.eq(~valid | self.o.ready)]
+            m.d.comb += [last.valid.eq(valid), Value.cast(last.payload).eq(read.data), free.eq(~valid | last.ready)]
             return m
-        m.submodules.skid = skid = Skid(self.width)
-        connect(m, skid.o, self.o)
-        m.d.comb += free.eq(~valid | ~skid.i.valid | skid.i.ready)
-        with m.If(~skid.i.valid | skid.i.ready):
-            m.d.sync += [skid.i.valid.eq(valid), skid.i.payload.eq(read.data)]
+        m.d.comb += free.eq(~valid | ~last.valid | last.ready)
+        with m.If(~last.valid | last.ready):
+            m.d.sync += [last.valid.eq(valid), Value.cast(last.payload).eq(read.data)]
         return m

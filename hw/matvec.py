@@ -12,7 +12,7 @@ from amaranth.lib.wiring import In, Out
 from hw.bitplane import MacTerm, XnorTerm
 from hw.chain import And, Number, add_in_chains, plain
 from hw.fifo import StreamFifo
-from hw.pipeline import delay, select
+from hw.pipeline import delay, next_of, select
 from hw.plan import MatVecPlan, accumulator
 from hw.sequence import Sequencer
 from hw.stream import value_layout
@@ -271,7 +271,7 @@ class MatVec(wiring.Component):
         beat = Signal(range(self.beats))
         last = beat == self.beats - 1
         with m.If(taken):
-            m.d.sync += beat.eq(Mux(last, 0, beat + 1))
+            m.d.sync += beat.eq(next_of(beat, self.beats))
         m.d.comb += credit.eq(taken & last)
 
     def _align(self, m: Module, total: Value, done: Value, wait: int, name: str) -> Value:

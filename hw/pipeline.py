@@ -1,10 +1,10 @@
-"""Small pipelines of plain values: delay by a number of cycles, and a registered choice among many."""
+"""Small pieces of plain values: delay by cycles, a registered choice among many, a counter's next number."""
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Signal, Value
+from amaranth.hdl import Module, Mux, Signal, Value
 
-__all__ = ["delay", "select", "select_latency"]
+__all__ = ["delay", "next_of", "select", "select_latency"]
 
 SELECT_BITS = 3  # a register follows after a choice of one in 2**SELECT_BITS
 
@@ -16,6 +16,13 @@ def delay(m: Module, value: Value, cycles: int, name: str) -> Value:
         m.d.sync += later.eq(value)
         value = later
     return value
+
+
+def next_of(counter: Value, states: int) -> Value:
+    """The number after `counter` of 0 .. states - 1, and 0 after the last: a power of two comes round by itself."""
+    if states & (states - 1) == 0:
+        return (counter + 1)[: len(counter)]
+    return Mux(counter == states - 1, 0, counter + 1)
 
 
 def select(m: Module, choices: list[Value], index: Value) -> Value:

@@ -10,6 +10,7 @@ from amaranth.hdl import Module, Mux, Shape, Signal, Value, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.pipeline import next_of
 from hw.stream import value_layout
 from hw.table import Table, checked_storage, lane_values, range_shape, shape_limits
 
@@ -123,9 +124,7 @@ class PReLU(wiring.Component):
             m.d.sync += [valid.eq(valid << 1 | self.i.valid), self.o.valid.eq(valid[-1])]
             m.d.sync += [later.eq(earlier) for earlier, later in pairwise(group)]
             with m.If(self.i.valid):
-                m.d.sync += group[0].eq(group[0] + 1)
-                with m.If(group[0] == groups - 1):
-                    m.d.sync += group[0].eq(0)
+                m.d.sync += group[0].eq(next_of(group[0], groups))
         for lane in range(self.lanes):
             tables = {}
             stages = zip(("shift_in", "slope", "shift_out"), self.constants(lane), (0, 1, 3), strict=True)

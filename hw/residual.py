@@ -11,6 +11,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.multiply import Multiplier
+from hw.pipeline import next_of
 from hw.stream import value_layout
 from hw.table import RELOAD_MULTIPLIER, Table, checked_storage, lane_values, range_shape, shape_limits
 
@@ -166,9 +167,7 @@ class Requant(wiring.Component):
             m.d.sync += valid.eq(Cat(self.i.valid, valid))
             m.d.sync += [later.eq(earlier) for earlier, later in pairwise([group, *later_group])]
             with m.If(self.i.valid):
-                m.d.sync += group.eq(group + 1)
-                with m.If(group == groups - 1):
-                    m.d.sync += group.eq(0)
+                m.d.sync += group.eq(next_of(group, groups))
         with m.If(free):
             m.d.sync += [total_valid.eq(joined), self.o.valid.eq(total_valid)]
 

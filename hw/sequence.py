@@ -10,6 +10,8 @@ from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.pipeline import next_of
+
 __all__ = ["Sequencer"]
 
 
@@ -124,13 +126,13 @@ class Sequencer(wiring.Component):
             for present, following, after in described:
                 m.d.sync += [present.eq(following), following.eq(after)]
             m.d.sync += [
-                chunk.eq(Mux(chunk_end, 0, chunk + 1)),
+                chunk.eq(next_of(chunk, self.chunks)),
                 address.eq(Mux(window_end, address.init, address + self._stride(chunk_end, step))),
             ]
             with m.If(chunk_end):
-                m.d.sync += step.eq(Mux(step_end, 0, step + 1))
+                m.d.sync += step.eq(next_of(step, len(self.steps)))
             with m.If(step_end):
-                m.d.sync += group.eq(Mux(window_end, 0, group + 1))
+                m.d.sync += group.eq(next_of(group, self.groups))
         return m
 
     def _stride(self, chunk_end: Any, step: Any) -> Any:

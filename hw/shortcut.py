@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal, Value, signed
+from amaranth.hdl import Module, Signal, Value, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.accumulate import PartialSums
 from hw.device import is_ice40
 from hw.fifo import StreamFifo
+from hw.pipeline import next_of
 from hw.stream import connect, value_layout
 
 REDUCTIONS = ("sample", "average")
@@ -165,7 +166,7 @@ class Shortcut(wiring.Component):
         inside, after = Signal(init=front == 0), Signal()  # `group` is one of the channels, or one behind them
         free, step, zero = Signal(), Signal(), Signal()
         m.d.comb += [
-            following.eq(Mux(group == groups - 1, 0, group + 1)),
+            following.eq(next_of(group, groups)),
             free.eq(~self.o.valid | self.o.ready),
             step.eq(free & (reduced.valid | after)),
             reduced.ready.eq(free & inside),

@@ -9,6 +9,7 @@ from amaranth.hdl import Cat, Module, Shape, ShapeLike, Signal, Value, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.pipeline import next_of
 from hw.stream import value_layout
 from hw.table import Table, TablePair, checked_storage, range_shape, shape_limits
 
@@ -122,9 +123,7 @@ class Threshold(wiring.Component):
         group = Signal(range(groups))
         valid: Signal = self.i.valid
         with m.If(self.i.valid & enable):
-            m.d.sync += group.eq(group + 1)
-            with m.If(group == groups - 1):
-                m.d.sync += group.eq(0)
+            m.d.sync += group.eq(next_of(group, groups))
 
         ports = [self._stored(m, lane, enable) for lane in range(self.lanes)]
         values = [self.i.payload[lane] for lane in range(self.lanes)]

@@ -10,6 +10,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.memory import in_block
+from hw.pipeline import next_of
 from hw.stream import value_layout
 from hw.timing import WindowGeometry, window_timing
 
@@ -162,7 +163,7 @@ class Window(wiring.Component):
         now = {"full": full, "busy": busy, "first": first, "blank": blank, "completes": completes}
         after = {name: Signal(name=f"{name}_next") for name in (*now, "move")}
         m.d.comb += [
-            following.eq(Mux(place == count - 1, 0, place + 1)),
+            following.eq(next_of(place, count)),
             fill.eq(~full | (move & ~blank)),
             after["full"].eq(Mux(fill, valid & due, full)),
             after["busy"].eq(Mux(move, completes, busy & ~self.o.ready)),
@@ -206,7 +207,7 @@ class Window(wiring.Component):
         start = g.place(columns, self.groups, 0, columns.start, g.rows.start)
         at = Signal(len(start), init=sum(bool(flag) << bit for bit, flag in enumerate(start)))
         column_end, row_end, image_end, inside, needs = at  # what follows from the place, in registers of its own
-        next_group = Mux(column_end, 0, group + 1)
+        next_group = next_of(group, self.groups)
         next_column = Mux(column_end, Mux(row_end, columns.start, column + 1), column)
         next_row = Mux(row_end, Mux(image_end, g.rows.start, row + 1), row)
 
@@ -262,7 +263,7 @@ class Window(wiring.Component):
         ]
         for port, step in ((read, advance & inside), (write, write.en)):
             with m.If(step):
-                m.d.sync += port.addr.eq(Mux(port.addr == depth - 1, 0, port.addr + 1))
+                m.d.sync += port.addr.eq(next_of(port.addr, depth))
         with m.If(advance & row_end):
             m.d.sync += stored.eq(Mux(image_end, 0, Cat(stored[1:], 1)))
         with m.If(load):
