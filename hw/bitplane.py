@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Cat, Module, signed, unsigned
+from amaranth.hdl import Cat, Module, Signal, signed, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -96,18 +96,20 @@ class MacTerm(wiring.Component):
     def latency_of(simd: int) -> int:
         """Cycles from the operands to `o`."""
         widest = (signed(9), unsigned(8))  # of weights, W + 1 bits, and codes: for one DSP block
-        return Multiplier.latency_of(*widest) + AdderTree.latency_of(simd)
+        return Multiplier.latency_of(*widest) + 1 + AdderTree.latency_of(simd)
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         m.submodules.tree = tree = AdderTree(*self._tree)
+        products = Signal(tree.i.shape())
+        m.d.comb += tree.i.eq(products)
         for lane in range(self.simd):
             weight = Cat(1, self.weights.word_select(lane, self.weight_bits)).as_signed()
             m.submodules[f"multiplier{lane}"] = multiplier = Multiplier(weight.shape(), self.act_bits)
             m.d.comb += [
                 multiplier.a.eq(weight),
                 multiplier.b.eq(self.codes.word_select(lane, self.act_bits)),
-                tree.i[lane].eq(multiplier.o),
             ]
+            m.d.sync += products[lane].eq(multiplier.o)  # blocks with multipliers are far from one another
         m.d.comb += self.o.eq(tree.o)
         return m

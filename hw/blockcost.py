@@ -161,7 +161,7 @@ def threshold_cost(block: Threshold) -> Cost:
 
 
 def requant_cost(block: Requant) -> Cost:
-    """hw.residual.Requant: the multiplier's registers are those of its DSP block, but for the sum of two parts."""
+    """hw.residual.Requant: the multiplier's registers are those of its DSP block, but for two parts and their sum."""
     width, stream = block.acc_shape.width, block.stream_bits
     groups = block.channels // block.lanes
     stages = block.multiplied - 1
@@ -174,7 +174,7 @@ def requant_cost(block: Requant) -> Cost:
         tables = [table_cost(entries, block.storage) for entries in block.constants(lane)]
         result += sum(tables, Cost(ff=block.reads * width + y + total + stream, dsp=blocks))
         if blocks > 1:
-            result += Cost(adder(product), product)
+            result += Cost(adder(product), 2 * product + 17)
         result += Cost(adder(product) + (adder(total) if block.skip else 0) + logic(stream))
     return result
 

@@ -76,7 +76,7 @@ def plan_of(node: Node, fold: Fold) -> MatVecPlan:
     """The matrix-vector unit of a folded node."""
     return MatVecPlan(
         products(node), channels_out(node), node["weight_bits"], node["act_bits"], fold.simd, fold.pe, fold.arithmetic,
-        fold.planes, fold.beat, MatVecPlan.pes(fold.simd, fold.pe, fold.planes), turns(node, fold),
+        fold.planes, fold.beat, MatVecPlan.pes(fold.simd, fold.pe, fold.arithmetic, fold.planes), turns(node, fold),
     )  # fmt: skip
 
 

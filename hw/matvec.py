@@ -49,7 +49,7 @@ class MatVec(wiring.Component):
     storage : weight memory: "block", "logic", "auto" or "reload", see WeightMemory; with "reload" acc_shape has room
         for any weights.
     pes_per_copy : output channels that share one copy of the codes and of the weight address; each further copy is one
-        register later. By default as many as keep 1024 lanes a copy.
+        register later. By default as many as keep 1024 lanes or 32 multipliers a copy.
     planes : code planes worked on at once, which share the weights: a divisor of A, 1 for mac.
     lanes : channels of a beat of `o`: a divisor of pe, by default pe. A group leaves in pe/lanes beats, at most the
         cycles of a group, N/simd * W*A/planes.
@@ -112,7 +112,7 @@ class MatVec(wiring.Component):
         if arithmetic == "mac" and planes > 1:
             raise ValueError(f"Multipliers take whole codes: planes must be 1, not {planes}")
         if pes_per_copy is None:
-            pes_per_copy = MatVecPlan.pes(simd, pe, planes)
+            pes_per_copy = MatVecPlan.pes(simd, pe, arithmetic, planes)
         if not 1 <= pes_per_copy <= pe:
             raise ValueError(f"PEs per copy must be 1 .. {pe}, not {pes_per_copy}")
         if lanes is None:

@@ -21,7 +21,7 @@ class Multiplier(wiring.Component):
 
     A multiplier of an ECP5 takes 3.9 ns, and lies where the device has one: with operands and product in its own
     registers, the ways there and back have a cycle each. Synthesis does not use these registers by itself. A wide `a`
-    is multiplied in two parts, whose sum has a register too.
+    is multiplied in two parts, which have registers outside of their blocks, as has the sum.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ class Multiplier(wiring.Component):
 
     Attributes
     ----------
-    latency : 2, or 3 with an operand of more than 18 bits.
+    latency : 2, or 4 with an operand of more than 18 bits.
 
     Members
     -------
@@ -57,7 +57,7 @@ class Multiplier(wiring.Component):
     @classmethod
     def latency_of(cls, a: Shape, b: Shape) -> int:
         """Latency with operands of these shapes."""
-        return 2 if cls.blocks_of(a, b) == 1 else 3
+        return 2 if cls.blocks_of(a, b) == 1 else 4
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
@@ -68,12 +68,15 @@ class Multiplier(wiring.Component):
             low, high = self.a[: _BITS - 1], self.a[_BITS - 1 :]
             if self.a.shape().signed:
                 high = high.as_signed()
-            below, above = (
-                Signal((part * self.b).shape(), name=name) for part, name in ((low, "below"), (high, "above"))
-            )
-            m.submodules.low, m.submodules.high = self._dsp(low, below), self._dsp(high, above)
+            parts = []
+            for name, part in (("low", low), ("high", high)):
+                inside, outside = (Signal((part * self.b).shape(), name=f"{name}_{at}") for at in ("inside", "outside"))
+                m.submodules[name] = self._dsp(part, inside)
+                with m.If(self.en):
+                    m.d.sync += outside.eq(inside)
+                parts.append(outside)
             with m.If(self.en):
-                m.d.sync += self.o.eq((above << _BITS - 1) + below)
+                m.d.sync += self.o.eq((parts[1] << _BITS - 1) + parts[0])
             return m
         a, b = Signal(self.shapes[0], reset_less=True), Signal(self.shapes[1], reset_less=True)
         products = [Signal.like(self.o, name=f"product{k}", reset_less=True) for k in range(self.latency - 1)]

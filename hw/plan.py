@@ -16,7 +16,7 @@ from model.manifest import Node
 
 __all__ = ["MatVecPlan", "accumulator", "weight_matrix"]
 
-LANES_PER_COPY = 1024  # loads on one copy of the weight address
+LANES_PER_COPY, MULTIPLIERS_PER_COPY = 1024, 32  # loads on one copy of the weight address
 
 
 def weight_matrix(node: Node) -> np.ndarray:
@@ -59,9 +59,12 @@ class MatVecPlan:
     turns: bool = False
 
     @staticmethod
-    def pes(simd: int, pe: int, planes: int) -> int:
-        """Output channels that share a copy of the codes and of the weight address: LANES_PER_COPY lanes at most."""
-        return min(pe, max(1, LANES_PER_COPY // (simd * planes)))
+    def pes(simd: int, pe: int, arithmetic: str, planes: int) -> int:
+        """Output channels that share a copy of the codes and of the weight address: LANES_PER_COPY lanes at most, or
+        MULTIPLIERS_PER_COPY, which lie farther from one another.
+        """
+        most = LANES_PER_COPY if arithmetic == "lanes" else MULTIPLIERS_PER_COPY
+        return min(pe, max(1, most // (simd * planes)))
 
     @property
     def groups(self) -> int:

@@ -20,7 +20,7 @@ class Requant(wiring.Component):
     """y = (acc*M[c] + B[c] + 2^(F-1)) >> F ; r = saturate_R(y) or saturate_R(skip + y) ; with relu max(r, 0).
 
     Six stages: operands and M[c] (two, if the table is in block RAM); the same in the registers of the multiplier, one
-    a lane; product and B[c] + 2^(F-1); y; skip + y; r. Wide accumulators are multiplied in parts, one stage more. The
+    a lane; product and B[c] + 2^(F-1); y; skip + y; r. Wide accumulators are multiplied in parts, two stages more. The
     sum and y are as wide as the lane's own M and B and the range of `acc_shape` demand.
 
     One clock enable moves the stages up to y together: it costs one gate, where a count of the beats in flight would
@@ -45,7 +45,7 @@ class Requant(wiring.Component):
     ----------
     reads : cycles that the tables take.
     multiplied : cycles of the multiplier.
-    latency : cycles from a transfer at i to the beat at o, if i_skip is there: 6, with tables in block RAM 7, and one
+    latency : cycles from a transfer at i to the beat at o, if i_skip is there: 6, with tables in block RAM 7, and two
         more with accumulators of more than 18 bits.
 
     Members

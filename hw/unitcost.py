@@ -64,7 +64,7 @@ def mac_cost(plan: MatVecPlan, width: int) -> Cost:
     """Multipliers, the adders behind them, and accumulators of `width` bits, of all output channels."""
     high = ((1 << plan.weight_bits) - 1) * ((1 << plan.act_bits) - 1)
     assert Multiplier.blocks_of(signed(plan.weight_bits + 1), unsigned(plan.act_bits)) == 1  # its registers inside
-    result = Cost(dsp=1) * plan.simd
+    result = Cost(ff=AdderTree.shape_of(-high, high).width, dsp=1) * plan.simd
     numbers = [1] * plan.simd  # products in each
     while len(numbers) > 1:
         pairs = [(a, b) for a, b in zip(numbers[::2], numbers[1::2], strict=False)]

@@ -46,7 +46,7 @@ def test_products_some_cycles_later(shapes, blocks, platform, monkeypatch):
     asked = []
     monkeypatch.setattr(multiply, "Instance", lambda kind, **ports: asked.append(kind) or mult18x18d(kind, **ports))
     dut = Multiplier(*shapes)
-    assert dut.latency == (2 if blocks == 1 else 3)
+    assert dut.latency == (2 if blocks == 1 else 4)
     rng = random.Random(1)
     limits = [(-(1 << s.width - 1), (1 << s.width - 1) - 1) if s.signed else (0, (1 << s.width) - 1) for s in shapes]
     pairs = [(low, high) for low in limits[0] for high in limits[1]]
