@@ -90,7 +90,7 @@ def sums(network: Network, node: Node, arithmetic: str) -> tuple[Shape, np.ndarr
 
 def before(network: Network, node: Node, fold: Fold, lanes: int) -> tuple[Cost, int]:
     """Cost and latency of what brings a stream of `lanes` codes a beat to a folded node's unit, as windows."""
-    key = (node.name, lanes, fold.feed, fold.buffer, fold.prefetch)
+    key = (node.name, lanes, fold.feed, fold.buffer, fold.prefetch, turns(node, fold))
     return KEPT.get(network, key, lambda: arrive(network, node, fold, lanes))
 
 
