@@ -22,7 +22,7 @@ import tty
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -40,11 +40,14 @@ from model.manifest import ManifestError, Network
 from sim import golden
 from sim.build import BuildError
 
-__all__ = ["CompareError", "compare", "make_top", "terminal"]
+__all__ = ["CompareError", "Expected", "compare", "expected", "make_top", "terminal"]
 
 SLOWEST = 5_000  # simulated clocks a second, of a large network on a busy machine
 LEAST_TIMEOUT = 60  # seconds
 ERROR, MISMATCH = 1, 2
+ERRORS = (
+    BoardError, PllError, ManifestError, FoldingError, BuildError, data.DataError, ValueError, OSError,
+)  # fmt: skip
 
 
 class CompareError(RuntimeError):
@@ -87,20 +90,27 @@ def host_arguments(link: HostLink, net: str, path: str) -> list[str]:
     return ["--port", path, "--baud", str(link.identity.baud), "--timeout", str(timeout(link)), "--net", net]
 
 
-def compare(link: HostLink, net: str, path: str, images: int) -> dict[str, Any]:
-    """Classify the first test images by the host program and compare every class and logit with golden's.
+class Expected(NamedTuple):
+    """The golden model's logits int64 [N, classes] and labels int64 [N] of test images, and their true labels."""
 
-    A line for each image is printed as it comes. ManifestError for a network whose data set is not known.
-    """
-    network = link.network
+    logits: np.ndarray
+    labels: np.ndarray
+    true: np.ndarray
+
+
+def expected(network: Network, images: int) -> Expected:
+    """Of the first test images. ManifestError for a network whose data set is not known, DataError without the data."""
     if network.data not in data.DATA_SETS:
         known = ", ".join(data.DATA_SETS)
         raise ManifestError(f"{network.name}: no test images, its data set is {network.data!r}; known are {known}")
     loaded = data.load(network.data)
-    images = min(images, len(loaded.test_images))
-    codes = data.quantize_pixels(loaded.test_images[:images], network.input.bits)
-    logits = golden.run(network, codes)[0]
-    labels = golden.labels(logits)
+    logits = golden.run(network, data.quantize_pixels(loaded.test_images[:images], network.input.bits))[0]
+    return Expected(logits, golden.labels(logits), loaded.test_labels[:images])
+
+
+def compare(link: HostLink, net: str, path: str, wanted: Expected) -> dict[str, Any]:
+    """Classify the test images by the host program and compare every class and logit; a line for each as it comes."""
+    logits, labels, images = wanted.logits, wanted.labels, len(wanted.labels)
     command = [sys.executable, "-m", "boards.host", "data", *host_arguments(link, net, path), "--json"]
     began, differ, right, cycles = time.monotonic(), 0, 0, 0
     with subprocess.Popen([*command, "--images", str(images)], stdout=subprocess.PIPE, text=True) as process:
@@ -110,7 +120,7 @@ def compare(link: HostLink, net: str, path: str, images: int) -> dict[str, Any]:
         raise CompareError(f"the host program ended with {process.returncode} after {len(answers)} of {images} images")
     for index, answer in enumerate(answers):
         differ += int(answer["label"] != labels[index]) + int((np.array(answer["logits"]) != logits[index]).sum())
-        right += answer["label"] == loaded.test_labels[index]
+        right += answer["label"] == wanted.true[index]
         cycles += answer["cycles"]
     return {
         "images": images, "values": images * (1 + logits.shape[1]), "mismatches": differ,
@@ -139,6 +149,7 @@ def run(options: argparse.Namespace, command: list[str]) -> int:
     board, network = find(options.board), manifest.load(manifest.find(options.net))
     folding = Folding.load(options.folding, network) if options.folding else fold(board, network, options.interval)
     top, link = make_top(board, network, folding, options.freq or board.mhz, options.baud or board.baud)
+    wanted = None if command or options.terminal else expected(network, options.images)  # before compiling for minutes
     began = time.monotonic()
     print(f"{network.name} on {board.name}: compiling the complete top", file=sys.stderr, flush=True)
     executable = compile_board(top, options.root, options.optimize)
@@ -151,13 +162,13 @@ def run(options: argparse.Namespace, command: list[str]) -> int:
     with terminal(executable, link) as path:
         if command:
             return host.main([command[0], *host_arguments(link, options.net, path), *command[1:]])
-        if options.terminal:
+        if wanted is None:
             baud = link.identity.baud
             print(f"{path}  {baud} baud; python -m boards.host identify --port {path} --baud {baud}", flush=True)
             with suppress(KeyboardInterrupt):
                 signal.pause()
             return 0
-        figures = compare(link, options.net, path, options.images)
+        figures = compare(link, options.net, path, wanted)
     target = Path("build") / network.name / "board-sim.json"
     known = {"network": network.name, "board": board.name, "device": board.device.name, "clock_mhz": top.mhz}
     known |= {"baud": link.identity.baud, "clocks_per_bit": clocks_per_bit(link), **figures}
@@ -199,7 +210,7 @@ def main(given: list[str] | None = None) -> int:
     options, command = arguments(sys.argv[1:] if given is None else given)
     try:
         return run(options, command)
-    except (BoardError, PllError, ManifestError, FoldingError, BuildError, CompareError, ValueError, OSError) as error:
+    except (*ERRORS, CompareError) as error:
         print(f"error: {error}", file=sys.stderr)
         return ERROR
 

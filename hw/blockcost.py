@@ -138,7 +138,7 @@ def window_cost(geometry: WindowGeometry, bits: int, lanes: int, prefetch: bool,
     columns, rows = counter(len(g.loaded if prefetch else g.columns)), counter(len(g.rows))
     width, depth = (g.kernel - 1) * beat, g.width * groups
     block = in_block(depth, width)
-    result += memory_cost(width, depth, block) + Cost(ff=(g.kernel + 1) * beat + (0 if block else width))
+    result += memory_cost(width, depth, block) + Cost(logic(width), (g.kernel + 1) * beat + (0 if block else width))
     result += counter(depth) * 2 + columns * 3 + rows * 2  # two or one comparisons beside the counting
     result += Cost(logic(40), (20 if prefetch else 12) - 2 * columns.ff - rows.ff)
     return result

@@ -119,13 +119,11 @@ class Shortcut(wiring.Component):
         column = Signal(range(self.width))
         row = Signal(range(self.height))
         with m.If(self.i.valid & self.i.ready):
-            m.d.sync += group.eq(group + 1)
+            m.d.sync += group.eq(next_of(group, groups))
             with m.If(group == groups - 1):
-                m.d.sync += [group.eq(0), column.eq(column + 1)]
+                m.d.sync += column.eq(next_of(column, self.width))
                 with m.If(column == self.width - 1):
-                    m.d.sync += [column.eq(0), row.eq(row + 1)]
-                    with m.If(row == self.height - 1):
-                        m.d.sync += row.eq(0)
+                    m.d.sync += row.eq(next_of(row, self.height))
         odd_column = column[0] if self.width > 1 else 0
         odd_row = row[0] if self.height > 1 else 0
         if not self.average:

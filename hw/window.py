@@ -159,12 +159,11 @@ class Window(wiring.Component):
         full = Signal()  # the store holds columns that the window has not taken
         busy = Signal()  # the window is complete and has not been taken
         move, clear, wipe = Signal(), Signal(), Signal()  # the window takes a block, its first; zeros
-        fill = Signal()  # the store takes a beat
+        fill = Signal(init=1)  # the store takes a beat: it is empty, or the window takes what it holds
         now = {"full": full, "busy": busy, "first": first, "blank": blank, "completes": completes}
         after = {name: Signal(name=f"{name}_next") for name in (*now, "move")}
         m.d.comb += [
             following.eq(next_of(place, count)),
-            fill.eq(~full | (move & ~blank)),
             after["full"].eq(Mux(fill, valid & due, full)),
             after["busy"].eq(Mux(move, completes, busy & ~self.o.ready)),
             after["first"].eq(Mux(move, following == 0, first)),
@@ -175,6 +174,7 @@ class Window(wiring.Component):
             self.o.valid.eq(busy),
         ]
         m.d.sync += [signal.eq(after[name]) for name, signal in now.items()]
+        m.d.sync += fill.eq(~after["full"] | (after["move"] & ~after["blank"]))
         m.d.sync += [
             move.eq(after["move"]),
             clear.eq(after["move"] & after["first"]),
@@ -274,12 +274,10 @@ class Window(wiring.Component):
                 latest.eq(newest),
                 beats[held].eq(latest),
             ]
-            m.d.sync += [beats[index].eq(read.data.word_select(index, beat)) for index in range(held)]
-        masked = Signal(held)  # by the registers' reset
-        m.d.comb += masked.eq(Mux(load, ~above, 0))
-        for index in range(held):
-            with m.If(masked[index]):
-                m.d.sync += beats[index].eq(0)
+            m.d.sync += [
+                beats[index].eq(read.data.word_select(index, beat) & above[index].replicate(beat))
+                for index in range(held)
+            ]
         return beats, valid
 
     def _grid(self, m: Module, position: Value, step: Value, end: Value, start: int, first: int) -> Value:

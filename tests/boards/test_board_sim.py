@@ -125,13 +125,16 @@ def test_a_cell_without_a_model_is_named(tmp_path, monkeypatch):
         run_tool([tool, "--lint-only", "--top-module", "bench", WAIVERS, "top.v"], tmp_path)
 
 
-def test_errors_are_one_line(capsys, tmp_path):
+def test_errors_are_one_line(capsys, tmp_path, monkeypatch):
     root = ["--root", str(tmp_path)]
+    monkeypatch.setenv("CIFAR10_DIR", str(tmp_path))  # found out before anything is compiled
+    assert board_sim.main(["ulx3s-85f", "--net", "resnet20-w1a2", "--interval", "49152", *root]) == 1
     assert board_sim.main(["no-such-board", "--net", NET, *root]) == 1
     assert board_sim.main([BOARD, "--net", "no-such-net", *root]) == 1
     assert board_sim.main([BOARD, "--net", NET, "--interval", "1", *root]) == 1
     assert board_sim.main([BOARD, "--net", NET, "--baud", "4000000", *root]) == 1
     lines = capsys.readouterr().err.splitlines()
     assert [line for line in lines if line.startswith("error: ")] == lines
-    assert len(lines) == 4
+    assert len(lines) == 5
+    assert "CIFAR10_DIR" in lines[0]
     assert not Path(tmp_path / "verilator").exists()
