@@ -193,7 +193,7 @@ def parse(given: list[str] | None) -> argparse.Namespace:
 
 def main(given: list[str] | None = None) -> int:
     """The exit status: 0 if every row could be measured."""
-    options, console = parse(given), Console()
+    options, console = parse(given), Console(width=None if sys.stdout.isatty() else 200)
     path = options.root / "bench.json"
     try:
         network = manifest.load(manifest.find(options.net))

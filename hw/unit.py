@@ -189,7 +189,7 @@ def main(arguments: list[str] | None = None) -> int:
     unknown = [name for name in options.units if name not in UNITS]
     if unknown:
         parser.error(f"there is no unit {', '.join(unknown)}; choose of {', '.join(UNITS)}")
-    console, rows, failed = Console(), [], False
+    console, rows, failed = Console(width=None if sys.stdout.isatty() else 120), [], False
     for name in options.units or UNITS:
         folder = Path("build") / "unit" / name
         try:
