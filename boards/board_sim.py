@@ -45,13 +45,16 @@ __all__ = ["CompareError", "Expected", "compare", "expected", "make_top", "termi
 SLOWEST = 5_000  # simulated clocks a second, of a large network on a busy machine
 LEAST_TIMEOUT = 60  # seconds
 ERROR, MISMATCH = 1, 2
-ERRORS = (
-    BoardError, PllError, ManifestError, FoldingError, BuildError, data.DataError, ValueError, OSError,
-)  # fmt: skip
 
 
 class CompareError(RuntimeError):
     """The host program on the simulated board did not come to an end; one line."""
+
+
+ERRORS = (
+    *(BoardError, PllError, ManifestError, FoldingError, BuildError, CompareError, data.DataError),
+    *(ValueError, OSError),
+)
 
 
 def make_top(board: Board, network: Network, folding: Folding, mhz: float, baud: float) -> tuple[Top, HostLink]:
@@ -210,7 +213,7 @@ def main(given: list[str] | None = None) -> int:
     options, command = arguments(sys.argv[1:] if given is None else given)
     try:
         return run(options, command)
-    except (*ERRORS, CompareError) as error:
+    except ERRORS as error:
         print(f"error: {error}", file=sys.stderr)
         return ERROR
 
