@@ -77,6 +77,11 @@ def lacking(board: Board, needed: Mapping[str, int], share: Mapping[str, float] 
     return over(needed, room(board, share))
 
 
+def ways(family: str) -> tuple[bool, ...]:
+    """Whether foldings for the family are lean, in the order to try."""
+    return (True,) if family in LEAN else (False, True)
+
+
 @lru_cache(maxsize=256)
 def fitting(family: str, content: Content, target: int, budget: tuple[tuple[str, int], ...]) -> Folding | None:
     """A folding of at most `target` cycles within `budget`, a lean one where no other fits; None if there is none."""
@@ -85,8 +90,7 @@ def fitting(family: str, content: Content, target: int, budget: tuple[tuple[str,
     def needed(folding: Folding) -> dict[str, int]:
         return needed_by(family, network, folding)
 
-    ways = (True,) if family in LEAN else (False, True)
-    found = (within(network, target, needed, dict(budget), prices(family), lean) for lean in ways)
+    found = (within(network, target, needed, dict(budget), prices(family), lean) for lean in ways(family))
     return next(filter(None, found), None)
 
 
@@ -104,7 +108,8 @@ def fastest(board: Board, network: Network) -> tuple[int, Folding] | None:
 def fold(board: Board, network: Network, target: int | None) -> Folding:
     """The folding for at most `target` cycles an image that suits the board's device, or the fastest that fits.
 
-    A network that fits at no interval gets its slowest folding, for a refusal to count. FoldingError if there is none.
+    What does not fit with room to route gets a folding that fits without, else a lean one, the nearest, for a refusal
+    to count: the slowest if no interval was asked for. FoldingError if there is none.
     """
     if target is None:
         found = fastest(board, network)
@@ -112,7 +117,10 @@ def fold(board: Board, network: Network, target: int | None) -> Folding:
             return found[1]
         target = intervals(network)[-1]
     fits = fitting(board.family, Content(network), target, tuple(room(board, FILL[board.family]).items()))
-    return fits or solve(network, target, prices(board.family), lean=board.family in LEAN)
+    if fits is not None:
+        return fits
+    offered = [solve(network, target, prices(board.family), lean=lean) for lean in ways(board.family)]
+    return next((folding for folding in offered if not lacking(board, need(board, network, folding))), offered[-1])
 
 
 def shortage(board: Board, needed: Mapping[str, int]) -> str:
