@@ -12,7 +12,9 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from rich.console import Console
+from rich.status import Status
 from rich.table import Table
 
 from hw.matvec import MatVec
@@ -29,10 +32,10 @@ from hw.netlist import trim_carries
 from hw.resources import ECP5_85, SynthesisError, find_tool, synthesise
 from model.files import write_json
 
-__all__ = ["BLOCKS", "UNITS", "Harness", "Unit", "route"]
+__all__ = ["BLOCKS", "UNITS", "Harness", "Unit", "best"]
 
 ROUTED = {"comb": "TRELLIS_COMB", "ff": "TRELLIS_FF", "ebr": "DP16KD", "dsp": "MULT18X18D"}
-SEED = 1
+SEEDS = 5
 MHZ = 160.0  # what place and route aims at
 LIMIT_MINUTES = 15  # of place and route of one unit
 
@@ -121,22 +124,16 @@ class Harness(wiring.Component):
         return m
 
 
-def route(name: str, unit: Unit, folder: Path, seed: int = SEED, mhz: float = MHZ) -> dict[str, Any]:
-    """Figures of `unit` after place and route in `folder`; SynthesisError if a tool fails."""
-    folder.mkdir(parents=True, exist_ok=True)
-    began = time.time()
-    harness = Harness(unit.build())
-    source = folder / "unit.v"
-    source.write_text(verilog.convert(harness, name="top", platform=Ecp5()))
-    synthesise(source, ECP5_85, folder)
-    trim_carries(folder / "synth.json")
-    report = folder / "report.json"
+def route(name: str, folder: Path, seed: int, mhz: float) -> dict[str, Any]:
+    """nextpnr's report of synth.json in `folder` at one seed; SynthesisError if it fails, or never ends."""
+    report = folder / f"seed{seed}.json"
     report.unlink(missing_ok=True)
+    log = f"route{seed}.log"
     command = [
         find_tool("nextpnr-ecp5"), "--85k", "--package", "CABGA381", "--speed", "6", "--json", "synth.json",
-        "--textcfg", "unit.config", "--lpf-allow-unconstrained", "--placer", "static", "--router", "router2",
+        "--textcfg", "unit.config", "--lpf-allow-unconstrained", "--placer", "heap", "--router", "router2",
         "--seed", str(seed), "--freq", f"{mhz}", "--timing-allow-fail", "--report", report.name,
-        "--quiet", "--log", "route.log",
+        "--quiet", "--log", log,
     ]  # fmt: skip
     quiet = subprocess.DEVNULL
     try:
@@ -145,56 +142,89 @@ def route(name: str, unit: Unit, folder: Path, seed: int = SEED, mhz: float = MH
         )
     except subprocess.TimeoutExpired as error:
         raise SynthesisError(
-            f"{name}: nextpnr-ecp5 was not done in {LIMIT_MINUTES} minutes; where overused wires in {folder}/route.log "
+            f"{name}: nextpnr-ecp5 was not done in {LIMIT_MINUTES} minutes; where overused wires in {folder}/{log} "
             "no longer fall, the unit is too dense to route"
         ) from error
     if status.returncode or not report.exists():
         raise SynthesisError(
-            f"{name}: nextpnr-ecp5 failed with status {status.returncode}; the reason ends {folder}/route.log"
+            f"{name}: nextpnr-ecp5 failed with status {status.returncode}; the reason ends {folder}/{log}"
         )
-    figures = json.loads(report.read_text())
-    used = {resource: figures["utilization"][cell]["used"] for resource, cell in ROUTED.items()}
+    return json.loads(report.read_text())
+
+
+def best(
+    name: str, unit: Unit, folder: Path, seeds: Sequence[int], mhz: float, routed: Callable[[int], None]
+) -> dict[str, Any]:
+    """Figures of `unit` after synthesis, and place and route by each of `seeds`: those of the fastest, and all clocks.
+
+    `routed` is called with each seed before its turn. SynthesisError if a tool fails.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    began = time.time()
+    harness = Harness(unit.build())
+    source = folder / "unit.v"
+    source.write_text(verilog.convert(harness, name="top", platform=Ecp5()))
+    synthesise(source, ECP5_85, folder)
+    trim_carries(folder / "synth.json")
+    clocks, reports = {}, {}
+    for seed in seeds:
+        routed(seed)
+        reports[seed] = route(name, folder, seed, mhz)
+        clocks[seed] = round(min(clock["achieved"] for clock in reports[seed]["fmax"].values()), 1)
+    seed = max(clocks, key=clocks.__getitem__)
+    used = {resource: reports[seed]["utilization"][cell]["used"] for resource, cell in ROUTED.items()}
     used["ff"] -= harness.flip_flops
     return {
         "unit": name, "simd": unit.simd, "pe": unit.pe, "planes": unit.planes, "lanes": unit.bits,
         "storage": unit.storage, "cycles": harness.unit.cycles, "latency": harness.unit.latency, **used,
         "harness_ff": harness.flip_flops, "comb_per_lane": round(used["comb"] / unit.bits, 3),
-        "ff_per_lane": round(used["ff"] / unit.bits, 3), "seed": seed, "mhz_aimed": mhz,
-        "mhz": round(min(clock["achieved"] for clock in figures["fmax"].values()), 1),
-        "minutes": round((time.time() - began) / 60, 2),
+        "ff_per_lane": round(used["ff"] / unit.bits, 3), "mhz_aimed": mhz, "mhz": clocks[seed], "seed": seed,
+        "mhz_by_seed": clocks, "minutes": round((time.time() - began) / 60, 2),
     }  # fmt: skip
 
 
 def table(rows: list[dict[str, Any]]) -> Table:
     """The units beside others' blocks."""
     result = Table(title="W1A2 compute units, placed and routed out of context; others' blocks: LUT4 + 2 CCU2C")
-    for column in ("block", "lanes", "LUT", "FF", "EBR", "LUT/lane", "FF/lane", "MHz"):
+    for column in ("block", "lanes", "LUT", "FF", "EBR", "LUT/lane", "FF/lane", "MHz", "by seed"):
         result.add_column(column, justify="left" if column == "block" else "right")
     for row in rows:
         name = f"{row['unit']}: {row['simd']} codes x {row['pe']} channels x {row['planes']} planes, {row['storage']}"
         cells = (row["lanes"], row["comb"], row["ff"], row["ebr"], row["comb_per_lane"], row["ff_per_lane"], row["mhz"])
-        result.add_row(name, *(f"{cell:,}" for cell in cells))
+        result.add_row(
+            name, *(f"{cell:,}" for cell in cells), " ".join(f"{mhz:.0f}" for mhz in row["mhz_by_seed"].values())
+        )
     for source, lanes, lut, ff, mhz in BLOCKS:
         shares = [f"{number / lanes:.2f}" if lanes else "-" for number in (lut, ff)]
-        result.add_row(source, str(lanes or "-"), f"{lut:,}", f"{ff:,}", "-", *shares, str(mhz))
+        result.add_row(source, str(lanes or "-"), f"{lut:,}", f"{ff:,}", "-", *shares, str(mhz), "-")
     return result
+
+
+def progress(status: Status, name: str, last: int, seed: int) -> None:
+    """Say which seed is placed and routed."""
+    status.update(f"{name}: place and route, seed {seed} of up to {last}")
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m hw.unit", description="Place and route the compute unit.")
     parser.add_argument("units", nargs="*", metavar="UNIT", help=f"of {', '.join(UNITS)} (default: all)")
-    parser.add_argument("--seed", type=int, default=SEED, help="of place and route (%(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="of place and route, the first one (%(default)s)")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="so many; the fastest is kept (%(default)s)")
     parser.add_argument("--freq", type=float, default=MHZ, help="MHz that place and route aims at (%(default)s)")
     options = parser.parse_args(arguments)
     unknown = [name for name in options.units if name not in UNITS]
     if unknown:
         parser.error(f"there is no unit {', '.join(unknown)}; choose of {', '.join(UNITS)}")
+    if options.seeds < 1 or options.seed < 0:
+        parser.error("--seeds must be at least 1, and --seed at least 0")
     console, rows, failed = Console(width=None if sys.stdout.isatty() else 120), [], False
     for name in options.units or UNITS:
         folder = Path("build") / "unit" / name
         try:
-            with console.status(f"{name}: synthesis, place and route (logs in {folder})"):
-                rows.append(route(name, UNITS[name], folder, options.seed, options.freq))
+            with console.status(f"{name}: synthesis (logs in {folder})") as status:
+                seeds = range(options.seed, options.seed + options.seeds)
+                shown = partial(progress, status, name, seeds[-1])
+                rows.append(best(name, UNITS[name], folder, seeds, options.freq, shown))
         except (SynthesisError, OSError) as error:
             print(f"error: {error}", file=sys.stderr)
             failed = True

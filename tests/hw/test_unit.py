@@ -52,20 +52,46 @@ def test_a_unit_in_its_harness():
     assert harness.flip_flops == 288 + 4 * harness.unit.acc_shape.width + 4
 
 
-def test_table_and_figures(tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def routed(tmp_path, monkeypatch):
+    """Seeds as `make unit` routes them: no tools run, each seed's clock is 100 + 10 * (seed % 4) MHz."""
     monkeypatch.chdir(tmp_path)
-    figures = dict.fromkeys(("comb", "ff", "ebr", "lanes", "simd", "pe", "planes"), 768)
-    figures |= {"comb_per_lane": 1.5, "ff_per_lane": 2.5, "mhz": 150.0, "storage": "block"}
-    monkeypatch.setattr(unit, "route", lambda name, *_: figures | {"unit": name})
-    assert main(["conv16", "conv64"]) == 0
-    assert [row["unit"] for row in json.loads((tmp_path / "build" / "unit.json").read_text())] == ["conv16", "conv64"]
+    monkeypatch.setattr(unit, "synthesise", lambda *_: None)
+    monkeypatch.setattr(unit, "trim_carries", lambda _: 0)
+    seeds = []
+
+    def route(name, folder, seed, mhz):
+        seeds.append(seed)
+        used = {cell: {"used": 1000 * seed} for cell in unit.ROUTED.values()}
+        return {"fmax": {"clk": {"achieved": 100.0 + 10 * (seed % 4)}}, "utilization": used}
+
+    monkeypatch.setattr(unit, "route", route)
+    return seeds
+
+
+def test_the_fastest_seed_is_kept_and_every_clock_told(routed, tmp_path, capsys):
+    assert main(["conv16", "conv64", "--seed", "2", "--seeds", "3"]) == 0
+    assert routed == [2, 3, 4] * 2
+    rows = json.loads((tmp_path / "build" / "unit.json").read_text())
+    assert [row["unit"] for row in rows] == ["conv16", "conv64"]
+    for row in rows:
+        assert (row["mhz"], row["seed"], row["comb"]) == (130.0, 3, 3000)
+        assert row["ff"] == 3000 - row["harness_ff"]
+        assert row["mhz_by_seed"] == {"2": 120.0, "3": 130.0, "4": 100.0}
+        assert row["comb_per_lane"] == round(3000 / row["lanes"], 3)
     printed = capsys.readouterr().out
     assert all(source.split(",")[0].split()[0] in printed for source, *_ in BLOCKS)
+    assert "120 130 100" in printed
 
 
-def test_a_unit_that_fails_is_named_and_the_others_are_kept(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
+@pytest.mark.parametrize("given", [["--seeds", "0"], ["--seed", "-1"]])
+def test_seeds_that_there_are_not(given, capsys):
+    with pytest.raises(SystemExit):
+        main(["conv16", *given])
+    assert "--seeds must be at least 1, and --seed at least 0" in capsys.readouterr().err
 
+
+def test_a_unit_that_fails_is_named_and_the_others_are_kept(routed, tmp_path, monkeypatch, capsys):
     def fail(name, *_):
         raise SynthesisError(f"{name}: not routed")
 
