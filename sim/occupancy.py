@@ -153,7 +153,7 @@ def table(content: Mapping[str, Any]) -> Table:
     title = f"{content['network']}: {content['interval_cycles']:,.0f} cycles an image; percent of them, in steady state"
     shown = Table(title=title)
     for column in ("stage", "SIMD x PE x planes", "busy", "starved", "blocked", "LUT", "FF", "EBR", "DSP"):
-        shown.add_column(column, justify="left" if column == "stage" else "right")
+        shown.add_column(column, justify="left" if column == "stage" else "right", no_wrap=True)
     for stage in content["stages"]:
         shape = f"{stage['simd']} x {stage['pe']} x {stage['planes']}"
         shape = f"{stage['simd']} x {stage['pe']} DSP" if stage["arithmetic"] == "mac" else shape
@@ -201,7 +201,7 @@ def main(given: list[str] | None = None) -> int:
 
     options = arguments(given)
     try:
-        return report(options, Console())
+        return report(options, Console(width=None if sys.stdout.isatty() else 120))
     except ProgramError as error:
         print(f"FAILED: {error}", file=sys.stderr)
         return MISMATCH
