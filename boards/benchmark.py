@@ -85,7 +85,7 @@ def row_of(network: Network, figures: Mapping[str, Any], occupancy: Occupancy) -
         "latency_us": round(occupancy.latency / figures["fmax_mhz"], 1),
         "predicted_interval_cycles": occupancy.predicted,
         "images": len(occupancy.answer.labels),
-        "top1": network.accuracy.get("top1_frozen"),
+        "top1": None if network.training.get("untrained") else network.accuracy.get("top1_frozen"),
         "seed": figures["seed"],
         "tools": figures["tools"],
         "network_hash": network.hash,

@@ -2,7 +2,9 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -11,7 +13,7 @@ from boards.benchmark import COLUMNS, KEYS, benchmark, main, markdown, save_row,
 from boards.board import find
 from hw.folding import interval
 from hw.solve import solve
-from model.manifest import save
+from model.manifest import Network, save
 from tests.networks import random_network
 
 ROOT = Path("build/tests").resolve()
@@ -49,6 +51,22 @@ def place(network, tmp_path, monkeypatch):
 
     monkeypatch.setattr(bench, "build", build)
     return calls
+
+
+@pytest.mark.parametrize(("training", "top1"), [({}, 91.5), ({"untrained": True}, None)])
+def test_an_untrained_network_has_no_accuracy(network, training, top1):
+    named = Network.build("named", network.data, network.classes, network.nodes, {"top1_frozen": 91.5}, training)
+    counted = SimpleNamespace(
+        interval=100.0,
+        lanes=np.array([8, 8]),
+        latency=300,
+        busy=90.0,
+        predicted=100,
+        answer=SimpleNamespace(labels=[1]),
+    )
+    row = bench.row_of(named, figures_of(named, solve(named, 900)), counted)
+    assert row["top1"] == top1
+    assert ("untrained" in markdown([row])) == (top1 is None)
 
 
 def test_a_row(network, place, capsys):
