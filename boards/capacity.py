@@ -96,8 +96,12 @@ def fitting(family: str, content: Content, target: int, budget: tuple[tuple[str,
 
 @lru_cache(maxsize=256)
 def fastest_within(family: str, content: Content, budget: tuple[tuple[str, int], ...]) -> tuple[int, Folding] | None:
-    targets = intervals(content.network)
-    return fastest_of(targets, lambda target: fitting(family, content, target, budget))
+    network = content.network
+    return fastest_of(
+        intervals(network),
+        lambda target: fitting(family, content, target, budget),
+        lambda folding: max(cycles_of(network, folding).values()),
+    )
 
 
 def fastest(board: Board, network: Network) -> tuple[int, Folding] | None:

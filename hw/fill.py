@@ -10,6 +10,7 @@ from model.manifest import Network
 __all__ = ["fastest", "over", "within"]
 
 TRIES = 8  # prices tried before a target is given up
+GRAIN = 100  # the fastest folding is found to within a part in so many
 RAISE = 2.0  # by which a resource becomes dearer when there was too little of it
 
 Need = Callable[[Folding], Mapping[str, int]]
@@ -40,10 +41,14 @@ def within(
     return None
 
 
-def fastest(targets: Sequence[int], fitting: Callable[[int], Folding | None]) -> tuple[int, Folding] | None:
-    """The least of the rising `targets` with a fitting folding, and that folding; None if none fits.
+def fastest(
+    targets: Sequence[int], fitting: Callable[[int], Folding | None], reached: Callable[[Folding], int]
+) -> tuple[int, Folding] | None:
+    """The least interval with a fitting folding, and that folding; None if none of the rising `targets` has one.
 
-    By bisection: what fits at one interval is taken to fit, folded further, at every larger one.
+    By bisection, first of the targets, then of the cycles between the least that can be had and the greatest that
+    cannot, to within a part in GRAIN: what fits at one interval is taken to fit, folded further, at every larger one.
+    `reached` tells the cycles that a folding takes, waits included, which the targets are without.
     """
     best: tuple[int, Folding] | None = None
     low, high = 0, len(targets)
@@ -53,5 +58,15 @@ def fastest(targets: Sequence[int], fitting: Callable[[int], Folding | None]) ->
         if folding is None:
             low = middle + 1
         else:
-            best, high = (targets[middle], folding), middle
+            best, high = (reached(folding), folding), middle
+    if best is None or high == 0:
+        return best
+    beyond = targets[high - 1]
+    while best[0] - beyond > max(1, best[0] // GRAIN):
+        target = (best[0] + beyond) // 2
+        folding = fitting(target)
+        if folding is None:
+            beyond = target
+        else:
+            best = (reached(folding), folding)
     return best

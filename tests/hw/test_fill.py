@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from hw.cost import ECP5_PRICES, Cost, network_cost
-from hw.fill import fastest, over, within
+from hw.fill import GRAIN, fastest, over, within
 from hw.folding import interval
 from hw.solve import intervals
 from tests.networks import random_network
@@ -41,17 +41,23 @@ def test_what_cannot_be_is_none():
     assert within(NETWORK, 3, need, {}, ECP5_PRICES) is None
 
 
-@pytest.mark.parametrize("least", [1, 2, 7, 12, 13])
-def test_bisection_finds_the_least_target(least):
+@pytest.mark.parametrize("least", [800, 900, 1000, 1001, 3333, 8999, 12_000, 12_001])
+@pytest.mark.parametrize("slack", [0, 5, 150])
+def test_bisection_finds_the_least_interval(least, slack):
     asked = []
 
-    def fitting(target):
+    def fitting(target):  # a folding is told by the cycles that it takes
         asked.append(target)
-        return f"folding {target}" if target >= 10 * least else None
+        return max(least, target - slack) if target >= least else None
 
-    found = fastest([10 * step for step in range(1, 13)], fitting)
-    assert found == (None if least == 13 else (10 * least, f"folding {10 * least}"))
-    assert len(asked) <= 4
+    found = fastest([1000 * step for step in range(1, 13)], fitting, lambda cycles: cycles)
+    if least > 12_000:
+        assert found is None
+    else:
+        assert found == (found[1], found[1])
+        assert least <= found[0] <= max(1000, least * (1 + 2 / GRAIN))
+        assert found[0] <= min(target for target in asked if target >= least)
+    assert len(asked) <= 4 + 7
 
 
 def test_intervals_are_those_that_layers_can_take():
