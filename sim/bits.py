@@ -58,9 +58,15 @@ def network_of(recipe: str, weight_bits: int, act_bits: int) -> Network:
 
 
 def same_folding(folding: Mapping[str, Any], network: Network) -> Folding:
-    """`folding` with one plane at a time, all channels of a group in a beat and weights in block RAM."""
+    """`folding` with all channels of a group in a beat, weights in block RAM and, in convs, one plane at a time.
+
+    The linear layer keeps its planes: its bits do not vary, and it would be the slowest of all.
+    """
+    linear = {node.name for node in network.nodes if node.op == "linear"}
     entries = {
-        name: fold if fold.arithmetic == "mac" else replace(fold, planes=1, out=None, storage="block")
+        name: fold
+        if fold.arithmetic == "mac"
+        else replace(fold, planes=fold.planes if name in linear else 1, out=None, storage="block")
         for name, fold in folding.items()
     }
     return Folding(entries).check(network)
