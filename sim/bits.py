@@ -1,16 +1,16 @@
 # amaranth: UnusedElaboratable=no
 """How cost grows with the bits: `python -m sim.bits digits-w1a2`, in build/<recipe>/bits.json and bits.png.
 
-One folding (SIMD and PE of every layer, one plane of activations at a time) for untrained networks of all W and A asked
-for. A bit-serial unit then takes W*A times the cycles on the same lanes: interval * LUT would be proportional to W*A if
-nothing but the lanes counted. LUTs are of a synthesis for the ECP5, intervals are simulated and the logits compared
-with the golden model's. What departs from proportional is told by the LUTs that the cost model sees in each kind of
-block.
+One folding (SIMD and PE of every layer; in those whose bits vary, one plane of activations at a time) for untrained
+networks of all W and A asked for. A bit-serial unit then takes W*A times the cycles on the same lanes: interval * LUT
+would be proportional to W*A if nothing but the lanes counted. LUTs are of a synthesis for the ECP5, intervals are
+simulated and the logits compared with the golden model's. What departs from proportional is told by the LUTs that the
+cost model sees in each kind of block.
 """
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
@@ -22,7 +22,7 @@ from rich.table import Table
 from hw.accelerator import Accelerator
 from hw.blockcost import threshold_cost, window_cost
 from hw.fit import measure as synthesised
-from hw.folding import Folding, FoldingError, interval
+from hw.folding import Folding, FoldingError, folded, interval
 from hw.matvec import MatVec
 from hw.resources import SynthesisError
 from hw.solve import solve
@@ -40,7 +40,7 @@ from sim.occupancy import TooFewImagesError
 from sim.steady import MismatchError, simulate
 from sim.worker import ProgramError
 
-__all__ = ["main", "measure", "same_folding", "table"]
+__all__ = ["main", "measure", "same_folding", "table", "varied"]
 
 BITS = (1, 2, 4)
 
@@ -57,16 +57,21 @@ def network_of(recipe: str, weight_bits: int, act_bits: int) -> Network:
         return network
 
 
-def same_folding(folding: Mapping[str, Any], network: Network) -> Folding:
-    """`folding` with all channels of a group in a beat, weights in block RAM and, in convs, one plane at a time.
+def varied(networks: Iterable[Network]) -> frozenset[str]:
+    """The layers whose bits are not the same in all of `networks`: neither first nor last."""
+    bits: dict[str, set[tuple[int, int]]] = {}
+    for network in networks:
+        for node in folded(network):
+            bits.setdefault(node.name, set()).add((node["weight_bits"], node["act_bits"]))
+    return frozenset(name for name, found in bits.items() if len(found) > 1)
 
-    The linear layer keeps its planes: its bits do not vary, and it would be the slowest of all.
-    """
-    linear = {node.name for node in network.nodes if node.op == "linear"}
+
+def same_folding(folding: Mapping[str, Any], network: Network, layers: Container[str]) -> Folding:
+    """`folding` with all channels of a group in a beat, weights in block RAM and, in `layers`, one plane at a time."""
     entries = {
         name: fold
         if fold.arithmetic == "mac"
-        else replace(fold, planes=fold.planes if name in linear else 1, out=None, storage="block")
+        else replace(fold, planes=1 if name in layers else fold.planes, out=None, storage="block")
         for name, fold in folding.items()
     }
     return Folding(entries).check(network)
@@ -87,12 +92,11 @@ def luts_by_kind(accelerator: Accelerator, total: int) -> dict[str, int]:
 
 def measure(recipe: str, points: list[tuple[int, int]], target: int, root: Path, console: Console) -> list[dict]:
     """A row for each (W, A) of `points`; the first is the unit that the others are compared with."""
-    first = network_of(recipe, *points[0])
-    pattern = solve(first, target)
+    networks = {point: network_of(recipe, *point) for point in points}
+    pattern, layers = solve(networks[points[0]], target), varied(networks.values())
     rows: list[dict[str, Any]] = []
-    for weight_bits, act_bits in points:
-        network = network_of(recipe, weight_bits, act_bits)
-        folding = same_folding(pattern, network)
+    for (weight_bits, act_bits), network in networks.items():
+        folding = same_folding(pattern, network, layers)
         with console.status(f"W{weight_bits}A{act_bits}: synthesis"):
             total = synthesised(network, folding, root / recipe / "bits" / network.name)
         with console.status(f"W{weight_bits}A{act_bits}: simulation"):
