@@ -49,7 +49,7 @@ def export(name: str, checkpoint: Path, folder: Path) -> manifest.Network:
     calibration = source.train_images[:CALIBRATION_IMAGES]
     stream_bits = state["recipe"].get("export", {}).get("stream_bits", 16)
     network = freeze(model, calibration, name, source.name, source.classes, stream_bits, training=training)
-    logits = frozen.run(network, source.test_images, partial(tqdm, desc="frozen", leave=False))
+    logits = frozen.run(network, source.test_images, partial(tqdm, desc="frozen", leave=False, disable=None))
     accuracy = {
         "top1_float": round(state["top1_float"], 2),
         "top1_frozen": round(frozen.top1(logits, source.test_labels), 2),
