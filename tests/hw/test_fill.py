@@ -54,7 +54,7 @@ def test_bisection_finds_the_least_interval(least, slack):
     if least > 12_000:
         assert found is None
     else:
-        assert found == (found[1], found[1])
+        assert found[0] == found[1]
         assert least <= found[0] <= max(1000, least * (1 + 2 / GRAIN))
         assert found[0] <= min(target for target in asked if target >= least)
     assert len(asked) <= 4 + 7
