@@ -46,6 +46,8 @@ def test_one_folding_for_all_bits_takes_cycles_in_proportion(tmp_path, monkeypat
                 for bits in ((1, 2), (2, 4))}  # fmt: skip
     monkeypatch.setattr(bits, "network_of", lambda recipe, *wanted: networks[wanted])
     monkeypatch.setattr(bits, "synthesised", lambda *_: Cost(lut=5_000))
+    varied = bits.varied(networks.values())
+    assert varied == {node.name for node in networks[1, 2].nodes if node.op == "conv"} - {"stem.conv"}
     rows = bits.measure("some-w1a2", [(1, 2), (2, 4)], 2_000, ROOT, Console(quiet=True))
     assert rows[0]["lanes"] == rows[1]["lanes"] > 0
     ratio = rows[1]["interval_cycles"] / rows[0]["interval_cycles"]
