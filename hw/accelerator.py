@@ -24,7 +24,6 @@ from hw.folding import Fold, Folding, folded, geometry, turns
 from hw.head import LOGIT_BITS
 from hw.matvec import MatVec
 from hw.plan import weight_matrix
-from hw.skid import Skid
 from hw.stream import Fork, Repack, connect, value_layout
 from hw.tap import Tap, Values, flat_name
 from hw.window import Window
@@ -139,10 +138,6 @@ class Accelerator(wiring.Component):
         else:
             self._branches[node.name] = [values.port]
 
-    def _set_skid(self, node: Node, block: Any, shape: Shape, lanes: int) -> None:
-        """The same for a block of one clock enable: it would have to wait for that of the next block, and so on."""
-        self._set(node, Values(self._add(node, "skid", Skid(value_layout(shape, lanes)), block.o).o, shape, lanes))
-
     def _take(self, name: str) -> Values:
         """The output of node `name`, for one of its readers."""
         values = self._values[name]
@@ -197,14 +192,14 @@ class Accelerator(wiring.Component):
         values = self._take(node.inputs[0])
         block = stages.threshold(node, values, self.storage)
         codes = Shape.cast(unsigned(node["bits"]))
-        self._set_skid(node, self._add(node, "threshold", block, values.port), codes, values.lanes)
+        self._set(node, Values(self._add(node, "threshold", block, values.port).o, codes, values.lanes))
 
     def _requant(self, node: Node) -> None:
         """The block alone: its inputs are connected here without a skip, and by `_join` with one."""
         acc = self._values[node.inputs[0]]
         block = stages.requant(node, acc, self.storage, None if self.reload is None else self.reload[node.name])
         self._add(node, "requant", block, None if block.skip else self._take(node.inputs[0]).port)
-        self._set_skid(node, block, Shape.cast(signed(node["stream_bits"])), acc.lanes)
+        self._set(node, Values(block.o, Shape.cast(signed(node["stream_bits"])), acc.lanes))
 
     def _join(self, node: Node) -> None:
         """Bring both inputs of a requant with skip to it through FIFOs of the depths computed."""
@@ -224,7 +219,7 @@ class Accelerator(wiring.Component):
     def _prelu(self, node: Node) -> None:
         values = self._take(node.inputs[0])
         block = stages.prelu(node, values.lanes)
-        self._set_skid(node, self._add(node, "prelu", block, values.port), values.shape, values.lanes)
+        self._set(node, Values(self._add(node, "prelu", block, values.port).o, values.shape, values.lanes))
 
     def _shortcut(self, node: Node) -> None:
         values = self._take(node.inputs[0])

@@ -146,10 +146,10 @@ def window_cost(geometry: WindowGeometry, bits: int, lanes: int, prefetch: bool,
 
 def threshold_cost(block: Threshold) -> Cost:
     """hw.threshold.Threshold: in each stage a comparator, a table and a copy of the value for each lane."""
-    width, groups, result = block.shape.width, register_bits(block.channels // block.lanes), Cost(logic(5))
+    width, groups, result = block.shape.width, register_bits(block.channels // block.lanes), Cost(logic(4))
     for level, cycles in enumerate(block.reads):
         result += Cost(adder(width) * block.lanes, cycles * (block.lanes * (width + level) + groups + 1))
-    result += Cost(ff=block.lanes * block.bits + 1) + counter(block.channels // block.lanes)
+    result += last_stage_cost(block.lanes * block.bits) + counter(block.channels // block.lanes)
     for lane in range(block.lanes):
         entries, pairs = block.entries[lane], block.pairs(lane)
         for first, second in pairs:
@@ -165,14 +165,15 @@ def requant_cost(block: Requant) -> Cost:
     width, stream = block.acc_shape.width, block.stream_bits
     groups = block.channels // block.lanes
     stages = block.multiplied - 1
-    result = Cost(logic(5), 5 + stages * (1 + register_bits(groups))) + counter(groups)
+    result = Cost(logic(4), 4 + stages * (1 + register_bits(groups))) + counter(groups)
+    result += last_stage_cost(block.lanes * stream)
     blocks = Multiplier.blocks_of(block.acc_shape, block.factor)
     assert blocks  # an accumulator has 35 bits at most
     for lane in range(block.lanes):
         product, y = (shape.width for shape in block.lane_shapes(lane))
         total = max(y, stream) + block.skip
         tables = [table_cost(entries, block.storage) for entries in block.constants(lane)]
-        result += sum(tables, Cost(ff=block.reads * width + y + total + stream, dsp=blocks))
+        result += sum(tables, Cost(ff=block.reads * width + y + total, dsp=blocks))
         if blocks > 1:
             result += Cost(adder(product), 2 * product + 17)
         result += Cost(adder(product) + (adder(total) if block.skip else 0) + logic(stream))
@@ -181,11 +182,12 @@ def requant_cost(block: Requant) -> Cost:
 
 def prelu_cost(block: PReLU) -> Cost:
     """hw.prelu.PReLU."""
-    stream, result = block.stream_bits, Cost(logic(5), 6) + counter(block.channels // block.lanes)
+    stream, result = block.stream_bits, Cost(logic(4), 5) + counter(block.channels // block.lanes)
+    result += last_stage_cost(block.lanes * stream)
     for lane in range(block.lanes):
         d, product, p = (shape.width for shape in block.lane_shapes(lane))
         tables = [table_cost(entries, block.storage) for entries in block.constants(lane)]
-        result += sum(tables, Cost(ff=block.reads * stream + 2 * d + product + p + stream))
+        result += sum(tables, Cost(ff=block.reads * stream + 2 * d + product + p))
         result += Cost(adder(d) + adder(product - block.shift) + adder(max(p, stream)) + logic(p + stream))
         slope = max(abs(entry) for entry in block.constants(lane)[1]).bit_length() + 1
         result += Cost(dsp=multipliers(d, slope))
@@ -224,6 +226,7 @@ def pool_cost(block: Pool) -> Cost:
     lanes, groups = block.lanes, block.channels // block.lanes
     width = lanes * (block.stream_bits + register_bits(block.pixels))
     result = sums_cost(width, groups, groups, lanes * block.stream_bits)
+    result += skid_cost(lanes * block.bits)
     return result + counter(groups) + counter(block.pixels) + Cost(logic(lanes * (block.bits + 4)))
 
 
@@ -260,6 +263,11 @@ def repack_cost(width: int, lanes_in: int, lanes_out: int) -> Cost:
 def skid_cost(width: int) -> Cost:
     """hw.skid.Skid."""
     return Cost(logic(width + 1), width + 1)
+
+
+def last_stage_cost(width: int) -> Cost:
+    """hw.skid.LastStage."""
+    return skid_cost(width) + Cost(2, width + 2)
 
 
 def fork_cost(sinks: int) -> Cost:

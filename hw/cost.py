@@ -21,7 +21,6 @@ from hw.blockcost import (
     repack_cost,
     requant_cost,
     shortcut_cost,
-    skid_cost,
     threshold_cost,
     window_cost,
 )
@@ -115,15 +114,13 @@ def block_of(network: Network, node: Node, values: Values) -> tuple[Cost, int, V
     source, lanes = network.node(node.inputs[0]).shape, values.lanes
     if node.op == "threshold":
         limit = stages.threshold(node, values, "auto")
-        cost = threshold_cost(limit) + skid_cost(lanes * node["bits"])
-        return cost, limit.latency, Values(None, unsigned(node["bits"]), lanes)
+        return threshold_cost(limit), limit.latency, Values(None, unsigned(node["bits"]), lanes)
     if node.op == "requant":
         scale = stages.requant(node, values, "auto")
-        cost = requant_cost(scale) + skid_cost(lanes * node["stream_bits"])
-        return cost, scale.latency, Values(None, signed(node["stream_bits"]), lanes)
+        return requant_cost(scale), scale.latency, Values(None, signed(node["stream_bits"]), lanes)
     if node.op == "prelu":
         bend = stages.prelu(node, lanes)
-        return prelu_cost(bend) + skid_cost(lanes * values.shape.width), bend.latency, Values(None, values.shape, lanes)
+        return prelu_cost(bend), bend.latency, Values(None, values.shape, lanes)
     if node.op == "shortcut":
         way = stages.shortcut(node, source, lanes)
         cost = shortcut_cost(way) + repack_cost(values.shape.width, lanes, way.lanes)

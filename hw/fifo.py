@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.memory import in_block
 from hw.pipeline import next_of
-from hw.skid import Skid
+from hw.skid import LastStage, Skid
 from hw.stream import connect
 
 __all__ = ["StreamFifo"]
@@ -112,13 +112,8 @@ class StreamFifo(wiring.Component):
             m.d.sync += valid.eq(~empty)
         last: Any = self.o
         if self.skids:
-            m.submodules.skid = skid = Skid(self.width)
+            m.submodules.skid = skid = LastStage(self.width) if self.block else Skid(self.width)
             connect(m, skid.o, self.o)
             last = skid.i
-        if not self.block:
-            m.d.comb += [last.valid.eq(valid), Value.cast(last.payload).eq(read.data), free.eq(~valid | last.ready)]
-            return m
-        m.d.comb += free.eq(~valid | ~last.valid | last.ready)
-        with m.If(~last.valid | last.ready):
-            m.d.sync += [last.valid.eq(valid), Value.cast(last.payload).eq(read.data)]
+        m.d.comb += [last.valid.eq(valid), Value.cast(last.payload).eq(read.data), free.eq(~valid | last.ready)]
         return m

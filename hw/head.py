@@ -11,8 +11,9 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.accumulate import PartialSums
-from hw.pipeline import delay
-from hw.stream import value_layout
+from hw.pipeline import delay, next_of
+from hw.skid import Skid
+from hw.stream import connect, value_layout
 from hw.table import Table, checked_storage, range_shape, shape_limits
 
 LOGIT_BITS = 32
@@ -76,12 +77,12 @@ class Pool(wiring.Component):
         group = Signal(range(groups))
         pixel = Signal(range(self.pixels))
         m.submodules.sums = sums = PartialSums(*self._sums)
+        m.submodules.skid = skid = Skid(self.o.payload.shape())
+        connect(m, skid.o, self.o)
         with m.If(self.i.valid & self.i.ready):
-            m.d.sync += group.eq(group + 1)
+            m.d.sync += group.eq(next_of(group, groups))
             with m.If(group == groups - 1):
-                m.d.sync += [group.eq(0), pixel.eq(pixel + 1)]
-                with m.If(pixel == self.pixels - 1):
-                    m.d.sync += pixel.eq(0)
+                m.d.sync += pixel.eq(next_of(pixel, self.pixels))
         m.d.comb += [
             sums.i.valid.eq(self.i.valid),
             self.i.ready.eq(sums.i.ready),
@@ -89,8 +90,8 @@ class Pool(wiring.Component):
             sums.i.payload.address.eq(group),
             sums.i.payload.first.eq(pixel == 0),
             sums.i.payload.last.eq(pixel == self.pixels - 1),
-            self.o.valid.eq(sums.o.valid),
-            sums.o.ready.eq(self.o.ready),
+            skid.i.valid.eq(sums.o.valid),
+            sums.o.ready.eq(skid.i.ready),
         ]
         for lane in range(self.lanes):
             average = Signal(sums.sum_shape, name=f"average_{lane}")
@@ -98,7 +99,7 @@ class Pool(wiring.Component):
             m.d.comb += [
                 average.eq(sums.o.payload[lane] >> self.shift),
                 above.eq(average[self.bits :].any()),
-                self.o.payload[lane].eq(Mux(average < 0, 0, Mux(above, (1 << self.bits) - 1, average))),
+                skid.i.payload[lane].eq(Mux(average < 0, 0, Mux(above, (1 << self.bits) - 1, average))),
             ]
         return m
 

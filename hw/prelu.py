@@ -11,7 +11,8 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.pipeline import next_of
-from hw.stream import value_layout
+from hw.skid import LastStage
+from hw.stream import connect, value_layout
 from hw.table import Table, checked_storage, lane_values, range_shape, shape_limits
 
 
@@ -116,12 +117,14 @@ class PReLU(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         groups = self.channels // self.lanes
-        enable = Signal()
+        m.submodules.last = last = LastStage(self.o.payload.shape())
+        enable = last.i.ready
+        connect(m, last.o, self.o)
         valid = Signal(self.latency - 1)
         group = [Signal(range(groups), name=f"group_{stage}") for stage in range(4)]
-        m.d.comb += [enable.eq(~self.o.valid | self.o.ready), self.i.ready.eq(enable)]
+        m.d.comb += [self.i.ready.eq(enable), last.i.valid.eq(valid[-1])]
         with m.If(enable):
-            m.d.sync += [valid.eq(valid << 1 | self.i.valid), self.o.valid.eq(valid[-1])]
+            m.d.sync += valid.eq(valid << 1 | self.i.valid)
             m.d.sync += [later.eq(earlier) for earlier, later in pairwise(group)]
             with m.If(self.i.valid):
                 m.d.sync += group[0].eq(next_of(group[0], groups))
@@ -150,6 +153,6 @@ class PReLU(wiring.Component):
                     product.eq(d * tables["slope"].o),
                     held.eq(d),
                     p.eq(Mux(held[-1], (product + half) >> self.shift, held)),
-                    self.o.payload[lane].eq(self._saturate(total)),
                 ]
+            m.d.comb += last.i.payload[lane].eq(self._saturate(total))
         return m

@@ -12,7 +12,8 @@ from amaranth.lib.wiring import In, Out
 
 from hw.multiply import Multiplier
 from hw.pipeline import next_of
-from hw.stream import value_layout
+from hw.skid import LastStage
+from hw.stream import connect, value_layout
 from hw.table import RELOAD_MULTIPLIER, Table, checked_storage, lane_values, range_shape, shape_limits
 
 
@@ -149,7 +150,9 @@ class Requant(wiring.Component):
         m = Module()
         groups = self.channels // self.lanes
         enable = Signal()  # of the stages up to y
-        free = Signal()  # the output register is empty or being emptied
+        m.submodules.last = last = LastStage(self.o.payload.shape())
+        free = last.i.ready  # of the two behind
+        connect(m, last.o, self.o)
         valid = Signal(self.reads + self.multiplied + 1)
         y_valid = valid[-1]
         joined = y_valid & self.i_skip.valid if self.skip else y_valid
@@ -157,9 +160,9 @@ class Requant(wiring.Component):
         group = Signal(range(groups))
         later_group = [Signal(range(groups), name=f"later_group{k}") for k in range(self.multiplied)]
         m.d.comb += [
-            free.eq(~self.o.valid | self.o.ready),
             enable.eq(~y_valid | (joined & free)),
             self.i.ready.eq(enable),
+            last.i.valid.eq(total_valid),
         ]
         if self.skip:
             m.d.comb += self.i_skip.ready.eq(y_valid & free)
@@ -169,7 +172,7 @@ class Requant(wiring.Component):
             with m.If(self.i.valid):
                 m.d.sync += group.eq(next_of(group, groups))
         with m.If(free):
-            m.d.sync += [total_valid.eq(joined), self.o.valid.eq(total_valid)]
+            m.d.sync += total_valid.eq(joined)
 
         for lane in range(self.lanes):
             multipliers, biases = self.constants(lane)
@@ -201,5 +204,5 @@ class Requant(wiring.Component):
             total = Signal(total_shape, name=f"total_{lane}", reset_less=True)
             with m.If(free):
                 m.d.sync += total.eq(self.i_skip.payload[lane] + y if self.skip else y)
-                m.d.sync += self.o.payload[lane].eq(self._saturate(total))
+            m.d.comb += last.i.payload[lane].eq(self._saturate(total))
         return m

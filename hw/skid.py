@@ -1,4 +1,4 @@
-"""A skid buffer: cuts the combinational path of `ready` from a stream's sink back to its source."""
+"""Skid buffers: cut the combinational path of `ready` from a stream's sink back to its source."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 from hw.device import is_ice40
 from hw.stream import connect
 
-__all__ = ["Skid"]
+__all__ = ["LastStage", "Skid"]
 
 
 class Skid(wiring.Component):
@@ -58,4 +58,48 @@ class Skid(wiring.Component):
         with m.If(~full):
             m.d.sync += kept.eq(self.i.payload)
         m.d.sync += full.eq((self.i.valid | full) & ~self.o.ready)
+        return m
+
+
+class LastStage(wiring.Component):
+    """The output register of a pipeline whose stages share one clock enable, which is `i.ready`; and a skid buffer.
+
+    `i.ready` is a register of its own: low while both the output register and the skid buffer hold a beat. It drives
+    the enables of hundreds of flip-flops, all over the place: a gate between it and them would cost a way there.
+
+    Latency 1, a beat each cycle. Two flip-flops and a LUT a bit. On an iCE40 there is the output register alone, and
+    `i.ready` is the gate.
+
+    Parameters
+    ----------
+    shape : payload shape.
+
+    Members
+    -------
+    i : In(stream.Signature(shape))
+    o : Out(stream.Signature(shape))
+    """
+
+    def __init__(self, shape: Any) -> None:
+        self.shape = shape
+        self.latency = 1
+        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        m.submodules.skid = skid = Skid(self.shape)
+        connect(m, skid.o, self.o)
+        valid, payload = skid.i.valid, Value.cast(skid.i.payload)
+        valid_next = Signal()
+        m.d.comb += valid_next.eq(Mux(self.i.ready, self.i.valid, valid))
+        m.d.sync += valid.eq(valid_next)
+        with m.If(self.i.ready):
+            m.d.sync += payload.eq(Value.cast(self.i.payload))
+        if Skid.built(platform):
+            ready = Signal(init=1)
+            kept_next = (valid | ~skid.i.ready) & ~self.o.ready
+            m.d.sync += ready.eq(~(valid_next & kept_next))
+            m.d.comb += self.i.ready.eq(ready)
+        else:
+            m.d.comb += self.i.ready.eq(~valid | skid.i.ready)
         return m

@@ -10,7 +10,8 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.pipeline import next_of
-from hw.stream import value_layout
+from hw.skid import LastStage
+from hw.stream import connect, value_layout
 from hw.table import Table, TablePair, checked_storage, range_shape, shape_limits
 
 
@@ -23,8 +24,8 @@ class Threshold(wiring.Component):
     group's address bits, and is a constant if one entry is left. Tables in block RAM take a cycle more; two stages of a
     lane share one, on a port each. Thresholds beyond what `shape` holds are legal: they always or never pass.
 
-    One clock enable (output free or taken) moves all stages together. It costs one gate; registers that move stage by
-    stage would gain only the bubbles inside, and counting beats in flight would need a FIFO as deep as the pipeline.
+    One clock enable moves all stages together (hw.skid.LastStage). Registers that move stage by stage would gain only
+    the bubbles inside, and counting beats in flight would need a FIFO as deep as the pipeline.
 
     Latency A + 1 cycles and one for each stage with a table in block RAM (attribute `latency`), one beat a cycle.
 
@@ -117,8 +118,10 @@ class Threshold(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         groups = self.channels // self.lanes
-        enable = Signal()
-        m.d.comb += [enable.eq(~self.o.valid | self.o.ready), self.i.ready.eq(enable)]
+        m.submodules.last = last = LastStage(self.o.payload.shape())
+        enable = last.i.ready
+        connect(m, last.o, self.o)
+        m.d.comb += self.i.ready.eq(enable)
 
         group = Signal(range(groups))
         valid: Signal = self.i.valid
@@ -150,7 +153,6 @@ class Threshold(wiring.Component):
                 passed = Signal(name=f"passed_{level}_{lane}")
                 m.d.comb += passed.eq(values[lane] >= ports[lane][level][1])
                 codes[lane] = Cat(passed, codes[lane])
-        with m.If(enable):
-            m.d.sync += self.o.valid.eq(valid)
-            m.d.sync += [self.o.payload[lane].eq(codes[lane]) for lane in range(self.lanes)]
+        m.d.comb += last.i.valid.eq(valid)
+        m.d.comb += [last.i.payload[lane].eq(codes[lane]) for lane in range(self.lanes)]
         return m
