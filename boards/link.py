@@ -101,6 +101,7 @@ class HostLink(wiring.Component):
         kind = Signal(3)  # the bits of Kind
         length_right, legal = Signal(), Signal()
         held = Signal()  # a good image is in the buffer
+        taken = Signal()  # the result leaves: ready comes from a register, as the result's far away
         tail = Signal(2)  # byte of the CRC
         body = Signal()  # the reply's sync and sequence number have left
         reply = Signal(3)  # a Fault, RESULT_CODE or IDENTITY_CODE
@@ -125,8 +126,10 @@ class HostLink(wiring.Component):
             m.d.sync += cycles.eq(cycles + 1)
 
         m.d.comb += [self.tx.eq(tx.tx), rx.rx.eq(self.rx), tx.i.payload.eq(crc.byte), read.addr.eq(address)]
+        m.d.comb += result.ready.eq(taken)
+        m.d.sync += taken.eq(0)
         m.d.comb += [read.en.eq(~running | advance), write.addr.eq(address), write.data.eq(Cat(byte, C(1, 1)))]
-        dynamic = self._result_byte(address, cycles)
+        dynamic = self._result_byte(m, address, cycles)
         # A block RAM is slow: its word goes no further at once.
         fixed, measured, marked = Signal(8), Signal(8), Signal()
         m.d.sync += [Cat(fixed, marked).eq(read.data), measured.eq(Mux(body & (reply == RESULT_CODE), dynamic, 0))]
@@ -230,12 +233,11 @@ class HostLink(wiring.Component):
                 with m.If(feed_left != 0):
                     m.d.comb += step.eq(1)
                     m.d.sync += feed_left.eq(feed_left - at_end)
-            with m.If(result.valid):
+            with m.If(result.valid & ~taken):
                 with m.If(finish_left == 1):
                     answer(RESULT_CODE)
                 with m.Else():
-                    m.d.comb += result.ready.eq(1)
-                    m.d.sync += finish_left.eq(finish_left - 1)
+                    m.d.sync += [taken.eq(1), finish_left.eq(finish_left - 1)]
         with states.when("FETCH"):  # the memory is read
             m.d.comb += [self.busy.eq(1), crc.clear.eq(~body)]
             states.go("FETCHED")
@@ -263,7 +265,7 @@ class HostLink(wiring.Component):
             with m.If(tx.i.ready & ~crc.busy):
                 m.d.sync += tail.eq(tail + 1)
                 with m.If(tail == 3):
-                    m.d.comb += result.ready.eq(reply == RESULT_CODE)
+                    m.d.sync += taken.eq(reply == RESULT_CODE)
                     states.go("SYNC")
                 with m.Else():
                     states.go("TAIL")
@@ -283,12 +285,14 @@ class HostLink(wiring.Component):
                 m.d.sync += [earlier.eq(Cat(earlier, newest) >> len(newest)), index.eq(Mux(last, 0, index + 1))]
         return fetched, ~loaded | ~last | pixel.ready
 
-    def _result_byte(self, address: Signal, cycles: Signal) -> Value:
-        """The byte at `address` of the reply with a result, as far as it is not constant: label, cycles and logits."""
+    def _result_byte(self, m: Module, address: Signal, cycles: Signal) -> Value:
+        """The byte at `address` of the reply with a result, as far as it is not constant: label, cycles and logits; a
+        cycle later, when the memory's word is there too."""
         result = self.accelerator.o.payload
         label = Cat(C(0, 24), result.label)
         word_address = address[2 : (self.memory.region - 1).bit_length()]
-        word = select(word_address, [label, cycles, *(Value.cast(logit) for logit in result.logits)])
+        word = Signal(32, reset_less=True)
+        m.d.sync += word.eq(select(word_address, [label, cycles, *(Value.cast(logit) for logit in result.logits)]))
         return select(address[:2], [word[8 * place : 8 * place + 8] for place in range(4)])
 
 

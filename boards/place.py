@@ -44,7 +44,7 @@ FLOWS: Mapping[str, Flow] = {
     "ecp5": Flow(
         ("yosys", "nextpnr-ecp5", "ecppack"), "top.lpf", "top.config", "top.bit",
         {"lut": ("TRELLIS_COMB",), "ff": ("TRELLIS_FF",), "ebr": ("DP16KD",), "dsp": ("MULT18X18D",)},
-        ("--placer", "static", "--router", "router2"),
+        ("--placer", "static", "--router", "router2", "--tmg-ripup"),
     ),
     "ice40": Flow(
         ("yosys", "nextpnr-ice40", "icepack"), "top.pcf", "top.asc", "top.bin",

@@ -226,7 +226,7 @@ def pool_cost(block: Pool) -> Cost:
     lanes, groups = block.lanes, block.channels // block.lanes
     width = lanes * (block.stream_bits + register_bits(block.pixels))
     result = sums_cost(width, groups, groups, lanes * block.stream_bits)
-    result += skid_cost(lanes * block.bits)
+    result += last_stage_cost(lanes * block.bits)
     return result + counter(groups) + counter(block.pixels) + Cost(logic(lanes * (block.bits + 4)))
 
 

@@ -12,7 +12,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.accumulate import PartialSums
 from hw.pipeline import delay, next_of
-from hw.skid import Skid
+from hw.skid import LastStage
 from hw.stream import connect, value_layout
 from hw.table import Table, checked_storage, range_shape, shape_limits
 
@@ -24,7 +24,7 @@ class Pool(wiring.Component):
     """code = clip((sum over all pixels + (2^(s-1) if s else 0)) >> s, 0, 2^A-1), for every channel.
 
     One word of `lanes` sums a channel group, in a memory. One beat a cycle in; the codes of an image come out with its
-    last pixel, 2 cycles after each beat.
+    last pixel, `latency` (3, with the sums in block RAM 4) cycles after each beat.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class Pool(wiring.Component):
         self.lanes = lanes
         groups, half = channels // lanes, 1 << (shift - 1) if shift else 0
         self._sums = (signed(stream_bits), lanes, groups, pixels, half, groups)
-        self.latency = PartialSums.latency_of(*self._sums)
+        self.latency = PartialSums.latency_of(*self._sums) + 1
         super().__init__(
             {
                 "i": In(stream.Signature(value_layout(signed(stream_bits), lanes))),
@@ -77,8 +77,8 @@ class Pool(wiring.Component):
         group = Signal(range(groups))
         pixel = Signal(range(self.pixels))
         m.submodules.sums = sums = PartialSums(*self._sums)
-        m.submodules.skid = skid = Skid(self.o.payload.shape())
-        connect(m, skid.o, self.o)
+        m.submodules.last = last = LastStage(self.o.payload.shape())
+        connect(m, last.o, self.o)
         with m.If(self.i.valid & self.i.ready):
             m.d.sync += group.eq(next_of(group, groups))
             with m.If(group == groups - 1):
@@ -90,8 +90,8 @@ class Pool(wiring.Component):
             sums.i.payload.address.eq(group),
             sums.i.payload.first.eq(pixel == 0),
             sums.i.payload.last.eq(pixel == self.pixels - 1),
-            skid.i.valid.eq(sums.o.valid),
-            sums.o.ready.eq(skid.i.ready),
+            last.i.valid.eq(sums.o.valid),
+            sums.o.ready.eq(last.i.ready),
         ]
         for lane in range(self.lanes):
             average = Signal(sums.sum_shape, name=f"average_{lane}")
@@ -99,7 +99,7 @@ class Pool(wiring.Component):
             m.d.comb += [
                 average.eq(sums.o.payload[lane] >> self.shift),
                 above.eq(average[self.bits :].any()),
-                skid.i.payload[lane].eq(Mux(average < 0, 0, Mux(above, (1 << self.bits) - 1, average))),
+                last.i.payload[lane].eq(Mux(average < 0, 0, Mux(above, (1 << self.bits) - 1, average))),
             ]
         return m
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from amaranth.hdl import Module, Mux, Signal, Value
 
-__all__ = ["delay", "next_of", "select", "select_latency"]
+__all__ = ["delay", "next_of", "select", "select_latency", "select_levels"]
 
-SELECT_BITS = 3  # a register follows after a choice of one in 2**SELECT_BITS
+SELECT_BITS = 3  # a register follows after a choice of one in 2**SELECT_BITS at the latest
 
 
 def delay(m: Module, value: Value, cycles: int, name: str) -> Value:
@@ -26,13 +26,12 @@ def next_of(counter: Value, states: int) -> Value:
 
 
 def select(m: Module, choices: list[Value], index: Value) -> Value:
-    """`choices[index]`, registered; more than 2**SELECT_BITS choices take several levels, each with a register."""
-    level = 0
-    while True:
-        low, high = index[:SELECT_BITS], index[SELECT_BITS:]
+    """`choices[index]`, registered, in levels of several index bits each with a register behind (`select_levels`)."""
+    for level, bits in enumerate(select_levels(len(choices))):
+        low, high = index[:bits], index[bits:]
         chosen: list[Value] = []
-        for start in range(0, len(choices), 1 << SELECT_BITS):
-            some = choices[start : start + (1 << SELECT_BITS)]
+        for start in range(0, len(choices), 1 << bits):
+            some = choices[start : start + (1 << bits)]
             choice = Signal(len(some[0]), name=f"choice{level}_{len(chosen)}")
             with m.Switch(low):
                 for position, value in enumerate(some[:-1]):
@@ -41,11 +40,20 @@ def select(m: Module, choices: list[Value], index: Value) -> Value:
                 with m.Default():
                     m.d.sync += choice.eq(some[-1])
             chosen.append(choice)
-        if len(chosen) == 1:
-            return chosen[0]
-        choices, index, level = chosen, delay(m, high, 1, f"choose{level}_"), level + 1
+        choices, index = chosen, delay(m, high, 1, f"choose{level}_") if len(chosen) > 1 else high
+    return choices[0]
+
+
+def select_levels(choices: int) -> list[int]:
+    """Index bits of each level of a choice among so many, lowest first: all in one up to SELECT_BITS, else two a level,
+    as the index of a wide choice has many loads far apart."""
+    left, levels = (choices - 1).bit_length(), []
+    while left > SELECT_BITS:
+        levels.append(2)
+        left -= 2
+    return [*levels, left]
 
 
 def select_latency(choices: int) -> int:
     """Cycles from `index` to the value that `select` yields."""
-    return max(1, -(-(choices - 1).bit_length() // SELECT_BITS))
+    return len(select_levels(choices))

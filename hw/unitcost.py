@@ -10,6 +10,7 @@ from hw.blockcost import adder, choice, counter, fifo_cost, logic, register_bits
 from hw.chain import chain_luts
 from hw.memory import block_rams
 from hw.multiply import Multiplier
+from hw.pipeline import select_levels
 from hw.plan import MatVecPlan
 from hw.popcount import AdderTree, PopCount
 from hw.prices import Cost
@@ -19,15 +20,14 @@ __all__ = ["matvec_cost"]
 
 
 def select_cost(plan: MatVecPlan, bits: int) -> Cost:
-    """The registered choice of `bits` bits among plan.choices, in levels of 8."""
+    """The registered choice of `bits` bits among plan.choices, in levels."""
     result, among = Cost(), plan.choices
-    while True:
-        full, rest = divmod(among, 8)
-        luts = full * choice(8) + (choice(rest) if rest else 0)
+    for level in select_levels(among):
+        full, rest = divmod(among, 1 << level)
+        luts = full * choice(1 << level) + (choice(rest) if rest else 0)
         among = full + (rest > 0)
         result += Cost(logic(luts * bits), among * bits)
-        if among == 1:
-            return result
+    return result
 
 
 def weights_cost(plan: MatVecPlan, storage: str) -> Cost:

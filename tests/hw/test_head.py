@@ -45,7 +45,7 @@ def test_pool_of_the_widest_sums():
     assert check_pool(x, 16, 8, 12, 1).ravel().tolist() == [160, 160, 0, 0]
 
 
-@pytest.mark.parametrize(("channels", "lanes", "latency"), [(4, 1, 2), (4, 2, 2), (4, 4, 2), (216, 3, 3)])
+@pytest.mark.parametrize(("channels", "lanes", "latency"), [(4, 1, 3), (4, 2, 3), (4, 4, 3), (216, 3, 4)])
 def test_pool_takes_one_beat_a_cycle(channels, lanes, latency):
     """72 words of 21 bits are in block RAM."""
     x = np.random.default_rng(4).integers(-8, 8, (3, channels, 2, 3), np.int32)
