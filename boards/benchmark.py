@@ -26,6 +26,7 @@ from boards.capacity import fold
 from boards.place import FLOWS
 from boards.published import PUBLISHED
 from boards.top import clock_plan
+from hw.console import table_console
 from hw.folding import Folding, read_fold
 from model import manifest
 from model.files import write_json, write_whole
@@ -193,7 +194,7 @@ def parse(given: list[str] | None) -> argparse.Namespace:
 
 def main(given: list[str] | None = None) -> int:
     """The exit status: 0 if every row could be measured."""
-    options, console = parse(given), Console(width=None if sys.stdout.isatty() else 200)
+    options, console = parse(given), table_console(200)
     path = options.root / "bench.json"
     try:
         network = manifest.load(manifest.find(options.net))

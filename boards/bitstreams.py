@@ -18,6 +18,7 @@ from boards.board import Board, BoardError, boards, find
 from boards.build import ERRORS, build, check_options, discard, folder_of
 from boards.capacity import FILL, fold, lacking, need
 from boards.place import FLOWS
+from hw.console import table_console
 from hw.folding import Folding, FoldingError
 from model import manifest
 from model.files import write_json
@@ -87,7 +88,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=1, help="so many seeds from --seed on; the fastest is kept")
     parser.add_argument("--interval", type=int, help="cycles an image that do (the fastest that fits each board)")
     options = parser.parse_args(arguments)
-    console = Console()
+    console = table_console(200)
     try:
         check_options(argparse.Namespace(**vars(options), freq=None))
         chosen = [find(name) for name in options.boards] or [b for b in boards().values() if b.family in FLOWS]
@@ -101,7 +102,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (BoardError, ManifestError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    Console(width=None if console.is_terminal else 200).print(table(results))
+    console.print(table(results))
     failed = [name for name, figures in results.items() if "error" in figures]
     print(f"{len(results) - len(failed)} of {len(results)} boards -> {root / 'bitstreams.json'}")
     if failed:

@@ -27,6 +27,7 @@ from boards.progress import stage
 from boards.replies import folding_hash
 from boards.toolchain import ToolError, locate, version
 from boards.top import Top, clock_plan
+from hw.console import table_console
 from hw.folding import Folding, FoldingError, interval
 from model import manifest
 from model.files import write_json
@@ -191,7 +192,7 @@ def check_options(options: argparse.Namespace) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
-    console = Console()
+    console = table_console()
     try:
         check_options(options)
         board = find(options.board)

@@ -4,11 +4,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from boards.board import Board, boards
 from boards.capacity import fastest, need
+from hw.console import table_console
 from model.manifest import ZOO, ManifestError, Network, load
 
 __all__ = ["fit_text", "main"]
@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
         table.add_row(board.name, board.part, *numbers, f"{board.mhz:g}", *fits)
         if board.note:
             notes.append(f"{board.name}: {board.note}")
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    console = table_console()
     console.print(table)
     for note in notes:
         print(note)

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from boards.board import Board, BoardError, find
 from boards.capacity import fastest, fold, need, room, shortage
+from hw.console import table_console
 from hw.cost import Cost, network_cost, storage_of
 from hw.folding import Folding, FoldingError, cycles, folded, interval, pixels
 from model import manifest
@@ -112,7 +112,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    options, console = parse(arguments), Console(width=None if sys.stdout.isatty() else 160)
+    options, console = parse(arguments), table_console(160)
     try:
         board = find(options.board)
         network = manifest.load(manifest.find(options.net))

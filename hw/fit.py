@@ -25,6 +25,7 @@ from rich.table import Table
 
 from hw.accelerator import Accelerator
 from hw.collisions import heed_promises
+from hw.console import table_console
 from hw.cost import Cost, network_cost
 from hw.folding import Fold, Folding, FoldingError, interval
 from hw.resources import ECP5_85, SynthesisError, count, synthesise
@@ -141,7 +142,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m hw.fit", description="Compare the cost model with synthesis.")
     parser.add_argument("--points", type=int, help="only the first so many points")
     options = parser.parse_args(arguments)
-    console = Console(width=None if sys.stdout.isatty() else 140)
+    console = table_console(140)
     points, rows = (*SEEN, *UNSEEN)[: options.points], []
     for number, point in enumerate(points, 1):
         try:

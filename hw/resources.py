@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
+from hw.console import table_console
 from hw.cost import DEVICE, ECP5_PRICES, ICE40_PRICES
 from hw.folding import DEFAULT_INTERVAL, FoldingError, interval
 from hw.solve import solve
@@ -135,7 +135,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--family", choices=sorted(FAMILIES), default="ecp5")
     parser.add_argument("--interval", type=int, default=DEFAULT_INTERVAL, help="most cycles an image (%(default)s)")
     options = parser.parse_args(arguments)
-    device, console = FAMILIES[options.family], Console()
+    device, console = FAMILIES[options.family], table_console()
     began = time.time()
     try:
         network = load(find(options.net))

@@ -23,10 +23,10 @@ from amaranth.back import verilog
 from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
-from rich.console import Console
 from rich.status import Status
 from rich.table import Table
 
+from hw.console import table_console
 from hw.matvec import MatVec
 from hw.netlist import trim_carries
 from hw.resources import ECP5_85, SynthesisError, find_tool, synthesise
@@ -217,7 +217,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"there is no unit {', '.join(unknown)}; choose of {', '.join(UNITS)}")
     if options.seeds < 1 or options.seed < 0:
         parser.error("--seeds must be at least 1, and --seed at least 0")
-    console, rows, failed = Console(width=None if sys.stdout.isatty() else 120), [], False
+    console, rows, failed = table_console(), [], False
     for name in options.units or UNITS:
         folder = Path("build") / "unit" / name
         try:

@@ -8,12 +8,10 @@ import argparse
 import dataclasses
 import platform
 import sys
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from model import data, frozen, manifest
 from model.freeze import FreezeError, freeze
@@ -49,7 +47,7 @@ def export(name: str, checkpoint: Path, folder: Path) -> manifest.Network:
     calibration = source.train_images[:CALIBRATION_IMAGES]
     stream_bits = state["recipe"].get("export", {}).get("stream_bits", 16)
     network = freeze(model, calibration, name, source.name, source.classes, stream_bits, training=training)
-    logits = frozen.run(network, source.test_images, partial(tqdm, desc="frozen", leave=False, disable=None))
+    logits = frozen.run(network, source.test_images, progress=True)
     accuracy = {
         "top1_float": round(state["top1_float"], 2),
         "top1_frozen": round(frozen.top1(logits, source.test_labels), 2),

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from tqdm import tqdm
 
 from model.data import quantize_pixels
 from model.manifest import Network, Node
@@ -100,14 +101,15 @@ OPERATIONS: dict[str, Callable[..., Tensor]] = {
 
 
 @torch.no_grad()
-def run(network: Network, images: np.ndarray, progress: Callable = iter, batch: int = 100) -> np.ndarray:
-    """Logits int32 [N, classes] of uint8 images [N, C, H, W] (pixels 0..255). `progress` wraps the batches (tqdm)."""
+def run(network: Network, images: np.ndarray, progress: bool = False, batch: int = 100) -> np.ndarray:
+    """Logits int32 [N, classes] of uint8 images [N, C, H, W] (pixels 0..255). `progress`: a bar, on a terminal."""
     for node in network.nodes:
         if node.op in ("conv", "linear"):
             check_exact(node)
     codes = torch.from_numpy(quantize_pixels(images, network.input.bits))
     logits = []
-    for part in progress(list(codes.split(batch))):
+    off = None if progress else True
+    for part in tqdm(codes.split(batch), desc="frozen", unit="batch", leave=False, disable=off):
         values = {network.input.name: part}
         for node in network.nodes:
             if node.op != "input":

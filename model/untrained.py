@@ -7,11 +7,9 @@ accuracy that such a network has: about that of guessing.
 
 import argparse
 import sys
-from functools import partial
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
 from model import data, frozen, manifest
 from model.freeze import FreezeError, freeze
@@ -37,9 +35,7 @@ def untrained(name: str, recipe: dict, bits: dict[str, int]) -> manifest.Network
     stream_bits = recipe.get("export", {}).get("stream_bits", 16)
     training = {"untrained": True, "seed": recipe.get("seed", 0)}
     network = freeze(model, images.numpy(), name, source.name, source.classes, stream_bits, training=training)
-    logits = frozen.run(
-        network, source.test_images[:TEST_IMAGES], partial(tqdm, desc="frozen", leave=False, disable=None)
-    )
+    logits = frozen.run(network, source.test_images[:TEST_IMAGES], progress=True)
     top1 = round(frozen.top1(logits, source.test_labels[:TEST_IMAGES]), 2)
     accuracy = {"top1_float": top1, "top1_frozen": top1, "images": len(logits)}
     return manifest.Network.build(name, source.name, source.classes, network.nodes, accuracy, training)

@@ -58,8 +58,7 @@ def frozen_logits(network: Network, pixels: np.ndarray) -> np.ndarray:
     except ModuleNotFoundError as error:
         message = f"Package {error.name} is missing, which the frozen network needs; `make accuracy` sets it up"
         raise TorchError(message) from None
-    bar = partial(tqdm, desc="frozen", unit="batch", leave=False, disable=None)
-    return np.asarray(frozen.run(network, pixels, progress=bar))
+    return np.asarray(frozen.run(network, pixels, progress=True))
 
 
 def measure(network: Network, images: Images, options: argparse.Namespace) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from rich.table import Table
 
 from hw.accelerator import Accelerator
 from hw.blockcost import threshold_cost, window_cost
+from hw.console import table_console
 from hw.fit import measure as synthesised
 from hw.folding import Folding, FoldingError, folded, interval
 from hw.matvec import MatVec
@@ -132,7 +133,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--bits", type=int, nargs="+", default=BITS, help="W and A to combine (%(default)s)")
     parser.add_argument("--interval", type=int, default=5_000, help="cycles of the first point (%(default)s)")
     parser.add_argument("--root", type=Path, default=Path("build"), help="folder to write to (%(default)s)")
-    options, console = parser.parse_args(arguments), Console(width=None if sys.stdout.isatty() else 140)
+    options, console = parser.parse_args(arguments), table_console(140)
     if min(options.bits) < 1 or max(options.bits) > 8:
         parser.error(f"--bits must be 1 to 8, not {' '.join(map(str, options.bits))}")
     points = sorted(product(set(options.bits), repeat=2), key=lambda point: (point[0] * point[1], point))

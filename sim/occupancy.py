@@ -19,6 +19,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from hw.console import table_console
 from model.data import DataError
 from model.files import write_json
 from model.manifest import ManifestError, Network
@@ -201,7 +202,7 @@ def main(given: list[str] | None = None) -> int:
 
     options = arguments(given)
     try:
-        return report(options, Console(width=None if sys.stdout.isatty() else 120))
+        return report(options, table_console())
     except ProgramError as error:
         print(f"FAILED: {error}", file=sys.stderr)
         return MISMATCH
