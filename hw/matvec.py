@@ -194,16 +194,16 @@ class MatVec(wiring.Component):
         m = Module()
         plan = self.plan
         m.submodules.sequencer = work = Sequencer(plan.groups, plan.chunks, plan.steps, plan.planes, plan.credits)
-        index = work.planes_index[: self.plan.plane_bits]
+        following: Value = work.next_planes_index[: self.plan.plane_bits]
         if self.turns:
             home = Signal()  # all chunks are issued, and the first is in its place again
             m.d.sync += home.eq(work.valid & work.ready)
             m.d.comb += [work.valid.eq(self.i.valid & ~home), self.i.ready.eq(home), self.turning.eq(work.issue)]
         else:
             m.d.comb += [work.valid.eq(self.i.valid), self.i.ready.eq(work.ready), self.soon.eq(work.soon)]
-            index = Cat(index, work.chunk)
+            following = Cat(following, work.next_chunk)
         m.d.comb += [self.busy.eq(work.issue), self.blocked.eq(work.valid & ~work.issue)]
-        codes = select(m, self._choices(), index)
+        codes = select(m, self._choices(), following, work.advance)
         before_acc = self.plan.total - (self.plan.group_cycles > 1)
         first = delay(m, work.first, before_acc, "first")
         fall = delay(m, work.fall, before_acc, "fall")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal, Value
+from functools import reduce
+from operator import or_
+
+from amaranth.hdl import Const, Module, Mux, Signal, Value
 
 __all__ = ["delay", "next_of", "select", "select_latency", "select_levels"]
 
@@ -25,22 +28,26 @@ def next_of(counter: Value, states: int) -> Value:
     return Mux(counter == states - 1, 0, counter + 1)
 
 
-def select(m: Module, choices: list[Value], index: Value) -> Value:
-    """`choices[index]`, registered, in levels of several index bits each with a register behind (`select_levels`)."""
+def select(m: Module, choices: list[Value], following: Value, advance: Value) -> Value:
+    """`choices[index]`, registered, where `index` is what `following` was at the last `advance`.
+
+    In levels of several index bits (`select_levels`), each with a register behind. The index is known a cycle ahead, so
+    that each choice has a line of its own from a register: two choices to a LUT, and no decoding before so many loads.
+    """
+    enable: Value = advance
     for level, bits in enumerate(select_levels(len(choices))):
-        low, high = index[:bits], index[bits:]
+        lines = Signal(1 << bits, name=f"lines{level}")
+        rest = Signal(len(following) - bits, name=f"rest{level}")
+        with m.If(enable):
+            m.d.sync += [lines.eq(1 << following[:bits]), rest.eq(following[bits:])]
         chosen: list[Value] = []
         for start in range(0, len(choices), 1 << bits):
             some = choices[start : start + (1 << bits)]
             choice = Signal(len(some[0]), name=f"choice{level}_{len(chosen)}")
-            with m.Switch(low):
-                for position, value in enumerate(some[:-1]):
-                    with m.Case(position):
-                        m.d.sync += choice.eq(value)
-                with m.Default():
-                    m.d.sync += choice.eq(some[-1])
+            shown = (value & line.replicate(len(value)) for value, line in zip(some, lines, strict=False))
+            m.d.sync += choice.eq(reduce(or_, shown) if bits else some[0])
             chosen.append(choice)
-        choices, index = chosen, delay(m, high, 1, f"choose{level}_") if len(chosen) > 1 else high
+        choices, following, enable = chosen, rest, Const(1)
     return choices[0]
 
 

@@ -40,7 +40,7 @@ class Sequencer(wiring.Component):
     soon : Out(1), `ready` in the next cycle.
     credit : In, a group has left.
     issue : Out, the present chunk is taken, and replaced in the next cycle.
-    planes_index, chunk : Out, the present chunk.
+    next_planes_index, next_chunk : Out, the chunk that is the present one after `advance`.
     first, last : Out, it is the first, the last of its group.
     fall : Out(len(falls)), one-hot: it is the first after the weight has fallen by so much.
     address : Out, its weight word.
@@ -67,8 +67,8 @@ class Sequencer(wiring.Component):
                 "soon": Out(1),
                 "credit": In(1),
                 "issue": Out(1),
-                "planes_index": Out(range(max(self.choices) + 1), init=self.choices[0]),
-                "chunk": Out(range(chunks)),
+                "next_planes_index": Out(range(max(self.choices) + 1), init=self.choices[0]),
+                "next_chunk": Out(range(chunks)),
                 "first": Out(1),
                 "last": Out(1),
                 "fall": Out(len(self.falls)),
@@ -109,12 +109,6 @@ class Sequencer(wiring.Component):
             falls.append(fresh & Cat(falling).any())
         next_final = Signal()
         described: list[tuple[Signal, Signal, Value]] = [  # of the present chunk, the next, and the one after
-            (self.chunk, Signal.like(self.chunk, name="next_chunk"), chunk),
-            (
-                self.planes_index,
-                Signal.like(self.planes_index, name="next_planes_index"),
-                Array(Const(choice) for choice in self.choices)[step],
-            ),
             (self.first, Signal(name="next_first"), fresh & (step == 0)),
             (self.last, Signal(name="next_last"), step_end),
             (self.fall, Signal.like(self.fall, name="next_fall"), Cat(falls)),
@@ -126,6 +120,8 @@ class Sequencer(wiring.Component):
             for present, following, after in described:
                 m.d.sync += [present.eq(following), following.eq(after)]
             m.d.sync += [
+                self.next_chunk.eq(chunk),
+                self.next_planes_index.eq(Array(Const(choice) for choice in self.choices)[step]),
                 chunk.eq(next_of(chunk, self.chunks)),
                 address.eq(Mux(window_end, address.init, address + self._stride(chunk_end, step))),
             ]
