@@ -97,9 +97,17 @@ class HostLink(wiring.Component):
         write, read = buffer.write_port(), buffer.read_port()
         place, result = self.memory, self.accelerator.o
 
-        byte, got = rx.o.payload, rx.o.valid
+        # The byte stays for long: what it may be is known, in registers, when `got` comes a cycle after it.
+        byte, got = rx.o.payload, Signal()
+        m.d.sync += got.eq(rx.o.valid)
         kind = Signal(3)  # the bits of Kind
-        length_right, legal = Signal(), Signal()
+        requests = {Kind.IDENTIFY: 0, Kind.CLASSIFY: place.size, Kind.SELFTEST: 1}
+        low_right, high_right, length_right = Signal(), Signal(), Signal()
+        sync, sync_end, in_range, legal = Signal(), Signal(), Signal(), Signal()
+        sizes = ((kind & Cat(byte == (size >> shift & 0xFF) for size in requests.values())).any() for shift in (0, 8))
+        m.d.sync += [right.eq(size) for right, size in zip((low_right, high_right), sizes, strict=True)]
+        m.d.sync += [sync.eq(byte == SYNC[0]), sync_end.eq(byte == SYNC[1])]
+        m.d.sync += in_range.eq(~byte[self.network.input.bits :].any())
         held = Signal()  # a good image is in the buffer
         taken = Signal()  # the result leaves: ready comes from a register, as the result's far away
         tail = Signal(2)  # byte of the CRC
@@ -151,18 +159,17 @@ class HostLink(wiring.Component):
             with m.If(cycles[self.gap_bit] & ~got):
                 answer(Fault.TIMEOUT)
 
-        requests = {Kind.IDENTIFY: 0, Kind.CLASSIFY: place.size, Kind.SELFTEST: 1}
         identify, classify, selftest = kind
         with states.when("SYNC"):
             m.d.comb += [crc.clear.eq(1), to_sequence.eq(1)]
             m.d.sync += [legal.eq(1), tail.eq(0)]
-            with m.If(got & (byte == SYNC[0])):
+            with m.If(got & sync):
                 states.go("SYNC_END")
         with states.when("SYNC_END"):
             m.d.comb += crc.clear.eq(1)
-            with m.If(got & (byte == SYNC[1])):
+            with m.If(got & sync_end):
                 states.go("SEQUENCE")
-            with m.Elif(got & (byte != SYNC[0])):
+            with m.Elif(got & ~sync):
                 states.go("SYNC")
         with states.when("SEQUENCE"):
             listen()
@@ -175,14 +182,10 @@ class HostLink(wiring.Component):
             with m.If(got):
                 m.d.sync += kind.eq(Cat(byte == known for known in requests))
                 states.go("LENGTH")
-        low, high = (
-            Cat(identify, classify, selftest) & Cat(byte == (size >> shift & 0xFF) for size in requests.values())
-            for shift in (0, 8)
-        )
         with states.when("LENGTH"):
             listen()
             with m.If(got):
-                m.d.sync += length_right.eq(low.any())
+                m.d.sync += length_right.eq(low_right)
                 states.go("LENGTH_END")
         with states.when("LENGTH_END"):
             listen()
@@ -192,7 +195,7 @@ class HostLink(wiring.Component):
                     m.d.sync += held.eq(0)
                 with m.If(~kind.any()):
                     answer(Fault.KIND)
-                with m.Elif(~(high.any() & length_right)):
+                with m.Elif(~(high_right & length_right)):
                     answer(Fault.LENGTH)
                 with m.Elif(identify):
                     states.go("CRC")
@@ -205,7 +208,7 @@ class HostLink(wiring.Component):
                 states.go("CRC")
             with m.Elif(got):
                 m.d.comb += [write.en.eq(1), step.eq(1)]
-                m.d.sync += legal.eq(legal & ~byte[self.network.input.bits :].any())
+                m.d.sync += legal.eq(legal & in_range)
                 with m.If(at_end):
                     states.go("CRC")
         with states.when("CRC"):
