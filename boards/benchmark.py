@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from boards.board import Board, BoardError, boards, find
-from boards.build import ERRORS, FIGURES, build, folder_of
+from boards.build import ERRORS, FIGURES, TRIES, build, folder_of, forget_routes
 from boards.capacity import fold
 from boards.place import FLOWS
 from boards.published import PUBLISHED
@@ -45,22 +45,22 @@ RESOURCES = ("lut", "ff", "ebr", "dsp")
 
 def settings(path: Path, board: Board, network: Network, options: argparse.Namespace) -> tuple[Folding, float, range]:
     """Folding, clock and seeds to build with: what the options say, else what bitstream.json at `path` was built with,
-    if it is of this network, else the fastest folding that fits, the board's clock and seed 0."""
+    if it is of this network, else the fastest folding that fits, the board's clock and seeds from 0 on."""
     figures = json.loads(path.read_text()) if path.exists() else {}
     if figures.get("network_hash") != network.hash:
         figures = {}
     folding = Folding.load(options.folding, network) if options.folding else None
     if folding is None and figures and not options.interval:
         folding = Folding({name: read_fold(name, entry) for name, entry in figures["folding"].items()}).check(network)
-    mhz, seeds = board.mhz, range(1)
+    mhz, first = board.mhz, 0
     if figures:
         default = clock_plan(board, board.mhz)
         actual = board.mhz_in if default is None else default.mhz
         mhz = board.mhz if abs(actual - figures["target_mhz"]) < 1e-3 else figures["target_mhz"]
-        seeds = range(min(map(int, figures["seeds"])), max(map(int, figures["seeds"])) + 1)
+        first = min(map(int, figures["seeds"]))
     if options.seed is not None or options.seeds is not None:
         first = options.seed or 0
-        seeds = range(first, first + (options.seeds or 1))
+    seeds = range(first, first + (options.seeds or TRIES))
     return folding or fold(board, network, options.interval), options.freq or mhz, seeds
 
 
@@ -161,6 +161,8 @@ def benchmark(board: Board, network: Network, options: argparse.Namespace, conso
         raise BoardError(f"{board.name} is not routed by the open tools, so its clock is not known")
     folder = folder_of(board, network.name)
     folding, mhz, seeds = settings(folder / FIGURES, board, network, options)
+    if options.rebuild:
+        forget_routes(folder)
     figures = build(board, network, folding, mhz, seeds, folder, console, reuse=not options.rebuild)
     with console.status(f"{network.name}: simulating"):
         occupancy = simulate(network, folding, options.root, options.optimize)
@@ -180,7 +182,7 @@ def parse(given: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--folding", type=Path, help="a folding.json to use instead")
     parser.add_argument("--freq", type=float, help="clock in MHz (that of the build that is there, or the board's)")
     parser.add_argument("--seed", type=int, help="of place and route (that of the build that is there, or 0)")
-    parser.add_argument("--seeds", type=int, help="so many seeds from --seed on; the fastest is kept")
+    parser.add_argument("--seeds", type=int, help=f"most that are tried until the timing is met ({TRIES})")
     parser.add_argument("--rebuild", action="store_true", help="build even if there is a bitstream of this design")
     parser.add_argument("--optimize", type=int, default=2, help="level of the C++ compiler (%(default)s)")
     parser.add_argument("--root", type=Path, default=Path("build"), help="folder of what is simulated (%(default)s)")

@@ -21,7 +21,7 @@ from boards import vivado
 from boards.board import Board, BoardError, find
 from boards.capacity import MARGIN, check_fit, fold, need
 from boards.link import HostLink
-from boards.place import BITSTREAM, FLOWS, Routed, digest, filled, pack, route, synthesise, write_design
+from boards.place import BITSTREAM, FLOWS, Routed, digest, filled, judge, pack, route, synthesise, write_design
 from boards.pll import PllError
 from boards.progress import stage
 from boards.replies import folding_hash
@@ -33,10 +33,12 @@ from model import manifest
 from model.files import write_json
 from model.manifest import ManifestError, Network
 
-__all__ = ["ERRORS", "TimingError", "build", "discard", "folder_of", "main"]
+__all__ = ["ERRORS", "TRIES", "TimingError", "build", "discard", "folder_of", "forget_routes", "main"]
 
 ERRORS = (BoardError, PllError, ToolError, ManifestError, FoldingError, OSError)
 FIGURES = "bitstream.json"
+TRIES = 4  # seeds of place and route, by default
+ROUTED = "routed.sha256"  # in a seed's folder: of the design that was routed there to the end
 
 
 class TimingError(ToolError):
@@ -63,17 +65,36 @@ def finished(board: Board, folder: Path) -> dict[str, Any]:
     return content if content.get("bitstream_sha256") == hashlib.sha256(bitstream.read_bytes()).hexdigest() else {}
 
 
-def route_all(
+def forget_routes(folder: Path) -> None:
+    """Place and route again, also with seeds that were done."""
+    for mark in folder.glob(f"seed*/{ROUTED}"):
+        mark.unlink()
+
+
+def route_once(board: Board, folder: Path, mhz: float, seed: int, design: str, console: Console) -> Routed:
+    """Place and route `design` with one seed, or take what that gave before: it can be minutes of work."""
+    out = folder / f"seed{seed}"
+    mark, report = out / ROUTED, out / "report.json"
+    if mark.exists() and mark.read_text() == design and report.exists() and (out / FLOWS[board.family].routed).exists():
+        return judge(board, mhz, seed, json.loads(report.read_text()))
+    mark.unlink(missing_ok=True)
+    with stage(console, f"place and route, seed {seed}, {mhz:g} MHz (log: {out / 'route.log'})") as progress:
+        run = route(board, folder, mhz, seed, progress)
+    mark.write_text(design)
+    return run
+
+
+def route_until_met(
     board: Board, network: Network, folder: Path, mhz: float, seeds: range, cells: Mapping[str, int], cycles: int,
-    console: Console,
+    design: str, console: Console,
 ) -> list[Routed]:  # fmt: skip
-    """Place and route with every seed. A seed that fails is left out, unless the design is too large or all fail."""
+    """Place and route with one seed after another until the timing is met. A seed that fails is left out, unless the
+    design is too large or all fail."""
     runs: list[Routed] = []
     for seed in seeds:
         log = folder / f"seed{seed}" / "route.log"
         try:
-            with stage(console, f"place and route, seed {seed}, {mhz:g} MHz (log: {log})") as progress:
-                runs.append(route(board, folder, mhz, seed, progress))
+            runs.append(route_once(board, folder, mhz, seed, design, console))
         except ToolError as error:
             check_fit(board, network, {**cells, **filled(board, log)}, cycles, "packed")
             if seed == seeds[-1] and not runs:
@@ -81,6 +102,8 @@ def route_all(
             console.print(f"seed {seed}: {error}", highlight=False, soft_wrap=True)
         else:
             console.print(f"seed {seed}: {runs[-1].fmax_mhz:.2f} MHz", highlight=False)
+            if runs[-1].met:
+                break
     return runs
 
 
@@ -97,9 +120,10 @@ def build(
 ) -> dict[str, Any]:
     """Build and return the figures of bitstream.json, which is written too.
 
-    `reuse` takes an earlier build that the same design, tools, clock and seeds gave. BoardError if the network does not
-    fit, PllError if the clock cannot be made, ToolError if a tool is missing or fails, TimingError if no seed reaches
-    the clock: then there are figures, but no bitstream.
+    Of `seeds`, one after another is tried until the timing is met; what an earlier run routed is not routed again.
+    `reuse` takes an earlier build that the same design, tools and clock gave with one of the seeds. BoardError if the
+    network does not fit, PllError if the clock cannot be made, ToolError if a tool is missing or fails, TimingError if
+    no seed reaches the clock: then there are figures, but no bitstream.
     """
     began = time.time()
     earlier = finished(board, folder) if reuse else {}
@@ -116,14 +140,14 @@ def build(
         write_design(top, folder)
         folding.save(folder / "folding.json")
     tools = {tool: version(tool) for tool in flow.tools}
-    design = digest(board, folder, [f"{actual:.6f}", *map(str, seeds), *tools.values()])
-    if earlier.get("design_sha256") == design:
+    design = digest(board, folder, [f"{actual:.6f}", *tools.values()])
+    if earlier.get("design_sha256") == design and earlier["seed"] in seeds:
         return earlier
     discard(board, folder)
     with stage(console, f"synthesis (log: {folder / 'synth.log'})") as progress:
         cells = synthesise(board, folder, progress)
     check_fit(board, network, cells, cycles, "synthesised")
-    runs = route_all(board, network, folder, actual, seeds, cells, cycles, console)
+    runs = route_until_met(board, network, folder, actual, seeds, cells, cycles, design, console)
     best = max(runs, key=lambda run: (run.met, run.fmax_mhz))
     total = {**board.device.capacity, **best.total}
     figures: dict[str, Any] = {"network": network.name, "board": board.name, "device": board.device.name}
@@ -175,7 +199,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--folding", type=Path, help="a folding.json to use instead")
     parser.add_argument("--freq", type=float, help="clock in MHz (the board's default)")
     parser.add_argument("--seed", type=int, default=0, help="seed of place and route (%(default)s)")
-    parser.add_argument("--seeds", type=int, default=1, help="so many seeds from --seed on; the fastest is kept")
+    parser.add_argument(
+        "--seeds", type=int, default=TRIES, help="most that are tried until the timing is met (%(default)s)"
+    )
     parser.add_argument("--out", type=Path, help="folder to write to (build/<net>/<board>)")
     return parser.parse_args(arguments)
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from boards import benchmark as bench
 from boards.benchmark import COLUMNS, KEYS, benchmark, main, markdown, save_row, settings
 from boards.board import find
+from boards.build import TRIES
 from hw.folding import interval
 from hw.solve import solve
 from model.manifest import Network, save
@@ -79,7 +80,7 @@ def test_a_row(network, place, capsys):
     assert main([*given, BOARD, "--interval", "900"]) == 0
     (row,) = json.loads(path.read_text())
     assert set(KEYS) <= row.keys()
-    assert place == [(BOARD, bench.fold(find(BOARD), network, 900), find(BOARD).mhz, range(1), True)]
+    assert place == [(BOARD, bench.fold(find(BOARD), network, 900), find(BOARD).mhz, range(TRIES), True)]
     folding = place[0][1]
     assert row["interval_cycles"] == pytest.approx(max(interval(network, folding).values()), rel=0.1)
     assert row["images_per_s"] == pytest.approx(80e6 / row["interval_cycles"], abs=1)
@@ -113,14 +114,14 @@ def test_what_it_is_built_with(network, tmp_path):
     board, path, other = find(BOARD), tmp_path / "bitstream.json", solve(network, 300)
     other.save(tmp_path / "other.json")
     fastest = bench.fold(board, network, None)
-    assert settings(path, board, network, options_of()) == (fastest, board.mhz, range(1))
+    assert settings(path, board, network, options_of()) == (fastest, board.mhz, range(TRIES))
     path.write_text(json.dumps(figures_of(network, other, target_mhz=72.5, seeds={"2": 70.0, "3": 80.0})))
-    assert settings(path, board, network, options_of()) == (other, 72.5, range(2, 4))
+    assert settings(path, board, network, options_of()) == (other, 72.5, range(2, 2 + TRIES))
     assert settings(path, board, network, options_of("--interval", "900"))[0] == bench.fold(board, network, 900)
-    assert settings(path, board, network, options_of("--freq", "50", "--seed", "7"))[1:] == (50, range(7, 8))
+    assert settings(path, board, network, options_of("--freq", "50", "--seed", "7"))[1:] == (50, range(7, 7 + TRIES))
     assert settings(path, board, network, options_of("--seeds", "3"))[2] == range(3)
     path.write_text(json.dumps(figures_of(network, other)))
-    assert settings(path, board, network, options_of())[1:] == (board.mhz, range(1))
+    assert settings(path, board, network, options_of())[1:] == (board.mhz, range(TRIES))
     path.write_text(json.dumps(figures_of(network, other, network_hash="0")))
     assert settings(path, board, network, options_of())[0] == fastest
     assert settings(path, board, network, options_of("--folding", str(tmp_path / "other.json")))[0] == other

@@ -13,7 +13,7 @@ from rich.console import Console
 from boards import build as build_module
 from boards import devices, toolchain
 from boards.board import boards, find
-from boards.build import build, main, report
+from boards.build import ROUTED, build, forget_routes, main, report
 from boards.capacity import FILL, fastest, fold, lacking, need, refusal
 from boards.place import filled, judge, pack, route
 from boards.toolchain import ToolError, last_line, locate, run
@@ -141,7 +141,7 @@ def test_a_missing_tool_is_named_with_its_package(elsewhere, capsys, monkeypatch
     ("wrong", "said"),
     [
         (["--seeds", "0"], "SEEDS must be at least 1 and SEED at least 0, not 0 and 0"),
-        (["--seed", "-1"], "SEEDS must be at least 1 and SEED at least 0, not 1 and -1"),
+        (["--seed", "-1"], "SEEDS must be at least 1 and SEED at least 0, not 4 and -1"),
         (["--freq", "500"], "FREQ must be 1 to 400 MHz, not 500"),
         (["--interval", "0"], "An interval must be at least 1 cycle, not 0"),
     ],
@@ -237,28 +237,62 @@ def test_the_same_seed_gives_the_same_bitstream(tmp_path, digits, capsys):
     assert report(figures).row_count == 7
 
 
-def test_the_best_of_several_seeds_is_kept(tmp_path, digits, monkeypatch):
+def test_seeds_are_tried_until_the_timing_is_met(tmp_path, digits, monkeypatch):
+    """Seed 1 cannot be routed, seed 2 misses the clock, seed 3 meets it, seed 4 is not needed."""
+    routed = []
+
     def one_fails(board, folder, mhz, seed, progress):
+        routed.append(seed)
         if seed == 1:
             raise ToolError("nextpnr-ice40 failed with status 1: unroutable")
-        return route(board, folder, mhz, seed, progress)
+        return replace(route(board, folder, mhz, seed, progress), met=seed > 2)
 
     monkeypatch.setattr(build_module, "route", one_fails)
-    figures = built("icebreaker", digits, tmp_path, range(1, 4))
+    figures = built("icebreaker", digits, tmp_path, range(1, 5))
+    assert routed == [1, 2, 3]
     assert sorted(figures["seeds"]) == [2, 3]
-    assert figures["fmax_mhz"] == max(figures["seeds"].values()) == figures["seeds"][figures["seed"]]
+    assert figures["seed"] == 3
+    assert figures["fmax_mhz"] == figures["seeds"][3]
     assert (
         pack(find("icebreaker"), tmp_path, figures["seed"], "again.bin").read_bytes()
         == (tmp_path / "top.bin").read_bytes()
     )
+    forget_routes(tmp_path)
     monkeypatch.setattr(build_module, "route", lambda *given: one_fails(*given[:3], 1, given[4]))
     with pytest.raises(ToolError, match="unroutable"):
         built("icebreaker", digits, tmp_path, range(1, 3))
 
 
+def test_a_seed_that_was_routed_is_not_routed_again(tmp_path, digits, monkeypatch):
+    first = built("icebreaker", digits, tmp_path, range(1, 2))
+    bitstream = (tmp_path / "top.bin").read_bytes()
+
+    def never(*given):
+        raise ToolError("routed again")
+
+    monkeypatch.setattr(build_module, "route", never)
+    again = built("icebreaker", digits, tmp_path, range(1, 2))
+    assert {**again, "minutes": 0} == {**first, "minutes": 0}
+    assert (tmp_path / "top.bin").read_bytes() == bitstream
+    for spoil in (
+        lambda: (tmp_path / "seed1" / "top.asc").unlink(),
+        lambda: (tmp_path / "seed1" / ROUTED).write_text("another design's"),
+        lambda: forget_routes(tmp_path),
+    ):
+        monkeypatch.setattr(build_module, "route", route)
+        built("icebreaker", digits, tmp_path, range(1, 2))
+        monkeypatch.setattr(build_module, "route", never)
+        spoil()
+        with pytest.raises(ToolError, match="routed again"):
+            built("icebreaker", digits, tmp_path, range(1, 2))
+
+
 def test_missed_timing(elsewhere, capsys, monkeypatch, stale):
     monkeypatch.setattr(build_module, "HostLink", Echo)
-    assert main(["icebreaker", "--net", elsewhere, "--freq", "264", "--seed", "5", "--out", str(stale)]) == 1
+    assert (
+        main(["icebreaker", "--net", elsewhere, "--freq", "264", "--seed", "5", "--seeds", "1", "--out", str(stale)])
+        == 1
+    )
     error = one_line(capsys)
     assert "timing not met on icebreaker: " in error
     assert "of 264 MHz is the best of seeds 5; try SEEDS=2, FREQ=" in error
