@@ -38,8 +38,8 @@ class Flow:
 
 
 # ECP5: with ResNet-20's thousands of carry chains the default placer takes five times as long, to 2.3 times the wire,
-# and router2 then does not end; routed again where the timing asks for it, the same placement gains 3 % of clock, for no
-# time. iCE40: router2 may turn for ever on the last nets of a full one; aiming at a density below 0.99, the placer does.
+# and router2 then does not end; `--tmg-ripup` gains 3 % of clock at the same placement and time.
+# iCE40: router2 may turn for ever on the last nets of a full one; aiming at a density below 0.99, the placer does.
 FLOWS: Mapping[str, Flow] = {
     "ecp5": Flow(
         ("yosys", "nextpnr-ecp5", "ecppack"), "top.lpf", "top.config", "top.bit",
