@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from boards.board import Board, BoardError, boards, find
-from boards.build import ERRORS, TRIES, build, check_options, discard, folder_of
+from boards.build import ERRORS, add_options, build, check_options, discard, folder_of
 from boards.capacity import FILL, fold, lacking, need
 from boards.place import FLOWS
 from hw.console import table_console
@@ -83,11 +83,7 @@ def main(arguments: list[str] | None = None) -> int:
     """The exit status: 1 if a board has no bitstream in the end."""
     parser = argparse.ArgumentParser(prog="python -m boards.bitstreams", description="Build for every board.")
     parser.add_argument("boards", nargs="*", help="boards (all that the open tools build)")
-    parser.add_argument("--net", default="digits-w1a2", help="a network of model/zoo, or a manifest (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of place and route (%(default)s)")
-    parser.add_argument(
-        "--seeds", type=int, default=TRIES, help="most that are tried until the timing is met (%(default)s)"
-    )
+    add_options(parser)
     parser.add_argument("--interval", type=int, help="cycles an image that do (the fastest that fits each board)")
     options = parser.parse_args(arguments)
     console = table_console(200)

@@ -33,7 +33,10 @@ from model import manifest
 from model.files import write_json
 from model.manifest import ManifestError, Network
 
-__all__ = ["ERRORS", "TRIES", "TimingError", "build", "discard", "folder_of", "forget_routes", "main"]
+__all__ = [
+    "ERRORS", "TRIES", "TimingError", "add_options", "build", "check_options", "discard", "folder_of", "forget_routes",
+    "main",
+]  # fmt: skip
 
 ERRORS = (BoardError, PllError, ToolError, ManifestError, FoldingError, OSError)
 FIGURES = "bitstream.json"
@@ -71,6 +74,11 @@ def forget_routes(folder: Path) -> None:
         mark.unlink()
 
 
+def log_of(folder: Path, seed: int) -> Path:
+    """Of place and route."""
+    return folder / f"seed{seed}" / "route.log"
+
+
 def route_once(board: Board, folder: Path, mhz: float, seed: int, design: str, console: Console) -> Routed:
     """Place and route `design` with one seed, or take what that gave before: it can be minutes of work."""
     out = folder / f"seed{seed}"
@@ -78,7 +86,7 @@ def route_once(board: Board, folder: Path, mhz: float, seed: int, design: str, c
     if mark.exists() and mark.read_text() == design and report.exists() and (out / FLOWS[board.family].routed).exists():
         return judge(board, mhz, seed, json.loads(report.read_text()))
     mark.unlink(missing_ok=True)
-    with stage(console, f"place and route, seed {seed}, {mhz:g} MHz (log: {out / 'route.log'})") as progress:
+    with stage(console, f"place and route, seed {seed}, {mhz:g} MHz (log: {log_of(folder, seed)})") as progress:
         run = route(board, folder, mhz, seed, progress)
     mark.write_text(design)
     return run
@@ -92,11 +100,10 @@ def route_until_met(
     design is too large or all fail."""
     runs: list[Routed] = []
     for seed in seeds:
-        log = folder / f"seed{seed}" / "route.log"
         try:
             runs.append(route_once(board, folder, mhz, seed, design, console))
         except ToolError as error:
-            check_fit(board, network, {**cells, **filled(board, log)}, cycles, "packed")
+            check_fit(board, network, {**cells, **filled(board, log_of(folder, seed))}, cycles, "packed")
             if seed == seeds[-1] and not runs:
                 raise
             console.print(f"seed {seed}: {error}", highlight=False, soft_wrap=True)
@@ -166,7 +173,7 @@ def build(
         raise TimingError(
             f"timing not met on {board.name}: {best.fmax_mhz:.2f} of {actual:g} MHz is the best of seeds "
             f"{', '.join(str(seed) for seed in seeds)}; try SEEDS={2 * len(seeds)}, "
-            f"FREQ={int(best.fmax_mhz)} or a larger interval (log: {folder / f'seed{best.seed}' / 'route.log'})"
+            f"FREQ={int(best.fmax_mhz)} or a larger interval (log: {log_of(folder, best.seed)})"
         )
     packed = pack(board, folder, best.seed, f"packed-{flow.bitstream}")
     figures["bitstream_sha256"] = hashlib.sha256(packed.read_bytes()).hexdigest()
@@ -191,17 +198,22 @@ def report(figures: Mapping[str, Any]) -> Table:
     return table
 
 
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m boards.build", description="Build a bitstream.")
-    parser.add_argument("board", help="a board (python -m boards.catalog lists them)")
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What a build for one board and for all have in common: the network, and the seeds of place and route."""
     parser.add_argument("--net", default="digits-w1a2", help="a network of model/zoo, or a manifest (%(default)s)")
-    parser.add_argument("--interval", type=int, help="most cycles an image (the fastest that fits)")
-    parser.add_argument("--folding", type=Path, help="a folding.json to use instead")
-    parser.add_argument("--freq", type=float, help="clock in MHz (the board's default)")
     parser.add_argument("--seed", type=int, default=0, help="seed of place and route (%(default)s)")
     parser.add_argument(
         "--seeds", type=int, default=TRIES, help="most that are tried until the timing is met (%(default)s)"
     )
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m boards.build", description="Build a bitstream.")
+    parser.add_argument("board", help="a board (python -m boards.catalog lists them)")
+    add_options(parser)
+    parser.add_argument("--interval", type=int, help="most cycles an image (the fastest that fits)")
+    parser.add_argument("--folding", type=Path, help="a folding.json to use instead")
+    parser.add_argument("--freq", type=float, help="clock in MHz (the board's default)")
     parser.add_argument("--out", type=Path, help="folder to write to (build/<net>/<board>)")
     return parser.parse_args(arguments)
 

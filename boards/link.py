@@ -109,7 +109,7 @@ class HostLink(wiring.Component):
         m.d.sync += [sync.eq(byte == SYNC[0]), sync_end.eq(byte == SYNC[1])]
         m.d.sync += in_range.eq(~byte[self.network.input.bits :].any())
         held = Signal()  # a good image is in the buffer
-        taken = Signal()  # the result leaves: ready comes from a register, as the result's far away
+        taken = Signal()  # the result leaves; `ready` comes from a register, as its sink is far away
         tail = Signal(2)  # byte of the CRC
         body = Signal()  # the reply's sync and sequence number have left
         reply = Signal(3)  # a Fault, RESULT_CODE or IDENTITY_CODE

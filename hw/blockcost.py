@@ -14,7 +14,7 @@ from hw.fifo import StreamFifo
 from hw.head import Classifier, Pool
 from hw.maxpool import MaxPool
 from hw.memory import block_rams, distributed_luts, in_block
-from hw.multiply import Multiplier
+from hw.multiply import MULTIPLIER_BITS, Multiplier
 from hw.prelu import PReLU
 from hw.prices import Cost
 from hw.residual import Requant
@@ -48,7 +48,6 @@ __all__ = [
 
 SHARED = 0.95  # of the LUTs of blocks by themselves, so many are left where blocks meet
 CARRY_BITS = 5  # bits from which on yosys builds an adder of carry cells
-MULTIPLIER_BITS = 18
 
 
 def logic(luts: float) -> int:

@@ -1,6 +1,6 @@
 """What a memory takes of an ECP5, and where it lies: the one rule for blocks that build one and for their cost."""
 
-__all__ = ["block_rams", "distributed_luts", "in_block"]
+__all__ = ["EBR_BITS", "EBR_WORDS", "block_rams", "distributed_luts", "in_block"]
 
 BLOCK_LUTS = 100
 """LUTs that one block RAM is worth: a memory that takes fewer of them for each lies in distributed RAM."""
@@ -8,7 +8,7 @@ BLOCK_LUTS = 100
 SHALLOW_WORDS = 32
 """Words up to which a memory is always in distributed RAM: a choice of two there, 5.8 ns to the data in block RAM."""
 
-_EBR_WORDS, _EBR_BITS = 512, 36  # of a block RAM at its widest
+EBR_WORDS, EBR_BITS = 512, 36  # of a block RAM at its widest
 _RAM_WORDS, _RAM_BITS, _RAM_LUTS = 16, 4, 6  # of a TRELLIS_DPR16X4: four LUTs hold the bits, two are the write port
 
 
@@ -17,7 +17,7 @@ def block_rams(depth: int, width: int) -> int:
 
     None for a memory without bits.
     """
-    forms = ((_EBR_BITS >> k, _EBR_WORDS << k) for k in range(_EBR_BITS.bit_length()))
+    forms = ((EBR_BITS >> k, EBR_WORDS << k) for k in range(EBR_BITS.bit_length()))
     return min(-(-width // bits) * -(-depth // words) for bits, words in forms)
 
 

@@ -11,9 +11,9 @@ from amaranth.lib.wiring import In, Out
 
 from hw.device import is_ecp5
 
-__all__ = ["Multiplier"]
+__all__ = ["MULTIPLIER_BITS", "Multiplier"]
 
-_BITS = 18  # of an operand of MULT18X18D
+MULTIPLIER_BITS = 18  # of an operand of MULT18X18D
 
 
 class Multiplier(wiring.Component):
@@ -50,9 +50,9 @@ class Multiplier(wiring.Component):
     def blocks_of(a: Shape, b: Shape) -> int:
         """DSP blocks for operands of these shapes on an ECP5; 0 for those that are left to synthesis."""
         bits = [shape.width + (not shape.signed) for shape in (a, b)]
-        if bits[1] > _BITS:
+        if bits[1] > MULTIPLIER_BITS:
             return 0
-        return 1 if bits[0] <= _BITS else 2 if bits[0] <= 2 * _BITS - 1 else 0
+        return 1 if bits[0] <= MULTIPLIER_BITS else 2 if bits[0] <= 2 * MULTIPLIER_BITS - 1 else 0
 
     @classmethod
     def latency_of(cls, a: Shape, b: Shape) -> int:
@@ -65,7 +65,7 @@ class Multiplier(wiring.Component):
             m.submodules.dsp = self._dsp(self.a, self.o)
             return m
         if is_ecp5(platform) and self.blocks == 2:
-            low, high = self.a[: _BITS - 1], self.a[_BITS - 1 :]
+            low, high = self.a[: MULTIPLIER_BITS - 1], self.a[MULTIPLIER_BITS - 1 :]
             if self.a.shape().signed:
                 high = high.as_signed()
             parts = []
@@ -76,7 +76,7 @@ class Multiplier(wiring.Component):
                     m.d.sync += outside.eq(inside)
                 parts.append(outside)
             with m.If(self.en):
-                m.d.sync += self.o.eq((parts[1] << _BITS - 1) + parts[0])
+                m.d.sync += self.o.eq((parts[1] << MULTIPLIER_BITS - 1) + parts[0])
             return m
         a, b = Signal(self.shapes[0], reset_less=True), Signal(self.shapes[1], reset_less=True)
         products = [Signal.like(self.o, name=f"product{k}", reset_less=True) for k in range(self.latency - 1)]
@@ -91,12 +91,12 @@ class Multiplier(wiring.Component):
         ports: dict[str, Any] = {}
         for name, operand in (("A", a), ("B", self.b)):
             sign = operand[-1] if operand.shape().signed else Const(0, 1)
-            bits = Cat(operand, sign.replicate(_BITS - len(operand)))
-            ports |= {f"i_{name}{bit}": bits[bit] for bit in range(_BITS)}
+            bits = Cat(operand, sign.replicate(MULTIPLIER_BITS - len(operand)))
+            ports |= {f"i_{name}{bit}": bits[bit] for bit in range(MULTIPLIER_BITS)}
             ports |= {f"i_SIGNED{name}": Const(1, 1), f"i_SOURCE{name}": Const(0, 1)}
             ports |= {f"p_REG_INPUT{name}_{what}": f"{what}0" for what in ("CLK", "CE", "RST")}
         ports |= {f"p_REG_OUTPUT_{what}": f"{what}0" for what in ("CLK", "CE", "RST")}
-        ports |= {f"i_C{bit}": Const(0, 1) for bit in range(_BITS)}
+        ports |= {f"i_C{bit}": Const(0, 1) for bit in range(MULTIPLIER_BITS)}
         ports |= {f"o_P{bit}": Value.cast(o)[bit] for bit in range(len(o))}
         return Instance(
             "MULT18X18D", i_CLK0=ClockSignal(), i_CE0=self.en, i_RST0=Const(0, 1), p_GSR="DISABLED", **ports

@@ -43,6 +43,11 @@ class Skid(wiring.Component):
         """Whether there is a buffer at all on the platform."""
         return not is_ice40(platform)
 
+    @staticmethod
+    def keeps(valid: Value, full: Value, ready: Value) -> Value:
+        """Whether a beat is kept in the next cycle: one is there, come now or before, and the sink does not take it."""
+        return (valid | full) & ~ready
+
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         if not self.built(platform):
@@ -57,7 +62,7 @@ class Skid(wiring.Component):
         ]
         with m.If(~full):
             m.d.sync += kept.eq(self.i.payload)
-        m.d.sync += full.eq((self.i.valid | full) & ~self.o.ready)
+        m.d.sync += full.eq(self.keeps(self.i.valid, full, self.o.ready))
         return m
 
 
@@ -97,8 +102,7 @@ class LastStage(wiring.Component):
             m.d.sync += payload.eq(Value.cast(self.i.payload))
         if Skid.built(platform):
             ready = Signal(init=1)
-            kept_next = (valid | ~skid.i.ready) & ~self.o.ready
-            m.d.sync += ready.eq(~(valid_next & kept_next))
+            m.d.sync += ready.eq(~(valid_next & Skid.keeps(valid, ~skid.i.ready, self.o.ready)))
             m.d.comb += self.i.ready.eq(ready)
         else:
             m.d.comb += self.i.ready.eq(~valid | skid.i.ready)

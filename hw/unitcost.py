@@ -14,7 +14,7 @@ from hw.pipeline import select_levels
 from hw.plan import MatVecPlan
 from hw.popcount import AdderTree, PopCount
 from hw.prices import Cost
-from hw.weights import EBR_WORDS, WeightMemory
+from hw.weights import WeightMemory
 
 __all__ = ["matvec_cost"]
 
@@ -38,8 +38,7 @@ def weights_cost(plan: MatVecPlan, storage: str) -> Cost:
         return Cost(logic(plan.simd * plan.planes))
     if style == "block":
         rams = sum(block_rams(plan.words, plan.word_bits * pes) for pes in plan.pes_of_copies)
-        early = 3 if plan.words <= EBR_WORDS else 2  # registers of the memory, its own first
-        late = max(0, plan.select + plan.copies - 1 - early)
+        late = max(0, plan.select + plan.copies - 1 - WeightMemory.block_stages(plan.words))
         return Cost(ff=plan.word_bits * plan.pe + late * place, ebr=rams)
     address = Cost(ff=(plan.select + plan.copies - 1) * place)
     if style == "merged":

@@ -11,16 +11,17 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.device import is_ecp5
+from hw.memory import EBR_BITS, EBR_WORDS
 from hw.pipeline import delay
 from hw.table import LOGIC_DEPTH, checked_storage, guarded
 
-__all__ = ["EBR_WORDS", "MERGED_DEPTH", "WeightMemory"]
+__all__ = ["MERGED_DEPTH", "WeightMemory"]
 
 MERGED_DEPTH = 8
 """Most words of which a bit and its XNOR share one LUT4."""
 
-# An ECP5's block RAM: words, bits of a word; values INITVAL_xx, halves of words in each, bits from one to the next.
-EBR_WORDS, _EBR_BITS, _EBR_ROWS, _EBR_ROW, _EBR_PITCH = 512, 36, 64, 16, 20
+# An ECP5's block RAM: values INITVAL_xx, halves of words in each, bits from one to the next.
+_EBR_ROWS, _EBR_ROW, _EBR_PITCH = 64, 16, 20
 
 
 class WeightMemory(wiring.Component):
@@ -71,6 +72,11 @@ class WeightMemory(wiring.Component):
             return "block"
         return "merged" if merge and words <= MERGED_DEPTH else "logic"
 
+    @staticmethod
+    def block_stages(words: int) -> int:
+        """Registers that a word of an ECP5's block RAM passes: the RAM's own, one more inside of a single RAM, that at `o`."""
+        return 3 if words <= EBR_WORDS else 2
+
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         if self.style == "constant":
@@ -110,13 +116,13 @@ class WeightMemory(wiring.Component):
 
         Pseudo dual port, 36 bits: the read port is B, its word of two halves of 18 bits, 16 halves in each INITVAL.
         """
-        address, (enable, enable_register) = self._ahead(m, 3)
+        address, (enable, enable_register) = self._ahead(m, self.block_stages(len(self.init)))
         word = Signal(len(self.o))
         m.d.sync += self.o.eq(word)
-        for index in range(-(-len(word) // _EBR_BITS)):
-            part = word[index * _EBR_BITS : (index + 1) * _EBR_BITS]
-            mask = (1 << _EBR_BITS // 2) - 1
-            halves = [word >> index * _EBR_BITS + shift & mask for word in self.init for shift in (0, _EBR_BITS // 2)]
+        for index in range(-(-len(word) // EBR_BITS)):
+            part = word[index * EBR_BITS : (index + 1) * EBR_BITS]
+            mask = (1 << EBR_BITS // 2) - 1
+            halves = [word >> index * EBR_BITS + shift & mask for word in self.init for shift in (0, EBR_BITS // 2)]
             ports: dict[str, Any] = {}
             for row in range(_EBR_ROWS):
                 some = halves[row * _EBR_ROW : (row + 1) * _EBR_ROW]
@@ -125,10 +131,10 @@ class WeightMemory(wiring.Component):
             for bit in range(14):
                 ports[f"i_ADB{bit}"] = address[bit - 5] if 5 <= bit < 5 + len(address) else Const(0, 1)
             for bit in range(len(part)):
-                ports[f"o_DO{'AB'[bit // (_EBR_BITS // 2)]}{bit % (_EBR_BITS // 2)}"] = part[bit]
+                ports[f"o_DO{'AB'[bit // (EBR_BITS // 2)]}{bit % (EBR_BITS // 2)}"] = part[bit]
             for port in "AB":
                 ports |= {
-                    f"p_DATA_WIDTH_{port}": _EBR_BITS,
+                    f"p_DATA_WIDTH_{port}": EBR_BITS,
                     f"p_REGMODE_{port}": "OUTREG",
                     f"p_CSDECODE_{port}": "0b000",
                 }
