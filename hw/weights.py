@@ -74,7 +74,7 @@ class WeightMemory(wiring.Component):
 
     @staticmethod
     def block_stages(words: int) -> int:
-        """Registers that a word of an ECP5's block RAM passes: the RAM's own, one more inside of a single RAM, that at `o`."""
+        """Registers behind a block RAM of an ECP5: its own, one more inside where one RAM is deep enough, and `o`."""
         return 3 if words <= EBR_WORDS else 2
 
     def elaborate(self, platform: Any) -> Module:
