@@ -132,6 +132,7 @@ def route(name: str, folder: Path, seed: int, mhz: float) -> dict[str, Any]:
     command = [
         find_tool("nextpnr-ecp5"), "--85k", "--package", "CABGA381", "--speed", "6", "--json", "synth.json",
         "--textcfg", "unit.config", "--lpf-allow-unconstrained", "--placer", "heap", "--router", "router2",
+        "--tmg-ripup",  # without, a net now and then takes a way of 8 ns round a crowded spot
         "--seed", str(seed), "--freq", f"{mhz}", "--timing-allow-fail", "--report", report.name,
         "--quiet", "--log", log,
     ]  # fmt: skip
