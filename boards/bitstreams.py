@@ -16,7 +16,7 @@ from rich.table import Table
 
 from boards.board import Board, BoardError, boards, find
 from boards.build import ERRORS, add_options, build, check_options, discard, folder_of
-from boards.capacity import filling, fold, lacking, need
+from boards.capacity import FILL, fold, lacking, need
 from boards.place import FLOWS
 from hw.console import table_console
 from hw.folding import Folding, FoldingError
@@ -34,7 +34,7 @@ def folding_for(board: Board, network: Network, target: int | None) -> Folding:
     if target is not None:
         with suppress(FoldingError):  # a board whose foldings are lean may have none so fast
             folding = fold(board, network, target)
-            if not lacking(board, need(board, network, folding), filling(board)):
+            if not lacking(board, need(board, network, folding), FILL[board.family]):
                 return folding
     return fold(board, network, None)
 

@@ -4,7 +4,7 @@ An estimate refuses early and picks a folding; what counts is the synthesised an
 """
 
 from collections.abc import Iterable, Mapping
-from functools import lru_cache, partial
+from functools import lru_cache
 from math import ceil
 
 from boards.board import Board, BoardError, boards
@@ -13,10 +13,10 @@ from hw.fill import fastest as fastest_of
 from hw.fill import over, within
 from hw.folding import Fold, Folding
 from hw.folding import interval as cycles_of
-from hw.solve import Ahead, intervals, solve
+from hw.solve import intervals, solve
 from model.manifest import Network
 
-__all__ = ["MARGIN", "check_fit", "fastest", "filling", "fold", "lacking", "need", "refusal", "room", "shortage"]
+__all__ = ["MARGIN", "check_fit", "fastest", "fold", "lacking", "need", "refusal", "room", "shortage"]
 
 MARGIN = 1.1  # an estimate refuses only what is larger than the device by more than its own error
 LINK = Cost(lut=900, ff=900, ebr=2)  # the host link around the accelerator
@@ -26,21 +26,13 @@ FILL = {  # share of a device that `fastest` takes, so that it routes at speed
     "gowin": {"lut": 0.6, "ff": 0.5, "ebr": 0.9, "dsp": 1.0},  # beyond it, placement takes ten times as long
     "xilinx": {"lut": 0.7, "ff": 0.7, "ebr": 0.9, "dsp": 1.0},
 }
-LARGE_LUT = 50_000  # of an ECP5: a smaller one may have more of its flip-flops taken before placement takes too long
-SMALL_FF = 0.84
-LEAN = ("ice40", "gowin")  # families short of flip-flops: lean foldings alone
+LEAN = ("ice40", "gowin")  # families short of flip-flops: foldings without prefetch and row FIFOs alone
 ICE40_EBR = 2  # block RAMs of 4 kbit for one of 18 kbit, which a small network leaves nearly empty (measured)
 
 
 def prices(family: str) -> Prices:
     """What the resources of a family's devices are worth."""
     return ICE40_PRICES if family == "ice40" else ECP5_PRICES
-
-
-def filling(board: Board) -> Mapping[str, float]:
-    """The share of each of the device's resources that `fastest` takes, so that it routes at speed."""
-    share = FILL[board.family]
-    return share | {"ff": SMALL_FF} if board.family == "ecp5" and board.device.capacity["lut"] < LARGE_LUT else share
 
 
 class Content:
@@ -85,63 +77,53 @@ def lacking(board: Board, needed: Mapping[str, int], share: Mapping[str, float] 
     return over(needed, room(board, share))
 
 
-def ways(family: str) -> tuple[Ahead, ...]:
-    """What foldings for the family hold ahead of their windows, in the order to try."""
-    return (Ahead.NOTHING,) if family in LEAN else tuple(Ahead)
-
-
-Budget = tuple[tuple[str, int], ...]
+def ways(family: str) -> tuple[bool, ...]:
+    """Whether foldings for the family are lean, in the order to try."""
+    return (True,) if family in LEAN else (False, True)
 
 
 @lru_cache(maxsize=256)
-def fitting(family: str, content: Content, target: int, budget: Budget, ahead: Ahead) -> Folding | None:
-    """A folding of at most `target` cycles within `budget` that holds so much ahead; None if there is none."""
+def fitting(family: str, content: Content, target: int, budget: tuple[tuple[str, int], ...]) -> Folding | None:
+    """A folding of at most `target` cycles within `budget`, a lean one where no other fits; None if there is none."""
     network = content.network
 
     def needed(folding: Folding) -> dict[str, int]:
         return needed_by(family, network, folding)
 
-    return within(network, target, needed, dict(budget), prices(family), ahead)
+    found = (within(network, target, needed, dict(budget), prices(family), lean) for lean in ways(family))
+    return next(filter(None, found), None)
 
 
 @lru_cache(maxsize=256)
-def fastest_within(family: str, content: Content, budget: Budget) -> tuple[int, Folding] | None:
-    """Of the first of the family's ways that has any: the less is held ahead, the more an estimated interval leaves out
-    that layers wait for each other, so that those of two ways are not to be compared."""
-    targets = intervals(content.network)
-
-    def reached(folding: Folding) -> int:
-        return max(cycles_of(content.network, folding).values())
-
-    for ahead in ways(family):
-        found = fastest_of(targets, partial(fitting, family, content, budget=budget, ahead=ahead), reached)
-        if found is not None:
-            return found
-    return None
+def fastest_within(family: str, content: Content, budget: tuple[tuple[str, int], ...]) -> tuple[int, Folding] | None:
+    network = content.network
+    return fastest_of(
+        intervals(network),
+        lambda target: fitting(family, content, target, budget),
+        lambda folding: max(cycles_of(network, folding).values()),
+    )
 
 
 def fastest(board: Board, network: Network) -> tuple[int, Folding] | None:
     """The least interval whose folding fits the board with room to route, and that folding; None if none does."""
-    return fastest_within(board.family, Content(network), tuple(room(board, filling(board)).items()))
+    return fastest_within(board.family, Content(network), tuple(room(board, FILL[board.family]).items()))
 
 
 def fold(board: Board, network: Network, target: int | None) -> Folding:
     """The folding for at most `target` cycles an image that suits the board's device, or the fastest that fits.
 
-    What does not fit with room to route gets a folding that fits without, else the leanest, the nearest, for a refusal
+    What does not fit with room to route gets a folding that fits without, else a lean one, the nearest, for a refusal
     to count: the slowest if no interval was asked for. FoldingError if there is none.
     """
     if target is None:
-        best = fastest(board, network)
-        if best is not None:
-            return best[1]
+        found = fastest(board, network)
+        if found is not None:
+            return found[1]
         target = intervals(network)[-1]
-    budget = tuple(room(board, filling(board)).items())
-    found = (fitting(board.family, Content(network), target, budget, ahead) for ahead in ways(board.family))
-    fits = next(filter(None, found), None)
+    fits = fitting(board.family, Content(network), target, tuple(room(board, FILL[board.family]).items()))
     if fits is not None:
         return fits
-    offered = [solve(network, target, prices(board.family), ahead) for ahead in ways(board.family)]
+    offered = [solve(network, target, prices(board.family), lean=lean) for lean in ways(board.family)]
     return next((folding for folding in offered if not lacking(board, need(board, network, folding))), offered[-1])
 
 

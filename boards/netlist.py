@@ -27,7 +27,7 @@ from boards.toolchain import ToolError, locate, run, version
 from hw.cost import ICE40_PRICES
 from hw.folding import Folding, FoldingError
 from hw.resources import FAMILIES, SynthesisError, count, synthesise
-from hw.solve import Ahead, solve
+from hw.solve import solve
 from hw.verilog import write
 from model.data import DataError
 from model.files import write_json
@@ -189,7 +189,7 @@ def main(given: list[str] | None = None) -> int:
         whole = (
             Folding.load(options.folding, network)
             if options.folding
-            else solve(network, options.interval, ICE40_PRICES, Ahead.NOTHING)
+            else solve(network, options.interval, ICE40_PRICES, True)
         )
         folder = Path("build") / network.name / f"netlist-{FAMILY}"
         print(f"{network.name}: {FAMILIES[FAMILY].synthesis}, then the netlist under Verilator ({folder})", flush=True)

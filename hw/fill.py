@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from hw.cost import Prices
 from hw.folding import Folding, FoldingError
-from hw.solve import Ahead, solve
+from hw.solve import solve
 from model.manifest import Network
 
 __all__ = ["fastest", "over", "within"]
@@ -22,7 +22,7 @@ def over(needed: Mapping[str, int], budget: Mapping[str, int]) -> dict[str, int]
 
 
 def within(
-    network: Network, target: int, need: Need, budget: Mapping[str, int], prices: Prices, ahead: Ahead = Ahead.ROW
+    network: Network, target: int, need: Need, budget: Mapping[str, int], prices: Prices, lean: bool = False
 ) -> Folding | None:
     """A folding of at most `target` cycles an image that stays within `budget`, or None.
 
@@ -31,7 +31,7 @@ def within(
     """
     for _ in range(TRIES):
         try:
-            folding = solve(network, target, prices, ahead)
+            folding = solve(network, target, prices, lean)
         except FoldingError:
             return None
         missing = over(need(folding), budget)

@@ -19,7 +19,7 @@ from rich.table import Table
 from hw.console import table_console
 from hw.cost import DEVICE, ECP5_PRICES, ICE40_PRICES
 from hw.folding import DEFAULT_INTERVAL, FoldingError, interval
-from hw.solve import Ahead, solve
+from hw.solve import solve
 from hw.verilog import write
 from model.files import write_json
 from model.manifest import ManifestError, find, load
@@ -139,8 +139,8 @@ def main(arguments: list[str] | None = None) -> int:
     began = time.time()
     try:
         network = load(find(options.net))
-        suited = (ICE40_PRICES, Ahead.NOTHING) if options.family == "ice40" else (ECP5_PRICES, Ahead.ROW)
-        folding = solve(network, options.interval, *suited)
+        lean = options.family == "ice40"
+        folding = solve(network, options.interval, ICE40_PRICES if lean else ECP5_PRICES, lean)
         folder = Path("build") / network.name / f"synth-{options.family}"
         with console.status(f"{network.name}: writing Verilog"):
             top = write(network, folding, folder)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from enum import Enum
 from itertools import product
 
 from hw.cost import ECP5_PRICES, Prices, layer_cost, memory_choices
@@ -24,24 +23,11 @@ from hw.folding import (
 )
 from model.manifest import Network, Node
 
-__all__ = ["Ahead", "candidates", "divisors", "intervals", "solve"]
+__all__ = ["candidates", "divisors", "intervals", "solve"]
 
 MOST_FEED = 16  # channels a beat into a window: beyond that its line memory grows and hardly any time is won
 SIMD_CHOICES = 3  # of the simd that are fast enough, so many of the smallest are looked at;
 LEAN_CHOICES = 12  # more where lanes wait while a window is loaded, and must make up for it
-
-
-class Ahead(Enum):
-    """What the layers of a folding hold of their input ahead of their windows.
-
-    ROW: the next column beside the window, and before it a FIFO of a row, which bridges the rows without windows and
-    the windows without rows, so that layers of equal rates do not wait for each other. COLUMN: the column alone, for
-    a device short of memories. NOTHING, a lean folding, for one short of flip-flops too.
-    """
-
-    ROW = "row"
-    COLUMN = "column"
-    NOTHING = "nothing"
 
 
 def divisors(value: int) -> list[int]:
@@ -62,22 +48,23 @@ def shapes(node: Node, target: int, most: int) -> Iterator[Fold]:
                     break
 
 
-def candidates(network: Network, node: Node, target: int, least_out: int, ahead: Ahead) -> list[Fold]:
+def candidates(network: Network, node: Node, target: int, least_out: int, lean: bool) -> list[Fold]:
     """Folds of `node` whose busy cycles alone fit into `target`, with each the fewest output lanes that keep up.
 
-    The first layer has no FIFO of a row, images are there when asked for.
+    A window has a FIFO of one row ahead: it bridges the rows without windows and the windows without rows, so that
+    layers of equal rates do not wait for each other. The first layer has none, images are there when asked for; nor
+    has any layer of a `lean` folding, for a device short of flip-flops and memories, and nothing is prefetched there.
     """
     first = node.op == "linear" or network.node(node.inputs[0]).op == "input"
-    buffer = 0 if ahead is not Ahead.ROW or first else geometry(network, node).width
-    prefetch = ahead is not Ahead.NOTHING
+    buffer = 0 if lean or first else geometry(network, node).width
     result = []
-    for shape in shapes(node, target, SIMD_CHOICES if prefetch else LEAN_CHOICES):
+    for shape in shapes(node, target, LEAN_CHOICES if lean else SIMD_CHOICES):
         group_cycles = cycles(node, shape) * shape.pe // channels_out(node)
         for out in divisors(shape.pe):
             beats = pixels(node) * (channels_out(node) // out)
             if out >= least_out and shape.pe // out <= group_cycles and beats <= target:
                 result += [
-                    Fold(shape.simd, shape.pe, shape.arithmetic, prefetch, buffer, shape.planes, out, storage)
+                    Fold(shape.simd, shape.pe, shape.arithmetic, not lean, buffer, shape.planes, out, storage)
                     for storage in memory_choices(node, shape)
                 ]
                 break
@@ -96,7 +83,7 @@ def intervals(network: Network) -> list[int]:
 
 
 def solve(
-    network: Network, target: int = DEFAULT_INTERVAL, prices: Prices = ECP5_PRICES, ahead: Ahead = Ahead.ROW
+    network: Network, target: int = DEFAULT_INTERVAL, prices: Prices = ECP5_PRICES, lean: bool = False
 ) -> Folding:
     """The folding of least cost at `prices` whose stages each take at most `target` cycles an image, waits included.
 
@@ -111,7 +98,7 @@ def solve(
         entries: dict[str, Fold] = {}
         late: Node | None = None
         for node in order:
-            fold = choose(network, node, entries, target, least[node.name], prices, ahead)
+            fold = choose(network, node, entries, target, least[node.name], prices, lean)
             if fold is None:
                 late = node
                 break
@@ -151,25 +138,25 @@ def choose(
     target: int,
     least_out: int,
     prices: Prices,
-    ahead: Ahead,
+    lean: bool,
 ) -> Fold | None:
     """The cheapest candidate that meets the target behind the layers already chosen; None if none does."""
     lanes_in = stream_lanes(network, entries)[node.inputs[0]]
     ranked = sorted(
-        candidates(network, node, target, least_out, ahead),
+        candidates(network, node, target, least_out, lean),
         key=lambda fold: (layer_cost(network, node, fold, lanes_in).at(prices), fold.beat),
     )
     for fold in ranked:
-        for feed in feeds(node, lanes_in, ahead):
+        for feed in feeds(node, lanes_in, lean):
             trial = {**entries, node.name: replace(fold, feed=feed)}
             if timing(network, node, trial, stream_lanes(network, trial)).interval <= target:
                 return trial[node.name]
     return None
 
 
-def feeds(node: Node, lanes: int, ahead: Ahead) -> list[int | None]:
+def feeds(node: Node, lanes: int, lean: bool) -> list[int | None]:
     """Channels a beat that a window may be fed, where `lanes` come: as they come, or gathered to up to MOST_FEED."""
-    if node.op == "linear" or ahead is Ahead.NOTHING:
+    if node.op == "linear" or lean:
         return [None]
     channels = node.tensors["weight"].shape[1]
     return [None, *(d for d in divisors(channels) if d % lanes == 0 and lanes < d <= MOST_FEED)]

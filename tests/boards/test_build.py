@@ -14,12 +14,12 @@ from boards import build as build_module
 from boards import devices, toolchain
 from boards.board import boards, find
 from boards.build import ROUTED, build, forget_routes, main, report
-from boards.capacity import fastest, filling, fold, lacking, need, refusal
+from boards.capacity import FILL, fastest, fold, lacking, need, refusal
 from boards.place import filled, judge, pack, route
 from boards.toolchain import ToolError, last_line, locate, run
 from hw.cost import ICE40_PRICES
 from hw.folding import FoldingError, interval
-from hw.solve import Ahead, solve
+from hw.solve import solve
 from model import manifest
 from tests.boards.tiny import Echo
 
@@ -156,11 +156,11 @@ def test_numbers_out_of_range(wrong, said, capsys):
 
 def test_a_lean_folding_keeps_the_interval_and_is_smaller(digits):
     board = find("icebreaker")
-    small, plain = solve(digits, 40_000, ICE40_PRICES, Ahead.NOTHING), solve(digits, 40_000)
+    small, plain = solve(digits, 40_000, ICE40_PRICES, lean=True), solve(digits, 40_000)
     assert max(interval(digits, small).values()) <= 40_000
     assert need(board, digits, small)["lut"] < need(board, digits, plain)["lut"]
     with pytest.raises(FoldingError, match="no folding takes at most 10 cycles an image"):
-        solve(digits, 10, ICE40_PRICES, Ahead.NOTHING)
+        solve(digits, 10, ICE40_PRICES, lean=True)
 
 
 @pytest.mark.parametrize("name", ["icebreaker", "ulx3s-25f"])
@@ -168,7 +168,7 @@ def test_the_fastest_folding_leaves_room(digits, name):
     board = find(name)
     target, folding = fastest(board, digits)
     assert max(interval(digits, folding).values()) <= target
-    assert not lacking(board, need(board, digits, folding), filling(board))
+    assert not lacking(board, need(board, digits, folding), FILL[board.family])
 
 
 # Reports

@@ -6,7 +6,7 @@ import pytest
 
 from boards import fold
 from boards.board import find
-from boards.capacity import filling, lacking, need
+from boards.capacity import FILL, lacking, need
 from hw.folding import Folding, interval
 from model import manifest
 
@@ -29,7 +29,7 @@ def test_the_fastest_folding_of_a_board(here, capsys):
     network = manifest.load(manifest.find(NET))
     folding = Folding.load(here / "build" / NET / "ulx3s-12f" / "fold" / "folding.json", network)
     assert max(interval(network, folding).values()) == found["interval_cycles"]
-    assert not lacking(find("ulx3s-12f"), need(find("ulx3s-12f"), network, folding), filling(find("ulx3s-12f")))
+    assert not lacking(find("ulx3s-12f"), need(find("ulx3s-12f"), network, folding), FILL["ecp5"])
     assert [stage["stage"] for stage in found["stages"]] == list(folding)
     assert all(0 <= stage["idle"] < 1 for stage in found["stages"])
     assert f"{found['images_per_s']:,} images/s at 60 MHz" in text.replace("\n", " ")

@@ -8,7 +8,7 @@ import pytest
 from hw.accelerator import Accelerator
 from hw.cost import ECP5_PRICES, ICE40_PRICES
 from hw.folding import FoldingError, interval
-from hw.solve import Ahead, intervals, solve
+from hw.solve import intervals, solve
 from tests.hw.accelerator_bench import compare, simulate
 from tests.networks import SHORTCUTS, random_images, random_network
 
@@ -17,7 +17,7 @@ LEAST, MOST = 60, 2_500  # cycles an image: what is simulated in a second or two
 
 
 def sample(seed: int):
-    """A small network and what it is to be folded for: target, prices, what is held ahead."""
+    """A small network and what it is to be folded for: target, prices, lean."""
     rng = random.Random(seed)
     shortcut = rng.choice(SHORTCUTS)
     even = 2 if shortcut == "avgpool" else 1
@@ -38,16 +38,15 @@ def sample(seed: int):
         last_bits=rng.choice(((2, 2), (8, 8))),
     )
     targets = [target for target in intervals(network) if LEAST <= target <= MOST]
-    ways = ((ECP5_PRICES, Ahead.ROW), (ECP5_PRICES, Ahead.COLUMN), (ICE40_PRICES, Ahead.NOTHING))
-    return network, rng.choice(targets), *rng.choice(ways)
+    return network, rng.choice(targets), *rng.choice(((ECP5_PRICES, False), (ECP5_PRICES, False), (ICE40_PRICES, True)))
 
 
 @pytest.mark.parametrize("seed", range(NETWORKS))
 def test_a_folding_offered_is_exact(seed):
-    network, target, prices, ahead = sample(seed)
+    network, target, prices, lean = sample(seed)
     while True:  # a target out of reach is refused; the next one is asked for
         try:
-            folding = solve(network, target, prices, ahead)
+            folding = solve(network, target, prices, lean)
             break
         except FoldingError:
             target *= 2
@@ -57,20 +56,20 @@ def test_a_folding_offered_is_exact(seed):
 
 
 def test_the_sample_reaches_every_choice():
-    """Planes at once, narrow outputs, memories, arithmetic, what is held ahead: every choice is offered somewhere."""
+    """Planes at once, narrow outputs, both kinds of memory and arithmetic, lean and not: all are offered somewhere."""
     seen = set()
     for seed in range(NETWORKS):
-        network, target, prices, ahead = sample(seed)
+        network, target, prices, lean = sample(seed)
         try:
-            folding = solve(network, target, prices, ahead)
+            folding = solve(network, target, prices, lean)
         except FoldingError:
             continue
         for fold in folding.values():
             seen |= {
                 ("planes", fold.planes > 1), ("narrow", fold.beat < fold.pe), fold.arithmetic, fold.storage,
-                ahead,
+                ("lean", not fold.prefetch),
             }  # fmt: skip
     assert seen == {
         ("planes", False), ("planes", True), ("narrow", False), ("narrow", True), "lanes", "mac", "logic", "block",
-        *Ahead,
+        ("lean", False), ("lean", True),
     }  # fmt: skip
