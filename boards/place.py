@@ -39,7 +39,8 @@ class Flow:
 
 # ECP5: with ResNet-20's thousands of carry chains the default placer takes five times as long, to 2.3 times the wire,
 # and router2 then does not end; `--tmg-ripup` gains 3 % of clock at the same placement and time.
-# iCE40: router2 may turn for ever on the last nets of a full one; aiming at a density below 0.99, the placer does.
+# iCE40: router2 may turn for ever on the last nets of a full one; aiming at a density below 0.99, the placer does, or
+# where a cell finds no place: it gives up after a twelfth of the tries that it would take, and the next seed is tried.
 FLOWS: Mapping[str, Flow] = {
     "ecp5": Flow(
         ("yosys", "nextpnr-ecp5", "ecppack"), "top.lpf", "top.config", "top.bit",
@@ -50,7 +51,7 @@ FLOWS: Mapping[str, Flow] = {
         ("yosys", "nextpnr-ice40", "icepack"), "top.pcf", "top.asc", "top.bin",
         # An LC holds a LUT and a flip-flop.
         {"lut": ("ICESTORM_LC",), "ebr": ("ICESTORM_RAM",), "dsp": ("ICESTORM_DSP",)},
-        ("--router", "router1", "--placer-heap-beta", "0.99"),
+        ("--router", "router1", "--placer-heap-beta", "0.99", "--placer-heap-cell-placement-timeout", "100"),
     ),
     "gowin": Flow(
         ("yosys", "nextpnr-himbaechel-gowin", "gowin_pack"), "top.cst", "routed.json", "top.fs",

@@ -36,6 +36,7 @@ __all__ = ["BLOCKS", "UNITS", "Harness", "Unit", "best"]
 
 ROUTED = {"comb": "TRELLIS_COMB", "ff": "TRELLIS_FF", "ebr": "DP16KD", "dsp": "MULT18X18D"}
 SEEDS = 5
+PINS = 'LOCATE COMP "clk" SITE "G2";\n'  # from most pins no clock can be had; the others are placed freely
 LIMIT_MINUTES = 15  # of place and route of one unit
 
 
@@ -133,7 +134,8 @@ def route(name: str, folder: Path, seed: int, mhz: float) -> dict[str, Any]:
     log = f"route{seed}.log"
     command = [
         find_tool("nextpnr-ecp5"), "--85k", "--package", "CABGA381", "--speed", "6", "--json", "synth.json",
-        "--textcfg", "unit.config", "--lpf-allow-unconstrained", "--placer", "heap", "--router", "router2",
+        "--textcfg", "unit.config", "--lpf", "unit.lpf", "--lpf-allow-unconstrained", "--placer", "heap",
+        "--router", "router2",
         "--tmg-ripup",  # without, a net now and then takes a way of 8 ns round a crowded spot
         "--seed", str(seed), "--freq", f"{mhz}", "--timing-allow-fail", "--report", report.name,
         "--quiet", "--log", log,
@@ -169,6 +171,7 @@ def best(
     harness = Harness(unit.build())
     source = folder / "unit.v"
     source.write_text(verilog.convert(harness, name="top", platform=Ecp5()))
+    (folder / "unit.lpf").write_text(PINS)
     synthesise(source, ECP5_85, folder)
     trim_carries(folder / "synth.json")
     clocks, reports = {}, {}
