@@ -84,6 +84,12 @@ def test_the_fastest_seed_is_kept_and_every_clock_told(routed, tmp_path, capsys)
     assert "120 130 100" in printed
 
 
+@pytest.mark.parametrize(("given", "aimed"), [([], [160.0, 130.0]), (["--freq", "90"], [90.0, 90.0])])
+def test_a_unit_aims_at_its_own_clock_unless_told(routed, tmp_path, given, aimed):
+    assert main(["conv16", "conv16-logic", "--seeds", "1", *given]) == 0
+    assert [row["mhz_aimed"] for row in json.loads((tmp_path / "build" / "unit.json").read_text())] == aimed
+
+
 @pytest.mark.parametrize("given", [["--seeds", "0"], ["--seed", "-1"]])
 def test_seeds_that_there_are_not(given, capsys):
     with pytest.raises(SystemExit):
