@@ -18,6 +18,7 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from boards.choice import select
 from boards.crc import SerialCrc
 from boards.onehot import OneHot
 from boards.protocol import GAP_SECONDS, MAX_COUNT, SYNC, Fault, Kind
@@ -297,11 +298,3 @@ class HostLink(wiring.Component):
         word = Signal(32, reset_less=True)
         m.d.sync += word.eq(select(word_address, [label, cycles, *(Value.cast(logit) for logit in result.logits)]))
         return select(address[:2], [word[8 * place : 8 * place + 8] for place in range(4)])
-
-
-def select(address: Value, values: list[Value]) -> Value:
-    """values[address] as a tree of multiplexers; addresses beyond the last give any of them."""
-    if len(values) == 1:
-        return values[0]
-    pairs = [Mux(address[0], *values[k : k + 2][::-1]) for k in range(0, len(values) - 1, 2)]
-    return select(address[1:], pairs + values[2 * len(pairs) :])
