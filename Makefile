@@ -15,7 +15,7 @@ TRAINING := MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=4000000000
 BOARD_GIVEN = @test -n "$(BOARD)" || { echo "error: name a board, BOARD=...; make boards lists them" >&2; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help sim test train export rom accuracy bits fold cost occupancy verilog resources unit \
+.PHONY: help sim test train sweep tables speed export rom accuracy bits fold cost occupancy verilog resources unit \
     bitstream bitstreams bench boards flash board-sim netlist reload host lint clean
 
 help:  ## list the targets
@@ -115,8 +115,8 @@ lint: $(VENV)/.dev  ## ruff and mypy
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-clean:  ## remove everything built; checkpoints of trained networks (build/*/train) stay
-	@[ ! -d build ] || find build -mindepth 2 -maxdepth 2 ! -name train -exec rm -rf {} +
+clean:  ## remove everything built; what was trained (build/*/train, build/sweeps) stays
+	@[ ! -d build ] || find build -mindepth 2 -maxdepth 2 ! -path 'build/sweeps/*' ! -name train -exec rm -rf {} +
 	@[ ! -d build ] || find build -mindepth 1 -maxdepth 1 \( -type f -o -empty \) -delete
 
 # The environment: one stamp per set of packages, so that `make sim` installs no torch.
