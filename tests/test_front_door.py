@@ -24,6 +24,24 @@ def test_help_lists_every_target():
         assert re.search(rf"^{target}\s+\S", listed, re.MULTILINE), target
 
 
+def test_every_target_is_made_beside_a_file_of_its_name():
+    text = (ROOT / "Makefile").read_text()
+    phony = re.search(r"^\.PHONY:((?:.*\\\n)*.*)$", text, re.MULTILINE)
+    assert phony is not None
+    assert set(re.findall(r"^([a-z-]+):.*## ", text, re.MULTILINE)) == set(phony[1].replace("\\", "").split())
+
+
+def test_clean_keeps_what_was_trained(tmp_path):
+    kept = ["build/net/train/state.pt", "build/sweeps/seeds/run/final.pt"]
+    for name in (*kept, "build/net/sim/top.v", "build/net/sim.json", "build/bench.json", "build/other/top.bit"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    subprocess.run(["make", "-f", ROOT / "Makefile", "clean"], cwd=tmp_path, check=True, capture_output=True)
+    files = (path for path in tmp_path.rglob("*") if path.is_file())
+    assert sorted(str(path.relative_to(tmp_path)) for path in files) == kept
+    subprocess.run(["make", "-f", ROOT / "Makefile", "clean"], cwd=tmp_path / "build", check=True, capture_output=True)
+
+
 def test_sim_needs_no_torch():
     for requirement in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["sim"]:
         assert package(requirement) != "torch"
