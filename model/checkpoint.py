@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -69,18 +70,23 @@ def source(name: str, out: Path) -> Path:
     return Path("build") / name / "train" / "final.pt"
 
 
-def load_network(path: Path, classes: int, role: str = "Teacher") -> QuantNetwork:
-    """The network of a finished phase or training, on the CPU; TrainingError where it has other classes."""
+def load_network(path: Path, student: Any, role: str = "Teacher") -> QuantNetwork:
+    """The network of a finished phase or training, on the CPU.
+
+    TrainingError where it has other classes or image channels than the student's configuration.
+    """
     state = read(path)
     if "config" not in state:
         raise TrainingError(f"{role} {path} is not a finished network; name a phase's file or final.pt")
     network = build_network(state["config"])
-    if network.config.classes != classes:
-        raise TrainingError(f"{role} {path} has {network.config.classes} classes, the student {classes}")
+    for what in ("classes", "in_channels"):
+        has, wanted = getattr(network.config, what), getattr(student, what)
+        if has != wanted:
+            raise TrainingError(f"{role} {path} has {has} {what}, the student {wanted}")
     network.load_state_dict(state["model"])
     return network
 
 
-def load_teacher(path: Path, classes: int, device: torch.device) -> QuantNetwork:
+def load_teacher(path: Path, student: Any, device: torch.device) -> QuantNetwork:
     """A network for its outputs only."""
-    return load_network(path, classes).to(device).eval().requires_grad_(False)
+    return load_network(path, student).to(device).eval().requires_grad_(False)

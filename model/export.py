@@ -29,7 +29,7 @@ def read_checkpoint(path: Path) -> dict:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises a different type for each kind of damage
         raise FreezeError(f"{path} is damaged ({type(error).__name__}); remove it and train again") from error
-    if "top1_float" not in state:
+    if not {"top1_float", "command"} <= state.keys():
         raise FreezeError(f"{path} is not a finished training; run `make train NET=<net>` to its end first")
     return state
 
@@ -42,7 +42,7 @@ def export(name: str, checkpoint: Path, folder: Path) -> manifest.Network:
     source = data.load(state["data"])
     training = {
         "recipe": state["recipe"], "last_epoch": state["log"][-1], "torch": torch.__version__.split("+")[0],
-        "python": platform.python_version(), "command": f"make train NET={name}",
+        "python": platform.python_version(), "command": state["command"],
     }  # fmt: skip
     calibration = source.train_images[:CALIBRATION_IMAGES]
     stream_bits = state["recipe"].get("export", {}).get("stream_bits", 16)

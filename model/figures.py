@@ -10,6 +10,7 @@ import numpy as np
 from model.published import ACCURACY, BITS, Grid
 from model.tables import Rows, measured, points
 
+OURS = "ours (integers; float if W or A is 32)"
 MARKS = {1: "o", 2: "s", 4: "^", 8: "D", 32: "*"}
 
 
@@ -32,12 +33,12 @@ def drawing(path: Path, columns: int, width: float, height: float) -> Iterator[l
 
 def heat_maps(rows: Rows, activation: str, path: Path) -> None:
     """Published, ours and the difference over W (down) and A (across), top-1 in percent; points not run stay empty."""
-    ours = measured(rows, f"grid-{activation}", "top1_float")
+    ours = measured(rows, f"grid-{activation}", "top1")
     published = ACCURACY[activation]
     difference = {point: ours[point] - published[point] for point in ours}
     reach = max(1.0, max(abs(value) for value in difference.values()))
     panels: list[tuple[str, Grid, str, float, float]] = [
-        ("published", published, "viridis", 10, 95), ("ours", ours, "viridis", 10, 95),
+        ("published", published, "viridis", 10, 95), (OURS, ours, "viridis", 10, 95),
         ("ours - published", difference, "RdBu", -reach, reach),
     ]  # fmt: skip
     with drawing(path, 3, 13.5, 4.2) as axes:
@@ -79,12 +80,12 @@ def against_bits(rows: Rows, path: Path) -> None:
     groups = [group for group in ("grid-relu", "grid-mish") if any(row["group"] == group for row in rows)]
     with drawing(path, len(groups), 6 * len(groups), 4.5) as axes:
         for where, group in zip(axes, groups, strict=True):
-            ours = measured(rows, group, "top1_float")
+            ours = measured(rows, group, "top1")
             for index, w in enumerate(BITS):
                 line = sorted((BITS.index(a), value) for (weights, a), value in ours.items() if weights == w)
                 if line:
                     where.plot(*zip(*line, strict=True), marker=MARKS[w], color=f"C{index}", label=f"W = {w}")
-            where.set(title=f"DoReFa, {group.removeprefix('grid-')}", xlabel="A (bits)", ylabel="top-1 (%)")
+            where.set(title=f"{group.removeprefix('grid-')}: {OURS}", xlabel="A (bits)", ylabel="top-1 (%)")
             where.set_xticks(range(len(BITS)), map(str, BITS))
             where.grid(alpha=0.3)
             where.legend()

@@ -117,7 +117,8 @@ def measure_stream(model: ResNet, images: Tensor, batch: int = 500) -> tuple[flo
     def watch_input(module, inputs):
         seen["stream"] = max(seen["stream"], inputs[0].abs().max().item())
 
-    handles = [m.register_forward_hook(watch) for m in [model.stem_bn, *model.additions]]
+    projects = [residual.shortcut for residual in model.additions if isinstance(residual.shortcut, ConvUnit)]
+    handles = [m.register_forward_hook(watch) for m in [model.stem_bn, *projects, *model.additions]]
     handles += [prelu.register_forward_pre_hook(watch_input) for prelu in prelus]
     model.eval()
     mean = 0.0

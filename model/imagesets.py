@@ -103,8 +103,12 @@ def class_names(root: Path) -> list[str]:
 
 
 def free_bytes() -> int:
-    """Memory that is free now."""
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    """Memory that is free or only caches files; where the system does not say, what is free."""
+    try:
+        lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+        return int(lines["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def load_folders(size: int, folder: Path | None = None) -> tuple[list[str], list[tuple[np.ndarray, np.ndarray]]]:
@@ -120,10 +124,11 @@ def load_folders(size: int, folder: Path | None = None) -> tuple[list[str], list
         odd = sorted(set(names) ^ set(others))
         raise DataError(f"{root}: train and val must have the same classes, but {odd[0]!r} is in one alone")
     listed = [list(list_images(root / part, names)) for part in FOLDERS]
-    need, free = sum(map(len, listed)) * 3 * size * size, free_bytes()
+    train, val = map(len, listed)
+    need, free = (2 * train + val) * 3 * size * size, free_bytes()  # training pads a copy of its images
     if need > free:
         raise DataError(
-            f"{root}: {sum(map(len, listed)):,} images of {size} x {size} need {need / 2**30:.1f} GiB of memory, and "
+            f"{root}: {train + val:,} images of {size} x {size} need {need / 2**30:.1f} GiB of memory, and "
             f"{free / 2**30:.1f} are free; take a smaller size ({', '.join(f'imagenet{n}' for n in IMAGENET_SIZES)})"
         )
     parts = []

@@ -2,7 +2,7 @@
 
 GRIDS and TABLE: Hao and Li, "Exploring the Effects of DoReFa-Net and MISH Activation on ResNet for CIFAR-10" (table 1;
 appendix A.1 to A.3: batch 64, 50 epochs), top-1 in percent with 60 % smoothing, and minutes on a GTX 1070 Ti. ENDS:
-DoReFa-Net (arXiv:1606.06160), table 3: (W, A, G) = (1, 2, 4) on SVHN, models A to C of falling width, top-1 in percent.
+DoReFa-Net (arXiv:1606.06160), table 3: (W, A, G) = (1, 2, 4), models A to C of falling width on SVHN, top-1 in percent.
 """
 
 BITS = (1, 2, 4, 8, 32)
@@ -50,5 +50,4 @@ ENDS = {
     "(1, 2, 4)": ("ends-none", (97.5, 96.9, 93.9)), "+ first": ("ends-first", (97.2, 96.3, 93.2)),
     "+ last": ("ends-last", (97.3, 96.9, 92.7)), "+ first + last": ("ends-both", (97.1, 96.1, 92.8)),
 }  # fmt: skip
-WIDTHS = (1.0, 0.5, 0.25)
-"""Width multipliers of our ResNet-20 that stand beside models A, B and C."""
+MODELS = ("A", "B", "C")

@@ -76,7 +76,22 @@ def check_recipe(path: Path, recipe: dict) -> dict:
             network_config(recipe, phase)
         except (ValueError, TypeError) as error:
             raise RecipeError(f"{path}: {error}") from error
+        check_frozen(path, index, phase, recipe["network"])
     return recipe
+
+
+def check_frozen(path: Path, index: int, phase: dict, table: dict) -> None:
+    """Raise RecipeError where a phase is to train on the integers of a network that has none."""
+    if not phase["frozen"]:
+        return
+    family = table.get("family", network.DEFAULT_FAMILY)
+    if family != "resnet":
+        raise RecipeError(f"{path}: phase {index} is frozen, which family 'resnet' alone can be, not {family!r}")
+    for key in ("weight_bits", "act_bits"):
+        if phase[key] == FLOAT_BITS:
+            raise RecipeError(f"{path}: phase {index} is frozen; give it {key} of 1 to 8, not {phase[key]}")
+    if phase["grad_bits"] != FLOAT_BITS:
+        raise RecipeError(f"{path}: a frozen phase has float gradients; leave grad_bits of phase {index} away")
 
 
 def check_phase(path: Path, index: int, phase: dict, earlier: list[str]) -> None:
@@ -107,8 +122,6 @@ def check_phase(path: Path, index: int, phase: dict, earlier: list[str]) -> None
                 f"{path}: {key} must be an earlier phase ({', '.join(earlier)}), another recipe ({', '.join(recipes)}) "
                 f"or a checkpoint (.pt), not {name!r}"
             )
-    if phase.get("frozen") and phase.get("grad_bits", FLOAT_BITS) != FLOAT_BITS:
-        raise RecipeError(f"{path}: a frozen phase has float gradients; leave grad_bits of phase {index} away")
 
 
 def network_config(recipe: dict, phase: dict) -> Any:

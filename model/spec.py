@@ -18,7 +18,9 @@ which is trained first.
 """
 
 import copy
+import hashlib
 import itertools
+import json
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,14 +35,22 @@ GROUP = {"name": str, "recipe": str, "set": dict, "grid": dict, "axes": list, "p
 
 @dataclass(frozen=True)
 class Run:
-    """One training: its name, group, seed, the options varied, the whole recipe, and the runs it needs first."""
+    """One training: its name, group, seed, the options varied, the whole recipe, and the runs it needs first.
+
+    `needs` has their names, and by their digests what they were made from.
+    """
 
     name: str
     group: str
     seed: int
     options: dict[str, Any]
     recipe: dict[str, Any]
-    needs: tuple[str, ...]
+    needs: dict[str, str]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that fixes the run's weights."""
+        return hashlib.sha256(json.dumps([self.recipe, self.needs], sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -147,20 +157,20 @@ def override(path: Path, recipe: dict, key: str, value: Any) -> None:
         )
 
 
-def resolve(path: Path, recipe: dict, seed: int, earlier: list[Run]) -> tuple[str, ...]:
+def resolve(path: Path, recipe: dict, seed: int, earlier: list[Run]) -> dict[str, str]:
     """Replace "@group" by the checkpoint of that group's run of the same seed (a path below the sweep's folder)."""
-    needs = []
+    needs = {}
     for phase in recipe["phase"]:
         for key in ("teacher", "start"):
             name = phase.get(key, "")
             if isinstance(name, str) and name.startswith("@"):
-                found = [run.name for run in earlier if run.group == name[1:] and run.seed == seed]
+                found = [run for run in earlier if run.group == name[1:] and run.seed == seed]
                 if len(found) != 1:
                     groups = ", ".join(dict.fromkeys(run.group for run in earlier)) or "none"
                     raise RecipeError(f"{path}: {key} {name!r} must be an earlier group of one run a seed ({groups})")
-                phase[key] = f"@/{found[0]}/final.pt"
-                needs.append(found[0])
-    return tuple(dict.fromkeys(needs))
+                phase[key] = f"@/{found[0].name}/final.pt"
+                needs[found[0].name] = found[0].digest
+    return needs
 
 
 def placed(recipe: dict, folder: Path) -> dict:

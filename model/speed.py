@@ -46,9 +46,14 @@ def by_formula(quantizer: DoReFaActivations) -> Callable[[Tensor], Tensor]:
 
 def plain_optimizer(model: QuantNetwork, phase: dict) -> torch.optim.Optimizer:
     """The recipe's optimizer with torch's defaults."""
+    options = {"lr": phase["lr"], "weight_decay": phase["weight_decay"]}
     if phase["optimizer"] == "adam":
-        return torch.optim.AdamW(model.parameters(), phase["lr"], weight_decay=phase["weight_decay"])
-    return torch.optim.SGD(model.parameters(), phase["lr"], phase["momentum"], weight_decay=phase["weight_decay"])
+        return torch.optim.AdamW(model.parameters(), **options)
+    if phase["optimizer"] == "adadelta":
+        return torch.optim.Adadelta(model.parameters(), **options)
+    if phase["optimizer"] == "rmsprop":
+        return torch.optim.RMSprop(model.parameters(), momentum=phase["momentum"], **options)
+    return torch.optim.SGD(model.parameters(), momentum=phase["momentum"], **options)
 
 
 def plain_loop(

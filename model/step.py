@@ -23,8 +23,9 @@ def prepare(images: Tensor) -> Tensor:
 
 def make_optimizer(model: nn.Module, phase: dict) -> torch.optim.Optimizer:
     """SGD with Nesterov momentum, Adam, Adadelta or RMSprop with momentum; decay on conv and linear weights only."""
-    decayed = [p for p in model.parameters() if p.dim() > 1 and p.requires_grad]
-    plain = [p for p in model.parameters() if p.dim() <= 1 and p.requires_grad]
+    weights = {id(m.weight) for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)}
+    decayed = [p for p in model.parameters() if id(p) in weights and p.requires_grad]
+    plain = [p for p in model.parameters() if id(p) not in weights and p.requires_grad]
     groups = [{"params": decayed, "weight_decay": phase["weight_decay"]}, {"params": plain, "weight_decay": 0.0}]
     fused = True if decayed[0].is_cuda else None  # one launch for all parameters
     if phase["optimizer"] == "adam":

@@ -23,7 +23,10 @@ from model.recipe import RecipeError
 from model.spec import SPECS, Run, Spec, load_spec, placed
 
 ROOT = Path(__file__).parents[1]
-KEPT_ENVIRONMENT = ("CIFAR10_DIR", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "CUDA_MODULE_LOADING")
+KEPT_ENVIRONMENT = (
+    "CIFAR10_DIR", "SVHN_DIR", "IMAGENET_DIR",
+    "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "CUDA_MODULE_LOADING",
+)  # fmt: skip
 
 
 class SweepError(RuntimeError):
@@ -39,8 +42,35 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def train_run(run: Run, folder: Path, device: str, threads: int, compile_model: bool) -> dict[str, Any]:
-    """Train or resume one run in its folder, freeze it where it has integers, and return its row of the table."""
+def blank(run: Run) -> dict[str, Any]:
+    """What a run's row of the table begins with."""
+    return {"run": run.name, "group": run.group, "seed": run.seed, "options": run.options}
+
+
+def finished(run: Run, folder: Path) -> dict[str, Any] | None:
+    """The row of a run that was trained by this recipe; None where it was not, or what it needs has changed since."""
+    path = folder / run.name / "result.json"
+    if not path.exists():
+        return None
+    result = json.loads(path.read_text())
+    return result["row"] if (result["recipe"], result.get("needs", {})) == (run.recipe, run.needs) else None
+
+
+def check_needs(run: Run, place: Path) -> None:
+    """Note what the run is made from before it trains; SweepError where it was begun from other runs than today's."""
+    if not run.needs:
+        return
+    path = place / "needs.json"
+    if path.exists() and json.loads(path.read_text()) != run.needs:
+        raise SweepError(f"{', '.join(run.needs)} changed after it was begun; remove {place} to start again")
+    write_json(path, run.needs)
+
+
+def train_run(run: Run, folder: Path, device: str, threads: int, compile_model: bool, command: str) -> dict[str, Any]:
+    """Train or resume one run in its folder, freeze it where it has integers, and return its row of the table.
+
+    `command` repeats the run; its manifest carries it.
+    """
     import torch
 
     from model.data import DataError
@@ -48,20 +78,20 @@ def train_run(run: Run, folder: Path, device: str, threads: int, compile_model: 
 
     torch.set_num_threads(threads)
     place = folder / run.name
-    row = {"run": run.name, "group": run.group, "seed": run.seed, "options": run.options}
+    row = blank(run)
     with locked(place):
-        if (place / "result.json").exists():
-            result = json.loads((place / "result.json").read_text())
-            if result["recipe"] == run.recipe:
-                return result["row"]
+        if done := finished(run, folder):
+            return done
         with (place / "train.log").open("a") as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
             try:
-                final = Trainer(placed(run.recipe, folder), place, torch.device(device), compile_model).train()
+                check_needs(run, place)
+                recipe = placed(run.recipe, folder)
+                final = Trainer(recipe, place, torch.device(device), compile_model, command).train()
                 state = torch.load(final, map_location="cpu", weights_only=True)
                 row |= summary(state) | frozen_top1(run, final, place)
-            except (TrainingError, RecipeError, DataError) as error:
+            except (SweepError, TrainingError, RecipeError, DataError) as error:
                 return row | {"error": str(error)}
-        write_json(place / "result.json", {"recipe": run.recipe, "row": row})
+        write_json(place / "result.json", {"recipe": run.recipe, "needs": run.needs, "row": row})
     return row
 
 
@@ -124,16 +154,16 @@ def run_sweep(spec: Spec, folder: Path, jobs: int | None, compile_model: bool = 
             os.chdir(ROOT)
             failed = [row["run"] for row in needed if "error" in row]
             if failed:
-                return {"run": run.name, "group": run.group, "seed": run.seed, "options": run.options,
-                        "error": f"it needs {', '.join(failed)}, which failed"}  # fmt: skip
-            row = train_run(run, folder, device, spec.cpus, compile_model)
+                return blank(run) | {"error": f"it needs {', '.join(failed)}, which failed"}
+            command = f"make sweep SPEC={spec.name}, run {run.name}"
+            row = train_run(run, folder, device, spec.cpus, compile_model, command)
             return row | {"node": ray.get_runtime_context().get_node_id()}
 
         references: dict[str, Any] = {}
         for run in spec.runs:
             references[run.name] = work.remote(run, *(references[name] for name in run.needs))
         names = {reference: name for name, reference in references.items()}
-        rows: dict[str, dict[str, Any]] = {}
+        rows = {run.name: row for run in spec.runs if (row := finished(run, folder))}  # killed early, none is missing
         waiting = list(names)
         with tqdm(total=len(waiting), desc=spec.name, unit="run", disable=not sys.stderr.isatty()) as progress:
             while waiting:
@@ -155,7 +185,7 @@ def collect(ray: Any, reference: Any, run: Run) -> dict[str, Any]:
         return ray.get(reference)
     except ray.exceptions.RayError as error:
         reason = str(error).strip().splitlines()[-1]
-        return {"run": run.name, "group": run.group, "seed": run.seed, "options": run.options, "error": reason}
+        return blank(run) | {"error": reason}
 
 
 def line(row: dict[str, Any]) -> str:

@@ -6,9 +6,12 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from model.published import ACCURACY, BITS, ENDS, MINUTES, PURE, TABLE, WIDTHS, Grid
+from model.published import ACCURACY, BITS, ENDS, MINUTES, MODELS, PURE, TABLE, Grid
 
 Rows = list[dict[str, Any]]
+
+
+ENDS_NOTE = "Top-1 % of DoReFa-Net's models, evaluated in floating point. Published: SVHN; ours: CIFAR-10.\n\n"
 
 
 class TableError(RuntimeError):
@@ -16,13 +19,18 @@ class TableError(RuntimeError):
 
 
 def load_runs(folder: Path) -> dict[str, Any]:
-    """runs.json of a sweep's folder; TableError where it is missing or damaged."""
+    """runs.json of a sweep's folder; TableError where it is missing or damaged.
+
+    Each run gets `top1`, the figure to show: of the frozen integers, or in float where the network has none.
+    """
     path = folder / "runs.json"
     if not path.exists():
         raise TableError(f"No {path}; run `make sweep SPEC={folder.name}` first")
     try:
         content = json.loads(path.read_text())
         content["runs"] = [row for row in content["runs"] if "error" not in row]
+        for row in content["runs"]:
+            row["top1"] = row["top1_float"] if row["top1_frozen"] is None else row["top1_frozen"]
     except (ValueError, KeyError, TypeError) as error:
         raise TableError(f"{path} is damaged ({error}); remove it and run `make sweep SPEC={folder.name}`") from error
     if not content["runs"]:
@@ -84,7 +92,9 @@ def tables(content: dict[str, Any]) -> str:
     rows, named = content["runs"], points(content["runs"])
     seeds = sorted({row["seed"] for row in rows})
     page = f"# {content['title']}\n\nSweep `{content['spec']}`, {len(rows)} runs, seeds {', '.join(map(str, seeds))}. "
-    page += "Published figures are smoothed over epochs (60 %), ours are of the last epoch, mean over the seeds.\n\n"
+    page += (
+        "Published figures of ResNet-20 are smoothed over epochs (60 %), ours of the last epoch, mean over seeds.\n\n"
+    )
     if pure := [name for name in PURE if f"pure-{name}" in named]:
         lines = [[name, *beside(PURE[name], named[f"pure-{name}"])] for name in pure]
         page += section("Float, 50 epochs", markdown(["network", "top-1 %", "minutes"], lines))
@@ -99,7 +109,7 @@ def tables(content: dict[str, Any]) -> str:
         lines = [[name, *beside((top1, minutes), named.get(run, []))] for name, (run, top1, minutes) in TABLE.items()]
         page += section("Seven networks", markdown(["network", "top-1 %", "minutes"], lines))
     if any(row["group"].startswith("ends-") for row in rows):
-        page += section("First and last layer in few bits", ends_table(rows), "Published: SVHN; ours: CIFAR-10.\n\n")
+        page += section("First and last layer in few bits", ends_table(rows), ENDS_NOTE)
     shown = ("grid-", "pure-", "table-", "ends-")
     if others := {name: chosen for name, chosen in named.items() if not name.startswith(shown)}:
         header = ["network", "float %", "frozen %", "epochs", "minutes", "seeds"]
@@ -116,12 +126,12 @@ def beside(published: tuple[float, float], rows: Rows) -> list[str]:
 
 
 def ends_table(rows: Rows) -> str:
-    """First and last layer: schemes down, widths across."""
+    """First and last layer: schemes down, models across."""
     lines = []
     for scheme, (group, values) in ENDS.items():
         cells = []
-        for width, value in zip(WIDTHS, values, strict=True):
-            chosen = [r for r in rows if r["group"] == group and r["options"]["network.width_multiplier"] == width]
+        for model, value in zip(MODELS, values, strict=True):
+            chosen = [r for r in rows if r["group"] == group and r["options"]["network.model"] == model]
             cells.append(f"{value:.1f} / {spread(chosen, 'top1_float')}")
         lines.append([scheme, *cells])
-    return markdown(["scheme", *(f"model {m}, width {w:g}" for m, w in zip("ABC", WIDTHS, strict=True))], lines)
+    return markdown(["scheme", *(f"model {model}" for model in MODELS)], lines)

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -57,6 +58,16 @@ def reestimate_batchnorm(model: QuantNetwork, batches: Iterable[Tensor]) -> None
         norm.momentum = 0.1
 
 
+def check_data(images: data.DataSet, config: Any) -> None:
+    """Raise TrainingError where the data set has not the classes or channels that the network is made for."""
+    for what, has, takes in (
+        ("classes", len(images.classes), config.classes),
+        ("in_channels", images.train_images.shape[1], config.in_channels),
+    ):
+        if has != takes:
+            raise TrainingError(f"The data set {images.name} has {what} = {has}, the recipe's network {takes}")
+
+
 def take_over(model: QuantNetwork, weights: dict, phase: str) -> None:
     """Load another network's weights; parameters of quantizers and RPReLUs that it lacks keep their first values."""
     own = model.state_dict()
@@ -71,13 +82,15 @@ def take_over(model: QuantNetwork, weights: dict, phase: str) -> None:
 class Trainer:
     """The data on its device, the log, and one method a level: train, phase, epoch."""
 
-    def __init__(self, recipe: dict, out: Path, device: torch.device, compile_model: bool = False):
+    def __init__(self, recipe: dict, out: Path, device: torch.device, compile_model: bool = False, command: str = ""):
         self.recipe, self.out, self.device, self.compile_model = recipe, out, device, compile_model
+        self.command = command  # which repeats this training: it goes into the manifest
         torch.manual_seed(recipe.get("seed", 0))
         generator = torch.Generator(device).manual_seed(recipe.get("seed", 0))
         options = recipe.get("augment", {})
         self.augmentation = Augmentation(options.get("shift", 0), options.get("flip", False), generator)
         images = data.load(recipe["data"])
+        check_data(images, network_config(recipe, recipe["phase"][0]))
         shift = self.augmentation.shift
         self.images = F.pad(torch.from_numpy(images.train_images), (shift,) * 4).to(device)
         self.labels = torch.from_numpy(images.train_labels).to(device)
@@ -112,7 +125,7 @@ class Trainer:
         """Weights and clips at the start of phase `index`: those of the phase before, or of the network `start`."""
         phase, bits = self.recipe["phase"][index], model.config.act_bits
         if phase["start"]:
-            begun = load_network(source(phase["start"], self.out), model.config.classes, "Start")
+            begun = load_network(source(phase["start"], self.out), model.config, "Start")
             weights = host(begun)
         if weights is not None:
             take_over(model, weights, phase["name"])
@@ -129,19 +142,22 @@ class Trainer:
         model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         teacher = None
         if phase["teacher"]:
-            teacher = load_teacher(source(phase["teacher"], self.out), config.classes, self.device)
+            teacher = load_teacher(source(phase["teacher"], self.out), config, self.device)
         first = 0
         if resumed is not None:
             model.load_state_dict(resumed["model"])
         else:
             self.start(model, index, weights)
             if phase["frozen"]:
+                model.set_progress(1.0)
                 reestimate_batchnorm(model, self.batches(500, 10000))
         optimizer = make_optimizer(model, phase)
         if resumed is not None:
             optimizer.load_state_dict(resumed["optimizer"])
             self.augmentation.generator.set_state(resumed["generator"])
             torch.set_rng_state(resumed["rng"])
+            if resumed.get("cuda_rng") is not None and self.device.type == "cuda":
+                torch.cuda.set_rng_state(resumed["cuda_rng"], self.device)
             first = resumed["epoch"]
         forward: torch.nn.Module = model
         if phase["frozen"]:
@@ -153,7 +169,8 @@ class Trainer:
             began = time.time()
             note = f"{phase['name']} {epoch + 1}/{phase['epochs']}"
             forward.train()
-            model.set_progress(epoch / max(1, phase["epochs"] - 1))
+            ended = phase["frozen"] or phase["epochs"] == 1
+            model.set_progress(1.0 if ended else epoch / (phase["epochs"] - 1))
             loss, top1_train = self.epoch(step, optimizer, phase, epoch, note)
             if isinstance(forward, FrozenForward):
                 forward.rescale()
@@ -164,7 +181,9 @@ class Trainer:
             print(f"{note}: " + "  ".join(f"{k} {v}" for k, v in list(row.items())[2:]), flush=True)
             state = {"recipe": recipe_up_to(self.recipe, index), "phase": index, "epoch": epoch + 1, "log": self.log,
                      "model": model.state_dict(), "optimizer": optimizer.state_dict(),
-                     "generator": self.augmentation.generator.get_state(), "rng": torch.get_rng_state()}  # fmt: skip
+                     "generator": self.augmentation.generator.get_state(), "rng": torch.get_rng_state(),
+                     "cuda_rng": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
+                     }  # fmt: skip
             save(state, self.out / "state.pt")
             self.plot()
         save({"config": config.to_dict(), "model": host(model)}, self.out / f"{phase['name']}.pt")
@@ -194,7 +213,7 @@ class Trainer:
             reestimate_batchnorm(model, self.batches(500, 10000))
         top1 = evaluate(model, *self.test)
         result = {"config": model.config.to_dict(), "model": host(model), "log": self.log, "recipe": self.recipe,
-                  "data": self.recipe["data"], "top1_float": top1}  # fmt: skip
+                  "data": self.recipe["data"], "command": self.command, "top1_float": top1}  # fmt: skip
         save(result, self.out / "final.pt")
         print(f"{self.out / 'final.pt'}: top-1 {top1:.2f} % on {len(self.test[1])} test images, last epoch")
         return self.out / "final.pt"
@@ -223,10 +242,10 @@ def main(arguments: list[str] | None = None) -> int:
     path = Path(options.net) if options.net.endswith(".toml") else RECIPES / f"{options.net}.toml"
     try:
         recipe = load_recipe(path)
-        out = options.out or Path("build") / path.stem / "train"
+        out, command = options.out or Path("build") / path.stem / "train", f"make train NET={options.net}"
         if options.seed is not None and options.seed != recipe.get("seed", 0):
-            recipe["seed"], out = options.seed, out / f"seed{options.seed}"
-        Trainer(recipe, out, device, options.compile).train()
+            recipe["seed"], out, command = options.seed, out / f"seed{options.seed}", f"{command} SEED={options.seed}"
+        Trainer(recipe, out, device, options.compile, command).train()
     except (TrainingError, RecipeError, data.DataError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

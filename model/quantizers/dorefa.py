@@ -66,7 +66,8 @@ class ClippedLevels(torch.autograd.Function):
 class GradientQuantizer(torch.autograd.Function):
     """Identity whose gradient is quantized to `bits` with uniform noise (eq. 12).
 
-    The scale is the largest |gradient| of each image: the maximum over all axes but the first.
+    The scale is the largest |gradient| of each image: the maximum over all axes but the first. In float32 whatever the
+    gradient's type: bfloat16 rounds gradient + 1/2 to multiples of 2^-8, and the noise would no longer be unbiased.
     """
 
     @staticmethod
@@ -76,12 +77,12 @@ class GradientQuantizer(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
-        levels = 2**ctx.bits - 1
-        scale = 2 * grad.abs().amax(dim=tuple(range(1, grad.dim())), keepdim=True)
-        scale = scale.clamp_min(torch.finfo(grad.dtype).tiny)
-        noise = (torch.rand_like(grad) - 0.5) / levels
-        unit = (grad / scale + 0.5 + noise).clamp_(0, 1)
-        return scale * (torch.floor(unit * levels + 0.5) / levels - 0.5), None
+        exact, levels = grad.float(), 2**ctx.bits - 1
+        scale = 2 * exact.abs().amax(dim=tuple(range(1, grad.dim())), keepdim=True)
+        scale = scale.clamp_min(torch.finfo(torch.float32).tiny)
+        noise = (torch.rand_like(exact) - 0.5) / levels
+        unit = (exact / scale + 0.5 + noise).clamp_(0, 1)
+        return (scale * (torch.floor(unit * levels + 0.5) / levels - 0.5)).to(grad.dtype), None
 
 
 class DoReFaWeights(WeightQuantizer):

@@ -9,6 +9,7 @@ from model.checkpoint import TrainingError
 from model.export import CALIBRATION_IMAGES, export
 from model.finetune import FrozenForward, places
 from model.freeze import freeze
+from model.layers import QuantNetwork
 from model.network import build_network
 from model.resnet import ResNet, ResNetConfig
 from model.step import make_optimizer, make_step, prepare
@@ -95,3 +96,24 @@ def test_a_frozen_phase_trains_and_exports_what_it_trained(tmp_path):
         for name, tensor in theirs.tensors.items():
             assert np.array_equal(mine.tensors[name], tensor), (mine.name, name)
     assert exported.accuracy["images"] == 360
+
+
+def test_a_frozen_phase_is_at_the_end_of_every_schedule(tmp_path, monkeypatch):
+    """Schedules do not begin again: what is trained stays what BatchNorm was measured on."""
+    seen = []
+    monkeypatch.setattr(QuantNetwork, "set_progress", lambda self, progress: seen.append(progress))
+    text = RECIPE.replace("epochs = 4", "epochs = 3") + (
+        '[[phase]]\nname = "integers"\nweight_bits = 1\nact_bits = 2\nepochs = 2\nbatch = 512\nfrozen = true\n'
+    )
+    text = text.replace("learned_clip = true", 'weight_quantizer = "recu"')
+    assert run(write(tmp_path, text.replace("epochs = 2", "epochs = 1", 1)), tmp_path / "out") == 0
+    assert seen == [1.0, 0.0, 0.5, 1.0, 1.0, 1.0, 1.0]
+
+
+def test_a_family_without_frozen_phases_is_refused_before_anything_is_trained(tmp_path, capsys):
+    text = RECIPE.replace("depth = 4\nwidths = [8]", 'family = "dorefa_svhn"\nsize = 32').replace(
+        "learned_clip = true", ""
+    )
+    assert run(write(tmp_path, text.replace("lr = 0.05", "frozen = true")), tmp_path / "out") == 1
+    assert "phase 1 is frozen, which family 'resnet' alone can be, not 'dorefa_svhn'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -175,3 +175,16 @@ def test_sums_beyond_float32_are_refused():
     node.attributes["act_bits"] = 20
     with pytest.raises(ValueError, match=r"'stem\.conv' sums to \d+; float32 is exact below 16777216"):
         frozen.run(network, some_images(1))
+
+
+def test_a_projection_that_cancels_with_the_conv_does_not_saturate():
+    model = trained_like(shortcut="B", weight_bits=4, act_bits=4)
+    residual = next(r for r in model.additions if isinstance(r.shortcut, ConvUnit))
+    with torch.no_grad():
+        residual.shortcut.bn.bias += 40.0
+        residual.chain[-1].bn.bias -= 40.0
+    images = some_images(64)
+    network = freeze(model, images, "small", "random", CLASSES)
+    with torch.no_grad():
+        want = model(torch.from_numpy(images).float() / 255).argmax(1).numpy()
+    assert np.mean(frozen.run(network, images).argmax(1) == want) > 0.9

@@ -100,6 +100,7 @@ def test_seeds_differ_and_have_folders_of_their_own(tmp_path):
     first, third = (torch.load(p, weights_only=True) for p in (out / "final.pt", out / "seed3" / "final.pt"))
     assert first["log"][0]["loss"] != third["log"][0]["loss"]
     assert third["recipe"]["seed"] == 3
+    assert (first["command"], third["command"]) == (f"make train NET={path}", f"make train NET={path} SEED=3")
     assert sorted(p.name for p in out.iterdir() if p.is_dir()) == ["seed3"]
 
 

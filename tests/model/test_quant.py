@@ -92,6 +92,20 @@ def test_fused_clip_equals_plain_autograd():
         torch.testing.assert_close(got, p.grad, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_small_gradients_are_quantized_without_bias(bits, dtype):
+    torch.manual_seed(5)
+    x = torch.zeros(4, 8, 64, 64, dtype=dtype, requires_grad=True)
+    grad = torch.zeros_like(x)
+    grad[:, 0, 0, 0] = 1.0  # the scale of each image; all else is 0, halfway between two levels
+    GradientQuantizer.apply(x, bits).backward(grad)
+    steps = x.grad.float() / 2 * (2**bits - 1)
+    assert x.grad.dtype == dtype
+    assert steps[:, 1:].mean().abs() < 0.01  # deviation of the mean: 0.0015
+    assert steps[:, 1:].std() == pytest.approx(0.5, abs=0.01)
+
+
 @pytest.mark.parametrize("bits", [2, 4, 8])
 def test_gradient_quantizer_is_equation_12(bits):
     torch.manual_seed(123)

@@ -9,7 +9,8 @@ from model import speed
 from model.network import build_network
 from model.quant import DoReFaActivations
 from model.quantizers.dorefa import ClippedLevels, long_rows
-from model.recipe import RECIPES, load_recipe, network_config
+from model.recipe import OPTIMIZERS, RECIPES, load_recipe, network_config
+from model.step import make_optimizer
 
 
 def test_report(tmp_path, monkeypatch, capsys):
@@ -25,6 +26,17 @@ def test_report(tmp_path, monkeypatch, capsys):
     assert "ratio" in capsys.readouterr().out
     assert speed.main(["digits-w1a2", "--phases", "w4a4"]) == 1
     assert "no phase 'w4a4' to measure; there are float, w1a2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_both_loops_have_the_recipes_optimizer(name):
+    recipe = load_recipe(RECIPES / "digits-w1a2.toml")
+    phase = recipe["phase"][0] | {"optimizer": name}
+    model = build_network(network_config(recipe, phase).to_dict())
+    plain, ours = speed.plain_optimizer(model, phase), make_optimizer(model, phase)
+    assert type(plain) is type(ours)
+    for key in ("lr", "momentum"):
+        assert plain.defaults.get(key) == ours.defaults.get(key), key
 
 
 @pytest.mark.parametrize("phase", [0, 1])

@@ -103,3 +103,18 @@ def test_images_of_an_epoch_may_be_augmented_in_one_call():
     whole = Augmentation(2, True, generator)(images)
     assert [part.shape for part in whole.split(16)] == [(16, 3, 8, 8), (16, 3, 8, 8), (8, 3, 8, 8)]
     assert whole.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_decay_is_on_conv_and_linear_weights_alone():
+    config = ResNetConfig(
+        depth=4, widths=(4,), weight_bits=1, act_bits=1, weight_quantizer="bineal", act_quantizer="bineal",
+        beta_dimensions=4,
+    )  # fmt: skip
+    model = ResNet(config)
+    decayed, plain = make_optimizer(model, PHASE).param_groups
+    names = {id(p): name for name, p in model.named_parameters()}
+    assert [names[id(p)] for p in decayed["params"]] == [
+        "stem.weight", "residuals.0.units.0.conv.weight", "residuals.1.units.0.conv.weight", "linear.weight",
+    ]  # fmt: skip
+    assert (decayed["weight_decay"], plain["weight_decay"]) == (1e-4, 0.0)
+    assert len(decayed["params"]) + len(plain["params"]) == len(names)

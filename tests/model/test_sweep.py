@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -99,6 +100,33 @@ def test_a_killed_sweep_goes_on_without_losing_or_repeating_a_run(interrupted):
         assert [(row["phase"], row["epoch"]) for row in log] == [("train", 1), ("train", 2)]
         assert (out / name / "train.log").read_text().count("train 2/2: loss") == 1
     assert [row["top1_frozen"] is None for row in rows(out)] == [True, True, False, False]
+    made = json.loads((out / RUNS[2] / "manifest" / "network.json").read_text())["training"]["command"]
+    assert made == f"make sweep SPEC=small, run {RUNS[2]}"
+
+
+def test_no_finished_run_is_missing_from_the_table_of_a_sweep_that_goes_on(interrupted, tmp_path, monkeypatch):
+    """The first row that is written anew stands among all the others: a kill right after it loses none."""
+    spec = load_spec(interrupted[0].parent / "small.toml")
+    written = []
+    monkeypatch.setattr(sweep, "write_json", lambda path, content: written.append(len(content["runs"])))
+    sweep.run_sweep(spec, interrupted[0], 1)
+    assert written == [len(RUNS)] * len(RUNS)
+
+
+def test_a_student_of_another_teacher_is_not_taken_for_finished(interrupted, tmp_path):
+    """The teacher was trained anew by another recipe: the student's own recipe is the same, its result is not."""
+    shutil.copytree(interrupted[0] / RUNS[2], tmp_path / "out" / RUNS[2])
+    shutil.copytree(interrupted[0] / RUNS[0], tmp_path / "out" / RUNS[0])
+    spec = load_spec(write(tmp_path, one=ONE))
+    assert sweep.finished(spec.runs[2], tmp_path / "out") is not None
+    changed = load_spec(
+        write(tmp_path, SPEC.replace('recipe = "one.toml"', 'recipe = "one.toml"\nset = {"phase.*.lr" = 0.07}', 1))
+    )
+    student = changed.runs[2]
+    assert student.recipe == spec.runs[2].recipe
+    assert sweep.finished(student, tmp_path / "out") is None
+    row = sweep.train_run(student, tmp_path / "out", "cpu", 1, False, "")
+    assert f"float-seed0 changed after it was begun; remove {tmp_path}/out/{RUNS[2]} to start again" in row["error"]
 
 
 @pytest.mark.timeout(900)
@@ -131,7 +159,7 @@ def test_a_lock_keeps_two_from_one_run(tmp_path):
 
 def test_a_failed_run_is_named_and_tried_again(tmp_path):
     spec = load_spec(write(tmp_path))
-    missing = sweep.train_run(spec.runs[2], tmp_path / "out", "cpu", 1, False)  # its teacher was not trained
+    missing = sweep.train_run(spec.runs[2], tmp_path / "out", "cpu", 1, False, "")  # its teacher was not trained
     assert "No checkpoint" in missing["error"]
     assert "failed: No checkpoint" in sweep.line(missing)
     assert not (tmp_path / "out" / spec.runs[2].name / "result.json").exists()
@@ -149,7 +177,7 @@ def test_runs_of_a_specification(tmp_path):
     ]  # fmt: skip
     last = spec.runs[-1]
     assert last.recipe["network"]["activation"] == "mish"
-    assert last.needs == ("float-seed1",)
+    assert list(last.needs) == ["float-seed1"]
     assert placed(last.recipe, Path("/runs"))["phase"][0]["teacher"] == "/runs/float-seed1/final.pt"
     assert (spec.cpus, spec.gpus) == (1, 0)
 

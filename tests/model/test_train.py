@@ -142,7 +142,19 @@ def test_a_teacher_of_other_classes_is_refused(tmp_path):
     model = ResNet(ResNetConfig(**config))
     checkpoint.save({"config": config, "model": model.state_dict()}, out)
     with pytest.raises(checkpoint.TrainingError, match="has 7 classes, the student 10"):
-        checkpoint.load_teacher(out, 10, torch.device("cpu"))
+        checkpoint.load_teacher(out, ResNetConfig(in_channels=1), torch.device("cpu"))
+    with pytest.raises(checkpoint.TrainingError, match="has 1 in_channels, the student 3"):
+        checkpoint.load_teacher(out, ResNetConfig(classes=7), torch.device("cpu"))
+
+
+@pytest.mark.parametrize(("old", "new", "message"), [
+    ("in_channels = 1", "in_channels = 1\nclasses = 7", "digits has classes = 10, the recipe's network 7"),
+    ("in_channels = 1", "in_channels = 3", "digits has in_channels = 1, the recipe's network 3"),
+])  # fmt: skip
+def test_a_network_that_does_not_fit_the_data_is_refused(tmp_path, capsys, old, new, message):
+    assert run(write(tmp_path, RECIPE.replace(old, new)), tmp_path / "out") == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(("old", "new", "message"), [
@@ -163,6 +175,8 @@ def test_a_teacher_of_other_classes_is_refused(tmp_path):
     ("[network]", "[export]\nstream_bits = 17\n[network]", "stream_bits must be 2 to 16, not 17"),
     ("augment = {", "seed = 0.5\naugment = {", "seed must be of type int, not 0.5"),
     ("learned_clip = true", 'activation = "swish"', "Activation must be one of relu, .*, not 'swish'"),
+    ("lr = 0.05", "grad_bits = 4\nfrozen = true", "a frozen phase has float gradients; leave grad_bits of phase 1"),
+    ("act_bits = 2", "frozen = true", "phase 1 is frozen; give it act_bits of 1 to 8, not 32"),
     ("learned_clip = true", "bits = { conv9 = [1, 2] }", "Bits are given for 'conv9', but the layers are stem, "),
 ])  # fmt: skip
 def test_wrong_recipes(tmp_path, old, new, message):

@@ -30,7 +30,7 @@ def folder(tmp_path):
     ]  # fmt: skip
     rows += [row("table-resnet", "table-resnet", seed, 91.0 + seed) for seed in (0, 1, 2)]
     rows += [row("pure-mish", "pure-mish"), row("resnet20-w1a2", "resnet20-w1a2")]
-    rows += [row("ends-first-width_multiplier0.5", "ends-first", **{"network.width_multiplier": 0.5})]
+    rows += [row("ends-first-modelB", "ends-first", **{"network.model": "B"})]
     rows += [{"run": "broken-seed0", "group": "broken", "seed": 0, "options": {}, "error": "the loss is nan"}]
     (tmp_path / "runs.json").write_text(json.dumps({"spec": "small", "title": "A test", "runs": rows}))
     save(random_network(3, channels=(4, 6)), tmp_path / "resnet20-w1a2-seed0" / "manifest")
@@ -67,6 +67,15 @@ def test_figures_are_drawn(folder):
         assert path.read_bytes().startswith(b"\x89PNG")
         assert path.stat().st_size > 10_000
     assert not list((folder / "tables").glob("*.partial*"))
+
+
+def test_figures_show_frozen_integers_where_there_are_some(folder):
+    table = json.loads((folder / "runs.json").read_text())
+    table["runs"][0]["top1_frozen"] = None
+    (folder / "runs.json").write_text(json.dumps(table))
+    first, second = load_runs(folder)["runs"][:2]
+    assert first["top1"] == first["top1_float"]
+    assert second["top1"] == second["top1_frozen"] != second["top1_float"]
 
 
 def test_published_grids_are_whole():
