@@ -24,7 +24,7 @@ class LevelsOfStep(torch.autograd.Function):
     """s * (low + pitch * q), q = clip(floor((x / s - low) / pitch + 1/2), 0, n): pitch 2, low -n for odd levels."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, step: Tensor, levels: int, odd: bool, delta: float, scale: float) -> Tensor:
+    def forward(ctx, x: Tensor, step: Tensor, levels: int, odd: bool, delta: float, scale: Tensor | float) -> Tensor:
         pitch, low = (2, -levels) if odd else (1, 0)
         ctx.save_for_backward(x, step)
         ctx.levels, ctx.pitch, ctx.low, ctx.delta, ctx.scale = levels, pitch, low, delta, scale
@@ -54,7 +54,9 @@ def level_codes(x: Tensor, step: Tensor, levels: int, odd: bool) -> Tensor:
 class LSQWeights(WeightQuantizer):
     """Odd levels of a learned step s = gain * E|w| * GAUSSIAN_STEPS[W]; the gain is learned and starts at 1.
 
-    Relative to E|w|, whose own gradient is left out, the same gain serves every number of bits and a float start.
+    Relative to E|w|, whose own gradient is left out, the same gain serves every number of bits and a float start. The
+    gain's gradient is LSQ's of s divided by base = s / gain, where the chain rule would multiply by it: SGD's step on
+    the gain then moves s as one on s itself would, for weights of any size.
     """
 
     delta = 0.0
@@ -63,17 +65,19 @@ class LSQWeights(WeightQuantizer):
         super().__init__(bits)
         self.gain = nn.Parameter(torch.ones(()))
 
-    def _step(self, w: Tensor) -> Tensor:
+    def _step(self, w: Tensor) -> tuple[Tensor, Tensor]:
+        """s and base = s / gain."""
         base = w.detach().abs().mean().clamp_min(1e-12) * GAUSSIAN_STEPS[self.bits - 1]
-        return self.gain.clamp_min(1e-3) * base
+        return self.gain.clamp_min(1e-3) * base, base
 
     def codes(self, w: Tensor) -> tuple[Tensor, Tensor]:
-        step = self._step(w)
+        step, _ = self._step(w)
         return level_codes(w, step, self.levels, odd=True), step
 
     def quantize(self, w: Tensor) -> Tensor:
-        scale = (w.numel() * self.levels) ** -0.5
-        return LevelsOfStep.apply(w, self._step(w), self.levels, True, self.delta, scale)
+        step, base = self._step(w)
+        scale = (w.numel() * self.levels) ** -0.5 / base.square()  # autograd multiplies by d s / d gain = base
+        return LevelsOfStep.apply(w, step, self.levels, True, self.delta, scale)
 
 
 class EWGSWeights(LSQWeights):

@@ -135,22 +135,50 @@ def test_recu_clamps_at_its_quantiles(progress, tau):
 
 @pytest.mark.parametrize("name", ["lsq", "ewgs"])
 @pytest.mark.parametrize("bits", [1, 2, 4])
-def test_learned_step_gradients_are_the_papers(name, bits):
+@pytest.mark.parametrize(("gain", "size"), [(1.0, 1.0), (0.8, 0.02)])
+def test_learned_step_gradients_are_the_papers(name, bits, gain, size):
     """LSQ eqs. 3 and 5 with odd levels, and EWGS eq. 6 on what passes."""
-    w, grad = normal(*SHAPE), normal(*SHAPE, seed=1)
-    quantizer, n = weight_quantizer(name, bits, SHAPE), 2**bits - 1
-    w = w.requires_grad_()
-    quantizer(w).backward(grad)
-    step = (w.detach().abs().mean() * GAUSSIAN_STEPS[bits - 1]).item()
-    unit = w.detach() / step
-    q, _ = quantizer.to_int(w)
+    w, grad = normal(*SHAPE, scale=size).double(), normal(*SHAPE, seed=1).double()
+    quantizer, n = weight_quantizer(name, bits, SHAPE).double(), 2**bits - 1
+    quantizer.gain.data.fill_(gain)
+    base = (w.abs().mean() * GAUSSIAN_STEPS[bits - 1]).item()
+    unit = w / (gain * base)
+    q = quantizer.to_int(w)[0]
     level = 2 * q - n
     inside = unit.abs() <= n
     factor = 1 + (1e-3 if name == "ewgs" else 0) * grad.sign() * (unit - level) / (2 * n)
-    torch.testing.assert_close(w.grad, grad * inside * factor)
+    torch.testing.assert_close(weight_gradient(quantizer, w, grad), grad * inside * factor)
     slope = torch.where(inside, level - unit, unit.sign() * n)
-    expected = (grad * slope).sum() / math.sqrt(w.numel() * n) * step  # d step / d gain = step at gain 1
-    torch.testing.assert_close(quantizer.gain.grad, expected, rtol=1e-4, atol=1e-6)
+    of_step = (grad * slope).sum() / math.sqrt(w.numel() * n)  # section 2.2: times 1 / sqrt(N Q_P)
+    moved = gain * base - 0.1 * of_step  # by one step of SGD on s itself
+    torch.testing.assert_close((gain - 0.1 * quantizer.gain.grad) * base, moved, rtol=1e-5, atol=0)
+
+
+def lsq_ratio(w, step, n, grad):
+    """LSQ's balance ratio R of weights with a parameter s = `step`, by autograd through rounding (its appendix A)."""
+    s, w = step.clone().requires_grad_(), w.clone().requires_grad_()
+    scaled = s * (w.numel() * n) ** -0.5
+    scaled = scaled + (s - scaled).detach()  # the value of s, the gradient of the scaled one
+    unit = (w / scaled).clamp(-n, n)
+    level = (2 * torch.floor(unit / 2 + (n + 1) / 2) - n).clamp(-n, n)
+    ((unit + (level - unit).detach()) * scaled).backward(grad)
+    return ratio(s, w.grad, w)
+
+
+def ratio(step, to_weights, w):
+    """R = (|d L / d s| / s) / (||d L / d w|| / ||w||): how fast a step learns beside its weights, both relative."""
+    return ((step.grad.abs() / step) / (to_weights.norm() / w.norm())).item()
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+@pytest.mark.parametrize(("gain", "size"), [(1.0, 1.0), (1.0, 0.02), (0.7, 0.02)])
+def test_a_gain_learns_as_fast_as_lsqs_step(bits, gain, size):
+    w, grad = normal(*SHAPE, scale=size).double(), normal(*SHAPE, seed=1).double()
+    quantizer = weight_quantizer("lsq", bits, SHAPE).double()
+    quantizer.gain.data.fill_(gain)
+    found = ratio(quantizer.gain, weight_gradient(quantizer, w, grad), w)
+    expected = lsq_ratio(w, quantizer.to_int(w)[1].flatten()[0].double(), 2**bits - 1, grad)
+    assert found == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("bits", [1, 3])
