@@ -1,26 +1,40 @@
-"""Gradients of every quantizer, against its estimator or its paper's formula."""
+"""Every quantizer's gradients, against finite differences of its surrogate or the formula of its paper."""
 
 import math
 
 import pytest
 import torch
 
-from model.quant import RPReLU, Scheduled, act_quantizer, weight_quantizer
+from model.quant import (
+    ACTIVATIONS,
+    DoReFaWeights,
+    GradientQuantizer,
+    RPReLU,
+    Scheduled,
+    act_quantizer,
+    weight_quantizer,
+)
 from model.quantizers.learned import GAUSSIAN_STEPS
 from model.quantizers.signs import Bent, clipped_slope, decay_slope, polynomial_slope
 from tests.model.tensors import SHAPE, normal, shaken
 
 
-def slope_of(quantizer, x):
-    """Gradient of the sum of outputs with respect to x."""
-    x = x.clone().requires_grad_()
-    quantizer(x).sum().backward()
-    return x.grad
+def numeric(f, x, step=1e-6):
+    """Gradient of the scalar f at x by central differences, element by element."""
+    moves = step * torch.eye(x.numel(), dtype=x.dtype).view(-1, *x.shape)
+    return torch.stack([(f(x + move) - f(x - move)) / (2 * step) for move in moves]).view(x.shape)
 
 
-def difference(f, x, step=1e-6):
-    """Central finite difference of f, element by element."""
-    return (f(x + step) - f(x - step)) / (2 * step)
+def check(quantizer, x, surrogate, seed=1):
+    """The gradients to x and to every learned parameter are those of sum(g * surrogate(x, **parameters)), g random."""
+    x, grad = x.clone().requires_grad_(), normal(*x.shape, seed=seed).double()
+    learned = {name: p for name, p in quantizer.named_parameters() if p.requires_grad}
+    quantizer(x).backward(grad)
+    values = {"x": x.detach()} | {name: p.detach() for name, p in learned.items()}
+    for name, leaf in ({"x": x} | learned).items():
+        expected = numeric(lambda p, name=name: (grad * surrogate(**(values | {name: p}))).sum(), values[name])
+        assert expected.abs().max() > 0.01, name
+        torch.testing.assert_close(leaf.grad, expected, rtol=1e-4, atol=1e-5, msg=lambda m, name=name: f"{name}: {m}")
 
 
 def error_decay(u, progress):
@@ -32,7 +46,7 @@ SURROGATES = {
     "bnn": lambda u, p: u.clamp(-1, 1), "xnor": lambda u, p: u.clamp(-1, 1), "irnet": error_decay,
     "bireal": lambda u, p: 2 * u.clamp(-1, 1) - u.clamp(-1, 1) * u.clamp(-1, 1).abs(),
 }  # fmt: skip
-SURROGATES |= {"recu": SURROGATES["bireal"], "react": SURROGATES["bireal"], "bineal": SURROGATES["bireal"]}
+SURROGATES |= {"recu": SURROGATES["bireal"]}
 
 
 @pytest.mark.parametrize("name", SURROGATES)
@@ -42,10 +56,7 @@ def test_sign_activations_have_the_gradient_of_their_surrogate(name, progress):
     quantizer = act_quantizer(name, 1, 3).double()
     if isinstance(quantizer, Scheduled):
         quantizer.set_progress(progress)
-    x = normal(2, 3, 5, 5).double()
-    inner = lambda x: torch.where(x >= 0, x, 0.25 * x) if name == "bineal" else x  # noqa: E731
-    expected = difference(lambda x: SURROGATES[name](inner(x), progress) / 2, x)
-    torch.testing.assert_close(slope_of(quantizer, x), expected, rtol=1e-5, atol=1e-5)
+    check(quantizer, normal(2, 3, 5, 5).double(), lambda x: SURROGATES[name](x, progress) / 2)
 
 
 def test_slopes_are_the_papers():
@@ -58,27 +69,45 @@ def test_slopes_are_the_papers():
     torch.testing.assert_close(sharp, 10 * (1 - torch.tanh(10 * u).square()))
 
 
-def test_rsign_and_bineal_parameters_have_the_gradient_of_their_surrogate():
-    x, smooth = normal(2, 3, 5, 5).double(), SURROGATES["bireal"]
-    quantizer = shaken(act_quantizer("react", 1, 3).double())
-    quantizer(x).sum().backward()
-    expected = difference(lambda a: (smooth(x - a.view(-1, 1, 1), 0) / 2).sum((0, 2, 3)), quantizer.offset.detach())
-    torch.testing.assert_close(quantizer.offset.grad, expected, rtol=1e-5, atol=1e-5)
-    quantizer = shaken(act_quantizer("bineal", 1, 3).double())
-    quantizer.slope.data = torch.tensor([0.3, 0.7, 0.1]).double()
-    quantizer.alpha.data.fill_(1.0)
-    quantizer(x).sum().backward()
-    names = ["beta", "before", "slope", "after"]
-    values = {name: getattr(quantizer, name).detach() for name in names}
+def smooth(u):
+    return SURROGATES["bireal"](u, 0) / 2
 
-    def surrogate(beta, before, slope, after):
+
+def test_rsign_gradients_are_those_of_its_surrogate():
+    quantizer = shaken(act_quantizer("react", 1, 3).double())
+    check(quantizer, normal(2, 3, 5, 5).double(), lambda x, offset: smooth(x - offset.view(-1, 1, 1)))
+
+
+def test_bineal_activations_gradients_are_those_of_their_surrogate():
+    """alpha times the code, which moves as its smooth form does: alpha's gradient sums codes, not the smooth form."""
+    x, quantizer = normal(2, 3, 5, 5).double(), shaken(act_quantizer("bineal", 1, 3).double())
+    quantizer.slope.data = torch.tensor([0.3, 0.7, 0.1]).double()
+    quantizer.alpha.data.fill_(0.6)
+
+    def inner(x, beta, before, slope, after):
         beta, before, slope, after = (p.view(-1, 1, 1) for p in (beta, before, slope, after))
         u = beta * x + before
-        return (smooth(torch.where(u >= 0, u, slope * u) + after, 0) / 2).sum((0, 2, 3))
+        return torch.where(u >= 0, u, slope * u) + after
 
-    for name in names:
-        expected = difference(lambda p, name=name: surrogate(**(values | {name: p})), values[name])
-        torch.testing.assert_close(getattr(quantizer, name).grad, expected, rtol=1e-4, atol=1e-4, msg=name)
+    at = inner(x, *(getattr(quantizer, name).detach() for name in ("beta", "before", "slope", "after")))
+    check(quantizer, x, lambda alpha, **inputs: alpha * ((at >= 0) + smooth(inner(**inputs)) - smooth(at)))
+
+
+@pytest.mark.parametrize("bits", [1, 3])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("learned", [False, True])
+def test_dorefa_activations_gradients_are_those_of_the_clip(bits, activation, learned):
+    """clip(h((x - offset[c]) / step), 0, 1), rounding passed through."""
+    quantizer = act_quantizer("dorefa", bits, 3, activation, learned).double()
+    offset, step = torch.tensor([-0.3, 0.1, 0.4]).double(), torch.tensor(1.7).double()
+    if learned:
+        quantizer.offset.data, quantizer.step.data = offset, step
+
+    def clip(x, offset, step):
+        return ACTIVATIONS[activation]((x - offset.view(-1, 1, 1)) / step).clamp(0, 1)
+
+    fixed = {} if learned else {"offset": torch.zeros(3), "step": torch.ones(())}
+    check(quantizer, normal(2, 3, 5, 5, scale=1.5).double(), lambda **inputs: clip(**(fixed | inputs)))
 
 
 def weight_gradient(quantizer, w, grad):
@@ -95,42 +124,48 @@ def test_bnn_and_xnor_weight_gradients():
     torch.testing.assert_close(values[2].abs(), w[2].abs().mean().expand(5, 3, 3))
 
 
+def unit_filters(x):
+    v = x - x.mean((1, 2, 3), keepdim=True)
+    return v / v.square().sum((1, 2, 3), keepdim=True).div(x[0].numel() - 1).sqrt()
+
+
+@pytest.mark.parametrize("bits", [1, 3])
+@pytest.mark.parametrize(("scale", "standardized", "keep"), [("layer", False, False), ("channel", True, False),
+                                                             ("layer", False, True)])  # fmt: skip
+def test_dorefa_weight_gradients_are_equations_8_and_10(bits, scale, standardized, keep):
+    """On standardized filters those are differentiated too; the largest |tanh| is a constant."""
+    w = normal(*SHAPE).double()
+    prepare = unit_filters if standardized else torch.clone
+    largest = 1.0 if keep else torch.tanh(prepare(w)).abs().max()
+    surrogate = (lambda x: torch.tanh(prepare(x)) / largest) if bits > 1 else prepare
+    check(DoReFaWeights(bits, scale, standardized, keep), w, surrogate)
+
+
 @pytest.mark.parametrize("progress", [0.0, 0.5, 1.0])
 def test_irnet_gradient_is_that_of_its_surrogate(progress):
     """2^s k tanh(t v) of the standardized filters, all of it differentiated but s."""
-    w, grad = normal(*SHAPE).double(), normal(*SHAPE, seed=1).double()
-    quantizer = weight_quantizer("irnet", 1, SHAPE).double()
+    w, quantizer = normal(*SHAPE).double(), weight_quantizer("irnet", 1, SHAPE)
+    w[:3] = w[:3] ** 3  # long tails: a small mean beside the deviation
     quantizer.set_progress(progress)
     scale = quantizer.to_int(w)[1]
-    assert torch.equal(torch.log2(scale), torch.log2(scale).round())
-
-    def surrogate(w):
-        v = w - w.mean((1, 2, 3), keepdim=True)
-        v = v / v.std((1, 2, 3), keepdim=True)
-        return (grad * scale * error_decay(v, progress)).sum()
-
-    reference = w.clone().requires_grad_()
-    surrogate(reference).backward()
-    found = weight_gradient(quantizer, w, grad)
-    torch.testing.assert_close(found, reference.grad, rtol=1e-5, atol=1e-6)
-    moved = torch.zeros_like(w)
-    moved[1, 2, 0, 1] = 1e-5
-    slope = (surrogate(w + moved) - surrogate(w - moved)) / 2e-5
-    torch.testing.assert_close(found[1, 2, 0, 1], slope, rtol=1e-4, atol=1e-5)
+    assert scale.flatten().tolist() == [0.5] * 3 + [1.0] * 3
+    check(quantizer, w, lambda x: scale * error_decay(unit_filters(x), progress))
 
 
 @pytest.mark.parametrize(("progress", "tau"), [(0.0, 0.85), (1.0, 0.99)])
 def test_recu_clamps_at_its_quantiles(progress, tau):
+    """The share that is kept, and the gradient: that of the clamp of filters of deviation 2 sqrt(2)."""
+    torch.manual_seed(6)
     w = torch.distributions.Laplace(0.0, 0.02).rsample((4, 4000, 1, 1))
     quantizer = weight_quantizer("recu", 1, w.shape)
     quantizer.set_progress(progress)
     clamped = quantizer._clamped(w)
     kept = (clamped.abs() < clamped.abs().amax((1, 2, 3), keepdim=True)).float().mean()
     assert kept == pytest.approx(2 * tau - 1, abs=0.02)  # both tails are clamped
-    w.requires_grad_()
-    clamped = quantizer._clamped(w)
-    clamped.sum().backward()
     assert torch.equal(quantizer(w).sign(), torch.where(clamped >= 0, 1.0, -1.0))
+    w = torch.distributions.Laplace(0.0, 1.0).rsample(SHAPE).double()
+    bound = -math.log(2 - 2 * tau) * (math.sqrt(8) * unit_filters(w)).abs().mean((1, 2, 3), keepdim=True)
+    check(quantizer, w, lambda x: torch.minimum(torch.maximum(math.sqrt(8) * unit_filters(x), -bound), bound))
 
 
 @pytest.mark.parametrize("name", ["lsq", "ewgs"])
@@ -181,33 +216,31 @@ def test_a_gain_learns_as_fast_as_lsqs_step(bits, gain, size):
     assert found == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.parametrize("name", ["lsq", "ewgs"])
 @pytest.mark.parametrize("bits", [1, 3])
-def test_learned_activation_step_gradient(bits):
-    quantizer, n = act_quantizer("lsq", bits, 3), 2**bits - 1
-    x = normal(4, 3, 5, 5).requires_grad_()
+def test_learned_activation_step_gradients_are_the_papers(name, bits):
+    quantizer, n = act_quantizer(name, bits, 3).double(), 2**bits - 1
+    x, grad = normal(4, 3, 5, 5).double().requires_grad_(), normal(4, 3, 5, 5, seed=1).double()
     quantizer.calibrate(x.detach())
-    grad = normal(4, 3, 5, 5, seed=1)
     quantizer(x).backward(grad)
     unit = (x / quantizer.step).detach()
-    inside = (unit >= 0) & (unit <= n)
-    torch.testing.assert_close(x.grad, grad * inside)
-    slope = torch.where(inside, quantizer.to_int(x) - unit, torch.where(unit > n, float(n), 0.0))
+    code, inside = quantizer.to_int(x), (unit >= 0) & (unit <= n)
+    factor = 1 + (1e-3 if name == "ewgs" else 0) * grad.sign() * (unit - code) / n
+    torch.testing.assert_close(x.grad, grad * inside * factor)
+    slope = torch.where(inside, code - unit, torch.where(unit > n, float(n), 0.0))
     torch.testing.assert_close(quantizer.step.grad, (grad * slope).sum() / math.sqrt(75 * n), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("dimensions", [1, 2, 4])
-def test_bineal_weights(dimensions):
-    """alpha sign(tanh(beta w)): gradients of alpha and of what sign passes."""
-    w, grad = normal(*SHAPE).double(), normal(*SHAPE, seed=1).double()
-    quantizer = shaken(weight_quantizer("bineal", 1, SHAPE, dimensions=dimensions).double())
+def test_bineal_weight_gradients_are_those_of_their_surrogate(dimensions):
+    """alpha times the sign, which moves as tanh(beta w) does; beta has its gradient in each of its dimensions."""
+    w, quantizer = normal(*SHAPE).double(), weight_quantizer("bineal", 1, SHAPE, dimensions=dimensions)
+    quantizer = shaken(quantizer.double())
     quantizer.alpha.data[2] = -0.7
     assert quantizer.beta.shape == (*SHAPE[:dimensions], *[1] * (4 - dimensions))
-    bounded = torch.tanh(quantizer.beta * w).detach()
-    found = weight_gradient(quantizer, w, grad)
-    alpha = quantizer.alpha.detach()
-    torch.testing.assert_close(found, grad * alpha * quantizer.beta.detach() * (1 - bounded**2))
-    sign = torch.where(bounded >= 0, 1.0, -1.0).double()
-    torch.testing.assert_close(quantizer.alpha.grad, (grad * sign).sum((1, 2, 3), keepdim=True))
+    at = torch.tanh(quantizer.beta.detach() * w)
+    sign = torch.where(at >= 0, 1.0, -1.0)
+    check(quantizer, w, lambda x, alpha, beta: alpha * (sign + torch.tanh(beta * x) - at))
 
 
 def test_rprelu_is_the_papers_formula():
@@ -217,3 +250,16 @@ def test_rprelu_is_the_papers_formula():
     torch.testing.assert_close(prelu(r), torch.where(r > gamma, r - gamma, beta * (r - gamma)) + zeta)
     inputs = (r.requires_grad_(), prelu.shift_in, prelu.slope, prelu.shift_out)
     assert torch.autograd.gradcheck(Bent.apply, inputs)  # against finite differences
+
+
+def test_gradient_quantizer_rounds_at_random_without_bias():
+    """Eq. 12's noise of half a level each way: any gradient in the range is kept in the mean."""
+    torch.manual_seed(7)
+    grad = torch.full((1, 200_000), 0.3)
+    grad[0, :2] = torch.tensor([1.0, -1.0])  # the range; levels of 2 bits: -1, -1/3, 1/3, 1
+    x = torch.zeros_like(grad).requires_grad_()
+    GradientQuantizer.apply(x, 2).backward(grad)
+    levels, counts = x.grad[0, 2:].unique(return_counts=True)
+    torch.testing.assert_close(levels, torch.tensor([-1 / 3, 1 / 3]))
+    assert (counts[0] / counts.sum()).item() == pytest.approx(0.05, abs=0.005)
+    assert x.grad.mean().item() == pytest.approx(0.3, abs=0.002)
