@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from model.augment import Augmentation
+from model.augment import Augmentation, shuffled
 from model.recipe import OPTIMIZERS
 from model.resnet import ResNet, ResNetConfig
 from model.step import RecordedStep, Step, make_optimizer, make_step
@@ -97,14 +97,6 @@ def test_a_network_is_traced_whole(options):
         assert torch.allclose(eager, compiled, rtol=1e-4, atol=1e-5)
 
 
-def test_images_of_an_epoch_may_be_augmented_in_one_call():
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (40, 3, 12, 12), dtype=torch.uint8)
-    whole = Augmentation(2, True, generator)(images)
-    assert [part.shape for part in whole.split(16)] == [(16, 3, 8, 8), (16, 3, 8, 8), (8, 3, 8, 8)]
-    assert whole.is_contiguous(memory_format=torch.channels_last)
-
-
 def test_decay_is_on_conv_and_linear_weights_alone():
     config = ResNetConfig(
         depth=4, widths=(4,), weight_bits=1, act_bits=1, weight_quantizer="bineal", act_quantizer="bineal",
@@ -118,3 +110,37 @@ def test_decay_is_on_conv_and_linear_weights_alone():
     ]  # fmt: skip
     assert (decayed["weight_decay"], plain["weight_decay"]) == (1e-4, 0.0)
     assert len(decayed["params"]) + len(plain["params"]) == len(names)
+
+
+class OnGpu(torch.Tensor):
+    """A tensor that takes itself for one on a GPU, for what a CPU can run of that branch."""
+
+    is_cuda = True
+
+
+@pytest.mark.parametrize(("kind", "calls"), [(torch.Tensor, [16, 16]), (OnGpu, [32])])
+def test_every_image_keeps_its_label(kind, calls):
+    """An epoch's batches: of 40 images whose pixels tell which one each is, two batches of 16, none of them twice."""
+    images = torch.arange(40, dtype=torch.uint8).view(40, 1, 1, 1).expand(40, 3, 12, 12)
+    labels = (100 - torch.arange(40)).as_subclass(kind)
+    augmentation, sizes = Augmentation(2, True, torch.Generator().manual_seed(0)), []
+
+    def augment(images):
+        sizes.append(len(images))
+        return augmentation(images)
+
+    augment.generator = augmentation.generator
+    epochs = []
+    for _ in range(2):
+        parts = list(shuffled(images, labels, augment, 16, 2))
+        assert [(x.shape, y.shape) for x, y in parts] == [((16, 3, 8, 8), (16,))] * 2
+        assert all(x.is_contiguous(memory_format=torch.channels_last) for x, _ in parts)
+        x, y = (torch.cat(several) for several in zip(*parts, strict=True))
+        which = x[:, 0, 0, 0]
+        assert torch.equal(x, which.view(-1, 1, 1, 1).expand_as(x))
+        assert y.tolist() == (100 - which.int()).tolist()
+        assert len(which.unique()) == 32
+        epochs.append(which.tolist())
+    assert sizes == calls * 2  # on a GPU an epoch is augmented in one call
+    assert epochs[0] != sorted(epochs[0])
+    assert epochs[0] != epochs[1]

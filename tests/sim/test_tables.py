@@ -5,7 +5,7 @@ import json
 import pytest
 
 from model.manifest import save
-from model.published import ACCURACY, BITS, MINUTES, TABLE
+from model.published import ACCURACY, BITS, ENDS, MINUTES, PURE, TABLE
 from model.tables import TableError, load_runs, markdown, points, spread
 from sim import tables
 from tests.networks import random_network
@@ -82,6 +82,30 @@ def test_published_grids_are_whole():
     assert all(len(values) == len(BITS) ** 2 == 25 for values in (*ACCURACY.values(), *MINUTES.values()))
     assert ACCURACY["relu"][4, 1] == 10.53  # W = 4, A = 1: rows are weights
     assert len(TABLE) == 7
+
+
+def sums(*rows):
+    """Sums of rows and of columns: no single figure of a table changes without two of them."""
+    return [round(sum(line), 3) for line in rows], [round(sum(line), 3) for line in zip(*rows, strict=True)]
+
+
+@pytest.mark.parametrize(("published", "of_rows", "of_columns"), [
+    (ACCURACY["relu"], [316.9, 336.0, 333.2, 330.33, 334.19], [84.95, 377.22, 385.5, 391.35, 411.6]),
+    (ACCURACY["mish"], [335.28, 322.16, 378.03, 376.44, 377.66], [192.23, 388.67, 391.77, 397.0, 419.9]),
+    (MINUTES["relu"], [109.66, 127.36, 126.78, 126.98, 87.67], [117.37, 121.17, 121.72, 119.07, 99.12]),
+    (MINUTES["mish"], [109.81, 129.54, 131.0, 130.27, 94.48], [119.74, 123.96, 123.99, 124.2, 103.21]),
+])  # fmt: skip
+def test_published_grids_have_the_sums_of_the_papers(published, of_rows, of_columns):
+    """Sums worked out in decimals from tables 3 to 6 of Hao and Li; rows are weights."""
+    assert sums(*([published[w, a] for a in BITS] for w in BITS)) == (of_rows, of_columns)
+
+
+def test_other_published_tables_have_the_sums_of_the_papers():
+    """Tables 1 and 2 of Hao and Li; table 3 of DoReFa-Net, there as fractions."""
+    of_rows = [130.07, 135.36, 131.94, 138.63, 140.71, 126.65, 132.87]
+    assert sums(*(row[1:] for row in TABLE.values())) == (of_rows, [642.21, 294.02])
+    assert sums(*PURE.values()) == ([100.94, 100.02], [172.21, 28.75])
+    assert sums(*(row for _, row in ENDS.values())) == ([288.3, 286.7, 286.9, 286.0], [389.1, 386.2, 372.6])
 
 
 def test_seeds_of_a_point_stand_together():
