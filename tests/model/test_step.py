@@ -82,6 +82,10 @@ def test_on_a_cpu_the_step_is_eager():
 @pytest.mark.parametrize("options", [
     {"learned_clip": True, "standardize": True, "act_bits": 2},
     {"weight_quantizer": "recu", "act_quantizer": "react", "stream_prelu": True, "act_bits": 1},
+    {"weight_quantizer": "lsq", "act_quantizer": "lsq", "act_bits": 2},
+    {"weight_quantizer": "ewgs", "act_quantizer": "ewgs", "act_bits": 2},
+    {"weight_quantizer": "irnet", "act_quantizer": "irnet", "act_bits": 1},
+    {"weight_quantizer": "bineal", "act_quantizer": "bineal", "act_bits": 1},
 ])  # fmt: skip
 def test_a_network_is_traced_whole(options):
     """torch.compile finds no break in a low-bit network, forward and backward, and computes the same."""
