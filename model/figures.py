@@ -94,10 +94,17 @@ def against_bits(rows: Rows, path: Path) -> None:
 
 def against_luts(found: list[tuple[str, int, float]], title: str, path: Path) -> None:
     """Frozen top-1 against estimated LUTs: (name of the point, LUT4, top-1 in percent)."""
-    with drawing(path, 1, 8, 5) as (where,):
+    with drawing(path, 1, 9, 5) as (where,):
+        from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
         for index, (name, luts, top1) in enumerate(sorted(found, key=lambda item: item[1])):
-            where.plot(luts, top1, marker="o", color=f"C{index % 10}")
-            where.annotate(name, (luts, top1), xytext=(5, -3), textcoords="offset points", fontsize="small")
+            shape = {"marker": "osD^v"[index // 10 % 5], "color": f"C{index % 10}", "linestyle": "none"}
+            where.plot(luts, top1, markersize=8, label=name, **shape)
+        where.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
         where.set(title=title, xlabel="LUT4 (estimate)", ylabel="top-1 of the frozen integers (%)")
-        where.margins(x=0.2)
+        where.set_xscale("log")
+        where.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        where.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        where.xaxis.set_minor_formatter(NullFormatter())
+        where.margins(x=0.1)
         where.grid(alpha=0.3)
