@@ -15,52 +15,9 @@ from model.quantizers.base import (
     inverse,
     standardize,
 )
+from model.quantizers.clipped import CURVES, ClippedLevels, curve
 
-ROW = 512  # values
 WEIGHT_SCALES = ("layer", "channel")
-
-
-def long_rows(x: Tensor) -> Tensor:
-    """x [N, C, H, W] as [R, k C], channels innermost and k pixels a row (no copy where x is channels last).
-
-    A sum or product with something per channel then runs along rows of up to ROW values, not of C: on a CPU that is
-    several times faster for 16 channels.
-    """
-    channels, pixels = x.shape[1], x.numel() // x.shape[1]
-    several = 1
-    while 2 * several * channels <= ROW and pixels % (2 * several) == 0:
-        several *= 2
-    return x.permute(0, 2, 3, 1).reshape(-1, several * channels)
-
-
-class ClippedLevels(torch.autograd.Function):
-    """quantize_k(clip((x - offset[c]) / step, 0, 1)) for x [N, C, H, W] in few passes over memory.
-
-    Gradients are those of the clip, rounding passed through: 1/step inside (0, 1) and 0 outside for x;
-    -1/step summed over each channel for the offset; -(x - offset) / step^2 summed over all for the step.
-    """
-
-    @staticmethod
-    def forward(ctx, x: Tensor, offset: Tensor, step: Tensor, levels: int) -> Tensor:
-        n, c, h, w = x.shape
-        rows, slope = long_rows(x), levels / step
-        shift = (0.5 - offset * slope).to(x.dtype).repeat(rows.shape[1] // c)
-        scaled = torch.addcmul(shift, rows, slope.to(x.dtype))
-        ctx.save_for_backward(scaled, step)
-        ctx.levels = levels
-        rounded = scaled.clamp(0.5, levels + 0.5).floor_().mul_(1 / levels)
-        return rounded.view(n, h, w, c).permute(0, 3, 1, 2)
-
-    @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        n, c, h, w = grad.shape
-        scaled, step = ctx.saved_tensors
-        passed = torch.ops.aten.hardtanh_backward(long_rows(grad), scaled, 0.5, ctx.levels + 0.5)
-        ones = passed.new_ones(1, len(passed))  # matrix products sum rows faster than sum()
-        total = (ones @ passed).float().view(-1, c).sum(0)  # [C]
-        weighted = (ones @ (passed * scaled)).float().sum() - 0.5 * total.sum()
-        gradient = passed.mul_((1 / step).to(grad.dtype)).view(n, h, w, c).permute(0, 3, 1, 2)
-        return gradient, -total / step, -weighted / (ctx.levels * step), None
 
 
 class GradientQuantizer(torch.autograd.Function):
@@ -151,11 +108,12 @@ class DoReFaActivations(ActivationQuantizer):
             self.step.copy_(2.4 * F.relu(x.float()).square().mean().sqrt().clamp_min(1e-3))
 
     def quantize(self, x: Tensor) -> Tensor:
+        fast = x.dtype == torch.bfloat16 and self.activation in CURVES
+        if fast or (self.learned and self.activation == "relu"):
+            shape = curve(self.activation) if fast else None
+            return ClippedLevels.apply(x, self.offset, self.step.clamp_min(1e-3), self.levels, shape)
         if self.learned:
-            step = self.step.clamp_min(1e-3)
-            if self.activation == "relu":
-                return ClippedLevels.apply(x, self.offset, step, self.levels)
-            x = (x - self.offset.view(-1, 1, 1)) / step
+            x = (x - self.offset.view(-1, 1, 1)) / self.step.clamp_min(1e-3)
         if self.activation != "relu":
             x = ACTIVATIONS[self.activation](x)
         return RoundToLevels.apply(x.clamp(0, 1), self.levels)

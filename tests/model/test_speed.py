@@ -8,7 +8,7 @@ import torch
 from model import speed
 from model.network import build_network
 from model.quant import DoReFaActivations
-from model.quantizers.dorefa import ClippedLevels, long_rows
+from model.quantizers.clipped import ClippedLevels, long_rows
 from model.recipe import OPTIMIZERS, RECIPES, load_recipe, network_config
 from model.step import make_optimizer
 
@@ -62,7 +62,7 @@ def test_rows_of_several_pixels_keep_the_gradient(shape, expected):
     offset, step = torch.randn(shape[1]).mul(0.2).requires_grad_(), torch.tensor(1.3, requires_grad=True)
     assert long_rows(x).shape == expected
     weight = torch.randn(shape)
-    mine = ClippedLevels.apply(x, offset, step, 3)
+    mine = ClippedLevels.apply(x, offset, step, 3, None)
     found = torch.autograd.grad((mine * weight).sum(), (x, offset, step))
     u = ((x - offset.view(-1, 1, 1)) / step).clamp(0, 1)
     rounded = u + (torch.floor(3 * u + 0.5) / 3 - u).detach()
