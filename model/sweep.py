@@ -53,17 +53,22 @@ def finished(run: Run, folder: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     result = json.loads(path.read_text())
-    return result["row"] if (result["recipe"], result.get("needs", {})) == (run.recipe, run.needs) else None
+    return result["row"] if (result["recipe"], begun_from(folder / run.name)) == (run.recipe, run.needs) else None
+
+
+def begun_from(place: Path) -> dict[str, str]:
+    """What the run in `place` was begun from (Run.needs); nothing where it was not begun, or needs no other."""
+    path = place / "needs.json"
+    return json.loads(path.read_text()) if path.exists() else {}
 
 
 def check_needs(run: Run, place: Path) -> None:
     """Note what the run is made from before it trains; SweepError where it was begun from other runs than today's."""
     if not run.needs:
         return
-    path = place / "needs.json"
-    if path.exists() and json.loads(path.read_text()) != run.needs:
+    if begun_from(place) not in ({}, run.needs):
         raise SweepError(f"{', '.join(run.needs)} changed after it was begun; remove {place} to start again")
-    write_json(path, run.needs)
+    write_json(place / "needs.json", run.needs)
 
 
 def train_run(run: Run, folder: Path, device: str, threads: int, compile_model: bool, command: str) -> dict[str, Any]:
@@ -91,7 +96,7 @@ def train_run(run: Run, folder: Path, device: str, threads: int, compile_model: 
                 row |= summary(state) | frozen_top1(run, final, place)
             except (SweepError, TrainingError, RecipeError, DataError) as error:
                 return row | {"error": str(error)}
-        write_json(place / "result.json", {"recipe": run.recipe, "needs": run.needs, "row": row})
+        write_json(place / "result.json", {"recipe": run.recipe, "row": row})
     return row
 
 

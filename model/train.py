@@ -161,8 +161,7 @@ class Trainer:
             first = resumed["epoch"]
         forward: torch.nn.Module = model
         if phase["frozen"]:
-            if not isinstance(model, ResNet):
-                raise TrainingError(f"A frozen phase takes a ResNet, not a {type(model).__name__}")
+            assert isinstance(model, ResNet), "check_frozen refuses a recipe of another family"
             forward = FrozenForward(model, self.calibration, self.recipe.get("export", {}).get("stream_bits", 16))
         step = make_step(forward, teacher, optimizer, phase["label_weight"], not phase["frozen"], self.compile_model)
         for epoch in range(first, phase["epochs"]):
