@@ -8,9 +8,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from model import data, manifest
 from model.layers import QuantNetwork
 from model.network import build_network
-from model.recipe import PHASE_DEFAULTS, RECIPES, recipe_up_to
+from model.recipe import PHASE_DEFAULTS, RECIPES, ZOO_PREFIX, recipe_up_to
+from model.thaw import ThawError, thaw
+
+THAW_IMAGES = 2000  # that measure the statistics of a manifest's network
 
 
 class TrainingError(RuntimeError):
@@ -61,7 +65,11 @@ def host(model: nn.Module) -> dict:
 
 
 def source(name: str, out: Path) -> Path:
-    """Where the network `name` lies: a file (.pt), a phase of this training in `out`, or another recipe's result."""
+    """Where the network `name` lies: a file (.pt), the zoo (zoo/<net>), a phase of this training in `out`, or another
+    recipe's result.
+    """
+    if name.startswith(ZOO_PREFIX):
+        return manifest.ZOO / name.removeprefix(ZOO_PREFIX)
     if name.endswith(".pt"):
         return Path(name)
     phase = out / f"{name}.pt"
@@ -71,20 +79,36 @@ def source(name: str, out: Path) -> Path:
 
 
 def load_network(path: Path, student: Any, role: str = "Teacher") -> QuantNetwork:
-    """The network of a finished phase or training, on the CPU.
+    """The network of a finished phase or training, or of a manifest, on the CPU.
 
     TrainingError where it has other classes or image channels than the student's configuration.
     """
-    state = read(path)
-    if "config" not in state:
-        raise TrainingError(f"{role} {path} is not a finished network; name a phase's file or final.pt")
-    network = build_network(state["config"])
+    network = thawed(path) if path.is_dir() else trained(path, role)
     for what in ("classes", "in_channels"):
         has, wanted = getattr(network.config, what), getattr(student, what)
         if has != wanted:
             raise TrainingError(f"{role} {path} has {has} {what}, the student {wanted}")
+    return network
+
+
+def trained(path: Path, role: str) -> QuantNetwork:
+    """The network of a checkpoint; TrainingError where it is not that of a finished phase."""
+    state = read(path)
+    if "config" not in state:
+        raise TrainingError(f"{role} {path} is not a finished network; name a phase's file or final.pt")
+    network = build_network(state["config"])
     network.load_state_dict(state["model"])
     return network
+
+
+def thawed(path: Path) -> QuantNetwork:
+    """The network of the manifest in `path`; TrainingError where it cannot be read or trained."""
+    try:
+        network = manifest.load(path)
+        images = data.load(network.data)
+        return thaw(network, images.train_images[:THAW_IMAGES], images.train_labels[:THAW_IMAGES])
+    except (manifest.ManifestError, ThawError) as error:
+        raise TrainingError(str(error)) from error
 
 
 def load_teacher(path: Path, student: Any, device: torch.device) -> QuantNetwork:

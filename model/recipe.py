@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from model import data, network
+from model.manifest import JSON_FILE, ZOO
 from model.node import STREAM_BITS
 from model.quant import FLOAT_BITS
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 RECIPES = Path(__file__).parent / "recipes"
+ZOO_PREFIX = "zoo/"  # of a teacher or start that is a manifest of model/zoo
 REQUIRED = {"data", "network", "phase"}
 OPTIONAL = {"seed": int, "augment": dict, "export": dict}
 PHASE_REQUIRED = {"name", "epochs"}
@@ -115,12 +117,13 @@ def check_phase(path: Path, index: int, phase: dict, earlier: list[str]) -> None
         if phase.get(key, 1) < 1:
             raise RecipeError(f"{path}: {key} must be at least 1, not {phase[key]}")
     recipes = sorted(p.stem for p in RECIPES.glob("*.toml") if p.stem != path.stem)
+    zoo = sorted(f"{ZOO_PREFIX}{p.parent.name}" for p in ZOO.glob(f"*/{JSON_FILE}"))
     for key in ("teacher", "start"):
         name = phase.get(key, "")
-        if name and not name.endswith(".pt") and name not in (*earlier, *recipes):
+        if name and not name.endswith(".pt") and name not in (*earlier, *recipes, *zoo):
             raise RecipeError(
-                f"{path}: {key} must be an earlier phase ({', '.join(earlier)}), another recipe ({', '.join(recipes)}) "
-                f"or a checkpoint (.pt), not {name!r}"
+                f"{path}: {key} must be an earlier phase ({', '.join(earlier)}), another recipe "
+                f"({', '.join(recipes)}), a network of the zoo ({', '.join(zoo)}) or a checkpoint (.pt), not {name!r}"
             )
 
 
