@@ -9,6 +9,8 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 ARGUMENTS ?=
+# What is given to one make is not for another that it starts, as a test does.
+unexport ARGUMENTS BAUD BOARD FAMILY FLASH FPS FREQ N NET PYTHON RELOADABLE RTL SEED SEEDS SPEC STALL WAVES
 # Freed activations stay with the process: without, glibc returns and faults them in again at every step.
 TRAINING := MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=4000000000
 

@@ -31,6 +31,16 @@ def test_every_target_is_made_beside_a_file_of_its_name():
     assert set(re.findall(r"^([a-z-]+):.*## ", text, re.MULTILINE)) == set(phony[1].replace("\\", "").split())
 
 
+def test_what_is_given_to_one_make_is_not_for_those_that_it_starts():
+    text = (ROOT / "Makefile").read_text()
+    own = re.findall(r"^([A-Z_]+) :?= ", text, re.MULTILINE)
+    given = sorted(set(re.findall(r"\$\(([A-Z_]+)\)", text)) - {*own, "MAKEFILE_LIST"})
+    assert {"ARGUMENTS", "NET", "SEED", "SPEC"} <= set(given)
+    command = ["make", "--eval", "environment: ; @env", "environment", *(f"{name}=given" for name in given)]
+    shown = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert [line for line in shown.splitlines() if line.endswith("=given") and not line.startswith("MAKE")] == []
+
+
 def test_clean_keeps_what_was_trained(tmp_path):
     kept = ["build/net/train/state.pt", "build/sweeps/seeds/run/final.pt"]
     for name in (*kept, "build/net/sim/top.v", "build/net/sim.json", "build/bench.json", "build/other/top.bit"):

@@ -36,6 +36,13 @@ def errors(done: subprocess.CompletedProcess) -> list[str]:
     return [line for line in done.stderr.splitlines() if not line.startswith("make")]
 
 
+def only_error(done: subprocess.CompletedProcess) -> str:
+    """The one line that says why there is no bitstream."""
+    said = errors(done)
+    assert len(said) == 1, done.stderr
+    return said[0]
+
+
 @pytest.mark.timeout(1800)
 def test_the_digits_network_on_a_ulx3s(tmp_path):
     done = make("BOARD=ulx3s-25f", "NET=digits-w1a2", f"ARGUMENTS=--interval 5000 --out {tmp_path}")
@@ -73,7 +80,7 @@ def test_the_digits_network_on_a_ulx3s(tmp_path):
 def test_an_unknown_board():
     done = make("BOARD=nonsense", "NET=digits-w1a2")
     assert done.returncode != 0
-    (error,) = errors(done)
+    error = only_error(done)
     assert error.startswith("error: Unknown board 'nonsense'; known are ulx3s-85f, ")
     assert "icebreaker" in error
 
@@ -87,7 +94,7 @@ def test_no_board():
 def test_a_network_that_is_too_large_says_by_how_much_and_what_would_take_it():
     done = make("BOARD=icebreaker", "NET=resnet20-w1a2")
     assert done.returncode != 0
-    (error,) = errors(done)
+    error = only_error(done)
     assert error.startswith("error: resnet20-w1a2 at ")
     assert "does not fit icebreaker (iCE40 UP5K), estimated: LUT " in error
     assert " too many)" in error
