@@ -9,7 +9,7 @@ from rich.table import Table
 from boards.board import Board, boards
 from boards.capacity import fastest, need
 from hw.console import table_console
-from model.manifest import ZOO, ManifestError, Network, load
+from model.manifest import ManifestError, Network, load, zoo
 
 __all__ = ["fit_text", "main"]
 
@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("nets", nargs="*", help="manifests to check for (every network of model/zoo)")
     options = parser.parse_args(arguments)
     try:
-        names = options.nets or [path.parent for path in sorted(ZOO.glob("*/network.json"))]
+        names = options.nets or zoo()
         networks = [load(Path(name)) for name in names]
     except (ManifestError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -20,10 +20,9 @@ from tqdm import tqdm
 from boards.client import Client, LinkError, open_port
 from boards.protocol import MAX_BAUD, MAX_COUNT, Identity, Result
 from model import data
-from model.manifest import ManifestError, Network, find, load
+from model.manifest import ManifestError, Network, find, load, zoo
 
 ERROR = 1
-ZOO = Path(__file__).resolve().parent.parent / "model" / "zoo"
 MODES = {1: "L", 3: "RGB"}
 
 
@@ -68,9 +67,9 @@ def network_of(identity: Identity, net: str | None) -> Network | None:
                 f"The board does not hold {network.name} but {identity.name}, hash {identity.network.hex()[:8]}..."
             )
         return network
-    for path in sorted(ZOO.glob("*/network.json")):
+    for folder in zoo():
         try:
-            network = load(path)
+            network = load(folder)
         except ManifestError:
             continue
         if bytes.fromhex(network.hash)[:16] == identity.network:

@@ -14,8 +14,6 @@ from model.network import build_network
 from model.recipe import PHASE_DEFAULTS, RECIPES, ZOO_PREFIX, recipe_up_to
 from model.thaw import ThawError, thaw
 
-THAW_IMAGES = 2000  # that measure the statistics of a manifest's network
-
 
 class TrainingError(RuntimeError):
     """Training cannot start or go on; the message says why and what is kept."""
@@ -105,8 +103,8 @@ def thawed(path: Path) -> QuantNetwork:
     """The network of the manifest in `path`; TrainingError where it cannot be read or trained."""
     try:
         network = manifest.load(path)
-        images = data.load(network.data)
-        return thaw(network, images.train_images[:THAW_IMAGES], images.train_labels[:THAW_IMAGES])
+        images, count = data.load(network.data), data.CALIBRATION_IMAGES
+        return thaw(network, images.train_images[:count], images.train_labels[:count])
     except (manifest.ManifestError, ThawError) as error:
         raise TrainingError(str(error)) from error
 

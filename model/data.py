@@ -14,12 +14,13 @@ import numpy as np
 
 from model.imagesets import IMAGENET_SIZES, SVHN_CLASSES, DamageError, DataError, load_folders, load_svhn
 
-__all__ = ["DATA_SETS", "DamageError", "DataError", "DataSet", "load", "quantize_pixels"]
+__all__ = ["CALIBRATION_IMAGES", "DATA_SETS", "DamageError", "DataError", "DataSet", "load", "quantize_pixels"]
 
 CIFAR10_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 CIFAR10_MD5 = "c58f30108f718f92721af3b95e74349a"  # published on the data set's page
 CIFAR10_FOLDER = "cifar-10-batches-py"
 CIFAR10_CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+CALIBRATION_IMAGES = 2000  # the first of training, on which ranges and statistics are measured
 DATA_SETS = ("cifar10", "digits", "svhn", *(f"imagenet{size}" for size in IMAGENET_SIZES))
 
 

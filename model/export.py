@@ -17,9 +17,6 @@ from model import data, frozen, manifest
 from model.freeze import FreezeError, freeze
 from model.network import build_network
 
-ZOO = Path(__file__).parent / "zoo"
-CALIBRATION_IMAGES = 2000
-
 
 def read_checkpoint(path: Path) -> dict:
     """A finished checkpoint of model.train; raises FreezeError where it is missing, damaged or not finished."""
@@ -44,7 +41,7 @@ def export(name: str, checkpoint: Path, folder: Path) -> manifest.Network:
         "recipe": state["recipe"], "last_epoch": state["log"][-1], "torch": torch.__version__.split("+")[0],
         "python": platform.python_version(), "command": state["command"],
     }  # fmt: skip
-    calibration = source.train_images[:CALIBRATION_IMAGES]
+    calibration = source.train_images[: data.CALIBRATION_IMAGES]
     stream_bits = state["recipe"].get("export", {}).get("stream_bits", 16)
     network = freeze(model, calibration, name, source.name, source.classes, stream_bits, training=training)
     logits = frozen.run(network, source.test_images, progress=True)
@@ -66,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         checkpoint = options.checkpoint or Path("build") / options.net / "train" / "final.pt"
-        network = export(options.net, checkpoint, options.out or ZOO / options.net)
+        network = export(options.net, checkpoint, options.out or manifest.ZOO / options.net)
     except (FreezeError, manifest.ManifestError, data.DataError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

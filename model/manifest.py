@@ -26,7 +26,9 @@ from safetensors import SafetensorError
 from model.checks import check_nodes, fork_of
 from model.node import ManifestError, Node, accumulator_range, signed_width
 
-__all__ = ["ManifestError", "Network", "Node", "accumulator_range", "find", "fork", "load", "save", "signed_width"]
+__all__ = [
+    "ManifestError", "Network", "Node", "accumulator_range", "find", "fork", "load", "save", "signed_width", "zoo",
+]  # fmt: skip
 
 SCHEMA = 1
 JSON_FILE = "network.json"
@@ -159,6 +161,11 @@ def load(path: Path | str) -> Network:
     return network
 
 
+def zoo() -> list[Path]:
+    """The folders of the trained networks, by name."""
+    return sorted(path.parent for path in ZOO.glob(f"*/{JSON_FILE}"))
+
+
 def find(net: str | Path) -> Path:
     """The manifest that NET names: a path to one or to its folder, else a folder of the zoo; else ManifestError."""
     given, kept = Path(net), ZOO / net
@@ -166,8 +173,8 @@ def find(net: str | Path) -> Path:
         return given
     if (kept / JSON_FILE).is_file():
         return kept
-    known = sorted(path.parent.name for path in ZOO.glob(f"*/{JSON_FILE}"))
-    raise ManifestError(f"{net}: neither a manifest nor a network of model/zoo ({', '.join(known) or 'it is empty'})")
+    known = ", ".join(folder.name for folder in zoo()) or "it is empty"
+    raise ManifestError(f"{net}: neither a manifest nor a network of model/zoo ({known})")
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -7,8 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from model import data, network
-from model.manifest import JSON_FILE, ZOO
+from model import data, manifest, network
 from model.node import STREAM_BITS
 from model.quant import FLOAT_BITS
 
@@ -117,7 +116,7 @@ def check_phase(path: Path, index: int, phase: dict, earlier: list[str]) -> None
         if phase.get(key, 1) < 1:
             raise RecipeError(f"{path}: {key} must be at least 1, not {phase[key]}")
     recipes = sorted(p.stem for p in RECIPES.glob("*.toml") if p.stem != path.stem)
-    zoo = sorted(f"{ZOO_PREFIX}{p.parent.name}" for p in ZOO.glob(f"*/{JSON_FILE}"))
+    zoo = [f"{ZOO_PREFIX}{folder.name}" for folder in manifest.zoo()]
     for key in ("teacher", "start"):
         name = phase.get(key, "")
         if name and not name.endswith(".pt") and name not in (*earlier, *recipes, *zoo):

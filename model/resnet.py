@@ -273,12 +273,14 @@ class ResNet(QuantNetwork):
         """The additions to the stream in order, typed."""
         return [residual for residual in self.residuals if isinstance(residual, Residual)]
 
+    def pixels(self, x: Tensor) -> Tensor:
+        """Images x/255 at the stem's activation bits."""
+        bits = self.config.layer_bits("stem")[1]
+        return RoundToLevels.apply(x, 2**bits - 1) if bits < 8 else x  # pixels have 8 bits
+
     def features(self, x: Tensor) -> Tensor:
         """The stream after the last addition, [N, C, H', W']."""
-        bits = self.config.layer_bits("stem")[1]
-        if bits < 8:  # pixels have 8 bits
-            x = RoundToLevels.apply(x, 2**bits - 1)
-        r = self.stem_bn(self.stem(x))
+        r = self.stem_bn(self.stem(self.pixels(x)))
         r = F.relu(r) if self.config.stream_relu else r
         for residual in self.additions:
             r = residual(r)

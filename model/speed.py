@@ -12,6 +12,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,23 +26,45 @@ from model.augment import Augmentation, shuffled
 from model.files import write_json
 from model.layers import QuantNetwork
 from model.network import build_network
-from model.quant import ACTIVATIONS, FLOAT_BITS, DoReFaActivations, RoundToLevels
+from model.quant import ACTIVATIONS, FLOAT_BITS, DoReFaActivations, RoundToLevels, RPReLU, RSignActivations
 from model.recipe import RECIPES, RecipeError, learning_rate, load_recipe, network_config
 from model.step import make_optimizer, make_step, prepare
 
 IMAGE_SIZES = {"digits": 8, "cifar10": 32, "svhn": 32}
 
 
-def by_formula(quantizer: DoReFaActivations) -> Callable[[Tensor], Tensor]:
-    """DoReFa activations as their formula is written down, one operation after the other."""
+def dorefa(quantizer: DoReFaActivations, x: Tensor) -> Tensor:
+    if quantizer.bits != FLOAT_BITS:
+        u = (x - quantizer.offset.view(-1, 1, 1)) / quantizer.step
+        return RoundToLevels.apply(ACTIVATIONS[quantizer.activation](u).clamp(0, 1), 2**quantizer.bits - 1)
+    return ACTIVATIONS[quantizer.activation](x)
 
-    def forward(x: Tensor) -> Tensor:
-        if quantizer.bits != FLOAT_BITS:
-            u = (x - quantizer.offset.view(-1, 1, 1)) / quantizer.step
-            return RoundToLevels.apply(ACTIVATIONS[quantizer.activation](u).clamp(0, 1), 2**quantizer.bits - 1)
+
+def rsign(quantizer: RSignActivations, x: Tensor) -> Tensor:
+    if quantizer.bits == FLOAT_BITS:
         return ACTIVATIONS[quantizer.activation](x)
+    u = x - quantizer.offset.view(-1, 1, 1)
+    clipped = u.clamp(-1, 1)
+    smooth = clipped * (1 - clipped.abs() / 2)  # half of 2u - u|u|
+    return (u >= 0).to(u.dtype) + (smooth - smooth.detach())
 
-    return forward
+
+def rprelu(prelu: RPReLU, r: Tensor) -> Tensor:
+    below, slope, after = (p.view(-1, 1, 1) for p in (prelu.shift_in, prelu.slope, prelu.shift_out))
+    u = r - below
+    return torch.where(u >= 0, u, slope * u) + after
+
+
+FORMULAS: dict[type, Callable[[Any, Tensor], Tensor]] = {
+    DoReFaActivations: dorefa, RSignActivations: rsign, RPReLU: rprelu,
+}  # fmt: skip
+
+
+def write_out(model: QuantNetwork) -> None:
+    """Let activations be computed as their formulas are written down, one operation after the other."""
+    for module in model.modules():
+        if type(module) in FORMULAS:
+            module.forward = partial(FORMULAS[type(module)], module)
 
 
 def plain_optimizer(model: QuantNetwork, phase: dict) -> torch.optim.Optimizer:
@@ -107,9 +130,7 @@ def measure(recipe: dict, phase: dict, device: torch.device, steps: int, turns: 
     if config.act_bits != FLOAT_BITS:
         for model in (plain, ours):
             model.calibrate(prepare(augmentation(images[: phase["batch"]])))
-    for module in plain.modules():
-        if isinstance(module, DoReFaActivations):
-            module.forward = by_formula(module)  # type: ignore[method-assign, assignment]
+    write_out(plain)
     optimizers = plain_optimizer(plain, phase), make_optimizer(ours, phase)
     step = make_step(ours, None, optimizers[1], 1.0, True, compile_model)
     loops = {

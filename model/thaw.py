@@ -175,7 +175,7 @@ class Thawer:
         model, network = self.model, self.network
         acc, requant = network.node("stem.conv"), network.node("stem.requant")
         set_conv(model.stem, acc)
-        z = model.stem(torch.floor(x * (2 ** acc["act_bits"] - 1) + 0.5) / (2 ** acc["act_bits"] - 1))
+        z = model.stem(model.pixels(x))
         set_norm(model.stem_bn, z, requant_affine(requant), unit_value(model.stem, acc, 1.0))
         r = model.stem_bn(z)
         r = F.relu(r) if model.config.stream_relu else r

@@ -24,7 +24,6 @@ from model import data
 from model.augment import Augmentation, shuffled
 from model.checkpoint import TrainingError, host, load_network, load_teacher, read, read_state, save, source
 from model.curves import plot_curves
-from model.export import CALIBRATION_IMAGES
 from model.finetune import FrozenForward
 from model.layers import QuantNetwork
 from model.network import build_network
@@ -94,7 +93,7 @@ class Trainer:
         shift = self.augmentation.shift
         self.images = F.pad(torch.from_numpy(images.train_images), (shift,) * 4).to(device)
         self.labels = torch.from_numpy(images.train_labels).to(device)
-        self.calibration = torch.from_numpy(images.train_images[:CALIBRATION_IMAGES]).to(device)
+        self.calibration = torch.from_numpy(images.train_images[: data.CALIBRATION_IMAGES]).to(device)
         self.test = torch.from_numpy(images.test_images).to(device), torch.from_numpy(images.test_labels).to(device)
         self.log: list[dict] = []
 

@@ -64,7 +64,7 @@ class SignCode(torch.autograd.Function):
     def forward(ctx, u: Tensor, slope: Callable[[Tensor], Tensor]) -> Tensor:
         ctx.save_for_backward(u)
         ctx.slope = slope
-        return (u >= 0).to(u.dtype)
+        return u.clone().ge_(0)  # in its own type: much faster than by way of bool
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:

@@ -13,23 +13,10 @@ from numpy.polynomial import Chebyshev, Polynomial
 from torch import Tensor
 
 from model.quantizers.base import ACTIVATIONS, inverse
+from model.quantizers.rows import channel_sums, image_of, long_rows, per_channel
 
-ROW = 512  # values
 CURVES = ("mish", "gelu")
 DEGREE = 4
-
-
-def long_rows(x: Tensor) -> Tensor:
-    """x [N, C, H, W] as [R, k C], channels innermost and k pixels a row (no copy where x is channels last).
-
-    A sum or product with something per channel then runs along rows of up to ROW values, not of C: on a CPU that is
-    several times faster for 16 channels.
-    """
-    channels, pixels = x.shape[1], x.numel() // x.shape[1]
-    several = 1
-    while 2 * several * channels <= ROW and pixels % (2 * several) == 0:
-        several *= 2
-    return x.permute(0, 2, 3, 1).reshape(-1, several * channels)
 
 
 def horner(coefficients: tuple[float, ...], v: Tensor) -> Tensor:
@@ -79,29 +66,25 @@ class ClippedLevels(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x: Tensor, offset: Tensor, step: Tensor, levels: int, curve: Curve | None) -> Tensor:
-        n, c, h, w = x.shape
         # the identity is scaled to levels, plus 1/2, at once; the argument of a curve to 0..1
         ctx.low, ctx.span, ctx.unit = (0.5, levels, 1.0) if curve is None else (0.0, 1, curve.unit)
         ctx.curve = curve
         rows, slope = long_rows(x), ctx.span / (step * ctx.unit)
-        shift = (ctx.low - offset * slope).to(x.dtype).repeat(rows.shape[1] // c)
-        scaled = torch.addcmul(shift, rows, slope.to(x.dtype))
-        ctx.save_for_backward(scaled, step)
+        scaled = torch.addcmul(per_channel(ctx.low - offset * slope, rows), rows, slope.to(x.dtype))
+        ctx.save_for_backward(scaled, offset, step)
         inside = scaled.clamp(ctx.low, ctx.low + ctx.span)
         if curve is not None:
             inside = horner(curve.ratio, inside).mul_(inside).mul_(levels).add_(0.5)
-        return inside.floor_().mul_(1 / levels).view(n, h, w, c).permute(0, 3, 1, 2)
+        return image_of(inside.floor_().mul_(1 / levels), x)
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
-        n, c, h, w = grad.shape
-        scaled, step = ctx.saved_tensors
+        scaled, offset, step = ctx.saved_tensors
         passed = torch.ops.aten.hardtanh_backward(long_rows(grad), scaled, ctx.low, ctx.low + ctx.span)
         if ctx.curve is not None:
             passed.mul_(horner(ctx.curve.slope, scaled.clamp(0, 1)))
-        ones = passed.new_ones(1, len(passed))  # matrix products sum rows faster than sum()
-        total = (ones @ passed).float().view(-1, c).sum(0)  # [C]
-        weighted = (ones @ (passed * scaled)).float().sum() - ctx.low * total.sum()
+        total = channel_sums(passed, offset)
+        weighted = channel_sums(passed * scaled, offset).sum() - ctx.low * total.sum()
         per_step = 1 / (step * ctx.unit)
-        gradient = passed.mul_(per_step.to(grad.dtype)).view(n, h, w, c).permute(0, 3, 1, 2)
+        gradient = image_of(passed.mul_(per_step.to(grad.dtype)), grad)
         return gradient, -total * per_step, -weighted / (ctx.span * step), None, None

@@ -23,6 +23,7 @@ from model.quantizers.base import (
     filter_axes,
     standardize,
 )
+from model.quantizers.rows import channel_sums, image_of, long_rows, per_channel
 
 LOWEST_TAU, HIGHEST_TAU = 0.85, 0.99  # ReCU: share of a filter's weights that are not clamped, at progress 0 and 1
 
@@ -164,6 +165,26 @@ class IRNetActivations(SignActivations, Scheduled):
         return SignCode.apply(x, partial(decay_slope, progress=self.progress))
 
 
+class ShiftedSignCode(torch.autograd.Function):
+    """Code [x >= offset[c]] of x [N, C, H, W], polynomial estimator, in few passes over memory.
+
+    Gradients g' = g times half the polynomial slope at x - offset for x, and the sum of -g' of each channel for offset.
+    """
+
+    @staticmethod
+    def forward(ctx, x: Tensor, offset: Tensor) -> Tensor:
+        rows = long_rows(x)
+        u = rows - per_channel(offset, rows)
+        ctx.save_for_backward(u, offset)
+        return image_of(u.clone().ge_(0), x)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor]:
+        u, offset = ctx.saved_tensors
+        passed = polynomial_slope(u).mul_(long_rows(grad)).mul_(0.5)
+        return image_of(passed, grad), -channel_sums(passed, offset)
+
+
 class RSignActivations(ActivationQuantizer):
     """RSign of ReActNet (arXiv:2003.03488): code = [x >= alpha[c]], polynomial estimator, alpha learned a channel."""
 
@@ -174,7 +195,7 @@ class RSignActivations(ActivationQuantizer):
         self.offset = nn.Parameter(torch.zeros(channels))
 
     def quantize(self, x: Tensor) -> Tensor:
-        return SignCode.apply(x - self.offset.to(x.dtype).view(-1, 1, 1), polynomial_slope)
+        return ShiftedSignCode.apply(x, self.offset)
 
     def real_thresholds(self) -> Tensor:
         return self.offset.unsqueeze(1)
@@ -189,22 +210,20 @@ class Bent(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, r: Tensor, below: Tensor, slope: Tensor, after: Tensor) -> Tensor:
-        u = r.permute(0, 2, 3, 1) - below.to(r.dtype)
+        rows = long_rows(r)
+        u = rows - per_channel(below, rows)
         ctx.save_for_backward(u, slope)
-        bent = u.clamp_max(0).mul_((slope - 1).to(r.dtype)).add_(u).add_(after.to(r.dtype))
-        return bent.permute(0, 3, 1, 2)
+        bent = u.clamp_max(0).mul_(per_channel(slope - 1, rows)).add_(u).add_(per_channel(after, rows))
+        return image_of(bent, r)
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         u, slope = ctx.saved_tensors
-        g = grad.permute(0, 2, 3, 1)
+        g = long_rows(grad)
         negative = torch.ops.aten.hardtanh_backward(g, u, -torch.inf, 0.0)  # g where u < 0: faster than where()
-        inner = (negative * (slope - 1).to(g.dtype)).add_(g)
-        ones = g.new_ones(1, g.numel() // g.shape[-1])  # matrix products sum rows faster than sum()
-        below, bent, after = (
-            (ones @ part.reshape(-1, g.shape[-1])).to(slope.dtype).squeeze(0) for part in (inner, negative.mul_(u), g)
-        )
-        return inner.permute(0, 3, 1, 2), -below, bent, after
+        inner = (negative * per_channel(slope - 1, g)).add_(g)
+        below, bent, after = (channel_sums(part, slope) for part in (inner, negative.mul_(u), g))
+        return image_of(inner, grad), -below, bent, after
 
 
 class RPReLU(nn.Module):

@@ -6,7 +6,7 @@ import torch
 
 from model import data, frozen, manifest
 from model.checkpoint import TrainingError
-from model.export import CALIBRATION_IMAGES, export
+from model.export import export
 from model.finetune import FrozenForward, places
 from model.freeze import freeze
 from model.layers import QuantNetwork
@@ -91,7 +91,7 @@ def test_a_frozen_phase_trains_and_exports_what_it_trained(tmp_path):
     state = torch.load(tmp_path / "out" / "final.pt", weights_only=True)
     model = build_network(state["config"])
     model.load_state_dict(state["model"])
-    forward = FrozenForward(model, torch.from_numpy(source.train_images[:CALIBRATION_IMAGES]), 16)
+    forward = FrozenForward(model, torch.from_numpy(source.train_images[: data.CALIBRATION_IMAGES]), 16)
     for mine, theirs in zip(forward.nodes(), manifest.load(tmp_path / "zoo").nodes, strict=True):
         for name, tensor in theirs.tensors.items():
             assert np.array_equal(mine.tensors[name], tensor), (mine.name, name)

@@ -63,6 +63,16 @@ def test_activation_codes_are_what_forward_uses(name, bits, source):
     assert torch.equal(codes.long()[clear], quantizer.to_int(x)[clear])
 
 
+@pytest.mark.parametrize("name", ["bnn", "irnet", "bireal", "react"])
+def test_a_value_at_its_threshold_has_the_code_above(name):
+    """Rule R4 compares by >=; these thresholds are exact, where others round."""
+    quantizer = act_quantizer(name, 1, 2)
+    if name == "react":
+        quantizer.offset.data = torch.tensor([0.25, -1.5])
+    x = quantizer.thresholds().float().view(1, 2, 1, 1).clone()
+    assert quantizer(x).flatten().tolist() == quantizer.to_int(x).flatten().tolist() == [1, 1]
+
+
 def test_bineal_slope_is_never_negative():
     quantizer = act_quantizer("bineal", 1, 2)
     quantizer.slope.data.fill_(-0.5)

@@ -7,15 +7,14 @@ import pytest
 
 from hw.solve import solve
 from model import data, frozen
-from model.export import ZOO
-from model.manifest import load
+from model.manifest import ZOO, load, zoo
 from sim import golden
 from sim.compare import compare
 from sim.images import images_for
 from sim.rtl import RtlSimulator
 
 ROOT = Path("build/tests")
-NETWORKS = sorted(path.parent.name for path in ZOO.glob("*/network.json"))
+NETWORKS = [folder.name for folder in zoo()]
 
 
 def pixels_and_labels(network, count):
