@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from rich.table import Table
+from tqdm import tqdm
 
 from boards.board import Board, boards
 from boards.capacity import fastest, need
@@ -37,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     for column in ("board", "device", "LUT", "EBR", "DSP", "MHz", *(network.name for network in networks)):
         table.add_column(column, justify="right" if column in ("LUT", "EBR", "DSP", "MHz") else "left")
     notes = []
-    for board in boards().values():
+    for board in tqdm(boards().values(), desc="fitting", unit="board", leave=False, disable=None):
         capacity = board.device.capacity
         fits = [fit_text(board, network) for network in networks]
         numbers = [f"{capacity[resource]:,}" for resource in ("lut", "ebr", "dsp")]

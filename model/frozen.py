@@ -46,10 +46,10 @@ def conv(node: Node, a: Tensor) -> Tensor:
 
 
 def threshold(node: Node, x: Tensor) -> Tensor:
-    code = torch.zeros_like(x, dtype=torch.int32)
-    for level in torch.tensor(node.tensors["thresholds"], device=x.device).unbind(1):
-        code += x >= level.view(-1, 1, 1)
-    return code
+    """Rule R4: the count of thresholds up to x, which the manifest holds in rising order."""
+    levels, channels_first = torch.tensor(node.tensors["thresholds"], device=x.device), x.transpose(0, 1)
+    codes = torch.searchsorted(levels, channels_first.flatten(1), right=True, out_int32=True)
+    return codes.view(channels_first.shape).transpose(0, 1)
 
 
 def requant(node: Node, acc: Tensor, skip: Tensor | None = None) -> Tensor:

@@ -10,6 +10,7 @@ from boards.board import Board, BoardError, boards, find
 from boards.devices import DEVICES, family_of, nextpnr_options
 from boards.pll import Ecp5Pll, Ice40Pll
 from boards.top import START_US, Top, clock_plan
+from model.manifest import find as find_network
 from tests.boards.tiny import Echo
 
 NAMES = sorted(boards())
@@ -163,12 +164,14 @@ def test_reset_outlasts_the_block_ram():
     assert START_US > 3 * 5
 
 
-def test_the_catalog_lists_every_board(capsys):
+def test_the_catalog_lists_every_board(capsys, monkeypatch):
+    monkeypatch.setattr(catalog, "zoo", lambda: [find_network("digits-w1a2"), find_network("digits-react-w1a1")])
     assert catalog.main([]) == 0
     out = capsys.readouterr().out
     for name in NAMES:
         assert name in out
     assert "digits-w1a2" in out
+    assert "digits-react-w1a1" in out
     assert "close the OSC jumper" in out
 
 
