@@ -47,7 +47,7 @@ def conv(node: Node, a: Tensor) -> Tensor:
 
 def threshold(node: Node, x: Tensor) -> Tensor:
     """Rule R4: the count of thresholds up to x, which the manifest holds in rising order."""
-    levels, channels_first = torch.tensor(node.tensors["thresholds"], device=x.device), x.transpose(0, 1)
+    levels, channels_first = torch.tensor(node.tensors["thresholds"], device=x.device), x.transpose(0, 1).contiguous()
     codes = torch.searchsorted(levels, channels_first.flatten(1), right=True, out_int32=True)
     return codes.view(channels_first.shape).transpose(0, 1)
 

@@ -86,7 +86,7 @@ def make_flags(optimize: int) -> str:
         "PYTHON3": sys.executable,
         "CFG_CXXFLAGS_PCH_I": "-include",  # else: "Vtop__pch.h.fast: linker input file not found"
         "OPT_FAST": f"-O{optimize}",  # the design's code; OPT_SLOW, run once, stays unoptimized
-        "OPT_GLOBAL": "-O2",  # the runtime's
+        "OPT_GLOBAL": f"-O{optimize}",  # the runtime's
     }
     return " ".join(f"{name}={value}" for name, value in variables.items())
 

@@ -71,7 +71,7 @@ def test_an_untrained_network_has_no_accuracy(network, training, top1):
 
 
 def test_a_row(network, place, capsys):
-    given = ["net", "--root", str(ROOT), "--optimize", "1"]
+    given = ["net", "--root", str(ROOT), "--optimize", "0"]
     path = ROOT / "bench.json"
     path.unlink(missing_ok=True)
     other = {"network": "another", "board": BOARD, "images_per_s": 1}
@@ -133,7 +133,7 @@ def test_rebuild(network, place):
         benchmark(
             find(BOARD),
             network,
-            options_of("--interval", "900", "--root", str(ROOT), "--optimize", "1", *given),
+            options_of("--interval", "900", "--root", str(ROOT), "--optimize", "0", *given),
             console,
         )
         assert place[-1][-1] is reuse

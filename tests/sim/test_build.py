@@ -28,7 +28,7 @@ def verilog(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def model(verilog):
-    return build(verilog, generate(standin.top()), ROOT, 1)
+    return build(verilog, generate(standin.top()), ROOT, 0)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_images_of_another_shape(model):
 
 
 def test_waves(verilog, model, tmp_path):
-    folder = build(verilog, generate(standin.top()), ROOT, 1, waves=True)
+    folder = build(verilog, generate(standin.top()), ROOT, 0, waves=True)
     assert folder != model
     path = tmp_path / "deep" / "waves.vcd"
     result = simulate(folder, standin.top(), standin.random_codes(5, 2), waves=path)
@@ -118,7 +118,7 @@ def test_built_once(verilog, model, monkeypatch):
 
     monkeypatch.setattr(builder, "compile_model", compiled)
     begun = time.perf_counter()
-    assert build(verilog, generate(standin.top()), ROOT, 1) == model
+    assert build(verilog, generate(standin.top()), ROOT, 0) == model
     assert time.perf_counter() - begun < 2
     for change in ({"bench": generate(standin.top()) + "\n"}, {"optimize": 2}, {"waves": True, "bench": "//"}):
         arguments = {"bench": generate(standin.top()), "optimize": 1} | change
@@ -127,7 +127,7 @@ def test_built_once(verilog, model, monkeypatch):
     changed = verilog.with_name("changed.v")
     changed.write_text(verilog.read_text() + "\n")
     with pytest.raises(AssertionError, match="compiled again"):
-        build(changed, generate(standin.top()), ROOT, 1)
+        build(changed, generate(standin.top()), ROOT, 0)
 
 
 def test_a_damaged_folder_is_built_again(verilog, tmp_path, monkeypatch):

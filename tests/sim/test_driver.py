@@ -19,7 +19,7 @@ EXPECTED = float(standin.PIXELS)
 @pytest.fixture(scope="module")
 def program(tmp_path_factory):
     verilog = standin.write(tmp_path_factory.mktemp("standin"))
-    return build_driver(verilog, standin.top(), root=ROOT, optimize=1).read_bytes()
+    return build_driver(verilog, standin.top(), root=ROOT, optimize=0).read_bytes()
 
 
 def simulate(program, codes, **options):

@@ -27,7 +27,7 @@ def network():
 
 @pytest.fixture(scope="module")
 def measured(network):
-    return measure(network, solve(network, TARGET), random_images(network.input, 3, 20), ROOT, 1)
+    return measure(network, solve(network, TARGET), random_images(network.input, 3, 20), ROOT, 0)
 
 
 def test_every_chunk_of_every_image_is_counted(network, measured):
@@ -64,7 +64,7 @@ def test_a_stage_behind_a_slower_one_starves_and_one_before_it_is_blocked(networ
     names = list(folding)
     slow = names[1]
     folding[slow] = replace(folding[slow], simd=1, pe=1)
-    found = measure(network, folding, random_images(network.input, 4, 10), ROOT, 1)
+    found = measure(network, folding, random_images(network.input, 4, 10), ROOT, 0)
     busy, starved, blocked = found.shares
     assert busy[1] > 0.95
     assert blocked[0] > 0.5
@@ -81,7 +81,7 @@ def test_too_few_images(measured):
 def test_command(network, tmp_path, capsys):
     pytest.importorskip("matplotlib")
     save(network, tmp_path)
-    given = [str(tmp_path), "--optimize", "1", "--root", str(ROOT), "--interval", str(TARGET)]
+    given = [str(tmp_path), "--optimize", "0", "--root", str(ROOT), "--interval", str(TARGET)]
     assert occupancy.main([*given, "--images", "20"]) == 0
     printed = capsys.readouterr().out
     assert "one-bit lanes, busy" in printed

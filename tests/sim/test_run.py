@@ -17,7 +17,7 @@ from sim.rtl import RtlSimulator, SimulationError
 from tests.networks import random_network
 
 ROOT = Path("build/tests")
-COMMON = ["--optimize", "1", "--root", str(ROOT), "--processes", "1"]
+COMMON = ["--optimize", "0", "--root", str(ROOT), "--processes", "1"]
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,24 @@
+"""The committed networks in Verilator: every value of two images against the golden model, under stalls."""
+
+from pathlib import Path
+
+import pytest
+
+from hw.solve import solve
+from model.data import quantize_pixels
+from model.manifest import ZOO, load
+from sim.compare import compare
+from sim.rtl import RtlSimulator
+from tests.sim.test_zoo import NETWORKS, pixels_and_labels
+
+ROOT = Path("build/tests")
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_rtl_is_the_golden_model(name):
+    network = load(ZOO / name)
+    pixels, _ = pixels_and_labels(network, 2)
+    codes = quantize_pixels(pixels[:2], network.input.bits)
+    result = RtlSimulator(network, solve(network), optimize=0, root=ROOT).simulate(codes, tap_images=2, stall=0.1)
+    report = compare(network, codes, result)
+    assert report.good, report.divergence
