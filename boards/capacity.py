@@ -16,7 +16,7 @@ from hw.folding import interval as cycles_of
 from hw.solve import intervals, solve
 from model.manifest import Network
 
-__all__ = ["MARGIN", "check_fit", "fastest", "fold", "lacking", "need", "refusal", "room", "shortage"]
+__all__ = ["MARGIN", "check_fit", "fastest", "fold", "holds", "lacking", "need", "refusal", "room", "shortage"]
 
 MARGIN = 1.1  # an estimate refuses only what is larger than the device by more than its own error
 LINK = Cost(lut=900, ff=900, ebr=2)  # the host link around the accelerator
@@ -109,6 +109,12 @@ def fastest(board: Board, network: Network) -> tuple[int, Folding] | None:
     return fastest_within(board.family, Content(network), tuple(room(board, FILL[board.family]).items()))
 
 
+def holds(board: Board, network: Network) -> bool:
+    """Whether any folding fits the board with room to route: the one of most cycles, if any."""
+    slowest = intervals(network)[-1]
+    return fitting(board.family, Content(network), slowest, tuple(room(board, FILL[board.family]).items())) is not None
+
+
 def fold(board: Board, network: Network, target: int | None) -> Folding:
     """The folding for at most `target` cycles an image that suits the board's device, or the fastest that fits.
 
@@ -147,8 +153,8 @@ def refusal(
     elif found is not None and slower:
         would = f"a larger interval may fit (ARGUMENTS='--interval {slower[0]}')"
     else:
-        fitting = [other.name for other in others if other.name != board.name and fastest(other, network)]
-        would = f"of the boards, {', '.join(fitting)} would take it" if fitting else "it fits no board (make boards)"
+        larger = [other.name for other in others if other.name != board.name and holds(other, network)]
+        would = f"of the boards, {', '.join(larger)} would take it" if larger else "it fits no board (make boards)"
     return (
         f"{network.name} at {interval:,} cycles an image does not fit {board.name} ({board.device.name}), {how}: "
         f"{shortage(board, needed)}; {would}"
