@@ -99,6 +99,7 @@ def test_a_network_that_is_too_large_says_by_how_much_and_what_would_take_it():
     assert "does not fit icebreaker (iCE40 UP5K), estimated: LUT " in error
     assert " too many)" in error
     assert "of the boards, ulx3s-85f, " in error
+    assert "upduino-v3" not in error
 
 
 # All boards
