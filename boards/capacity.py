@@ -72,6 +72,11 @@ def room(board: Board, share: Mapping[str, float] | None = None) -> dict[str, in
     }
 
 
+def routable(board: Board) -> tuple[tuple[str, int], ...]:
+    """What a folding may take of the device so that it routes at speed, as a cache key."""
+    return tuple(room(board, FILL[board.family]).items())
+
+
 def lacking(board: Board, needed: Mapping[str, int], share: Mapping[str, float] | None = None) -> dict[str, int]:
     """How many of each resource are missing; empty if it fits (into `share` of the device, all of it by default)."""
     return over(needed, room(board, share))
@@ -106,13 +111,13 @@ def fastest_within(family: str, content: Content, budget: tuple[tuple[str, int],
 
 def fastest(board: Board, network: Network) -> tuple[int, Folding] | None:
     """The least interval whose folding fits the board with room to route, and that folding; None if none does."""
-    return fastest_within(board.family, Content(network), tuple(room(board, FILL[board.family]).items()))
+    return fastest_within(board.family, Content(network), routable(board))
 
 
 def holds(board: Board, network: Network) -> bool:
     """Whether any folding fits the board with room to route: the one of most cycles, if any."""
     slowest = intervals(network)[-1]
-    return fitting(board.family, Content(network), slowest, tuple(room(board, FILL[board.family]).items())) is not None
+    return fitting(board.family, Content(network), slowest, routable(board)) is not None
 
 
 def fold(board: Board, network: Network, target: int | None) -> Folding:
@@ -126,7 +131,7 @@ def fold(board: Board, network: Network, target: int | None) -> Folding:
         if found is not None:
             return found[1]
         target = intervals(network)[-1]
-    fits = fitting(board.family, Content(network), target, tuple(room(board, FILL[board.family]).items()))
+    fits = fitting(board.family, Content(network), target, routable(board))
     if fits is not None:
         return fits
     offered = [solve(network, target, prices(board.family), lean=lean) for lean in ways(board.family)]

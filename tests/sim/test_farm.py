@@ -76,9 +76,9 @@ def test_other_work_starts_afresh(tmp_path, monkeypatch):
     network, other = (random_network(seed, height=4, width=4, channels=(3,), strides=(1,)) for seed in (1, 2))
     monkeypatch.setattr("sim.farm.build_driver", lambda *_, **__: None)
     choices = [(network, 900), (network, 300), (other, 900)]
-    models = [DriverModel(net, solve(net, interval), optimize=0, root=ROOT) for net, interval in choices]
+    models = [DriverModel(net, solve(net, interval), root=ROOT) for net, interval in choices]
     assert len({model.design for model in models}) == 3
-    changed = DriverModel(network, solve(network, 900), optimize=0, root=ROOT)
+    changed = DriverModel(network, solve(network, 900), root=ROOT)
     assert changed.design == models[0].design
     codes = random_images(network.input, 1, 6)
 
@@ -104,7 +104,7 @@ def test_other_work_starts_afresh(tmp_path, monkeypatch):
 def test_arguments(tmp_path, monkeypatch, options, message):
     network = random_network(1, height=4, width=4, channels=(3,), strides=(1,))
     monkeypatch.setattr("sim.farm.build_driver", lambda *_, **__: None)
-    model = DriverModel(network, solve(network, 900), optimize=0, root=ROOT)
+    model = DriverModel(network, solve(network, 900), root=ROOT)
     arguments = {"codes": random_images(network.input, 1, 2)} | options
     with pytest.raises(ValueError, match=message):
         simulate_many(model, folder=tmp_path, **arguments)
