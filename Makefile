@@ -26,7 +26,7 @@ help:  ## list the targets
 	@echo "NET=$(NET) picks a network of model/zoo, N=$(N) the number of images; ARGUMENTS= adds options (ARGUMENTS=--help lists them)."
 
 sim: $(VENV)/.sim  ## stream real images through the RTL and compare with the golden model (WAVES=1, STALL=0.3)
-	$(PY) -m sim.run $(NET) --images $(N) --stall $(STALL) --seed $(SEED) $(if $(WAVES),--waves) $(ARGUMENTS)
+	$(PY) -m popstream.sim.run $(NET) --images $(N) --stall $(STALL) --seed $(SEED) $(if $(WAVES),--waves) $(ARGUMENTS)
 
 test: $(VENV)/.dev $(VENV)/.sim $(VENV)/.build $(VENV)/.train $(VENV)/.host $(VENV)/.farm $(VENV)/.plot  ## lint, type check and run every test
 	$(VENV)/bin/ruff check .
@@ -35,82 +35,82 @@ test: $(VENV)/.dev $(VENV)/.sim $(VENV)/.build $(VENV)/.train $(VENV)/.host $(VE
 	$(PY) -m pytest -n 2 --dist loadfile $(ARGUMENTS)
 
 train: $(VENV)/.train  ## train NET by its recipe in model/recipes; the same command resumes
-	$(TRAINING) $(PY) -m model.train $(NET) $(if $(filter command line,$(origin SEED)),--seed $(SEED)) $(ARGUMENTS)
+	$(TRAINING) $(PY) -m popstream.model.training.train $(NET) $(if $(filter command line,$(origin SEED)),--seed $(SEED)) $(ARGUMENTS)
 
 sweep: $(VENV)/.train $(VENV)/.farm  ## train the runs of SPEC (model/sweeps) on Ray, here or at RAY_ADDRESS; the same command resumes
 	@test -n "$(SPEC)" || { echo "error: name a sweep, SPEC=...; model/sweeps has $(notdir $(basename $(wildcard model/sweeps/*.toml)))" >&2; exit 1; }
-	$(TRAINING) $(PY) -m model.sweep $(SPEC) $(ARGUMENTS)
+	$(TRAINING) $(PY) -m popstream.model.sweeping.sweep $(SPEC) $(ARGUMENTS)
 
 tables: $(VENV)/.train $(VENV)/.sim  ## SPEC's results beside the published ones: tables, heat maps, curves, accuracy against LUTs
-	$(PY) -m sim.tables $(SPEC) $(ARGUMENTS)
+	$(PY) -m popstream.sim.reports.sweep $(SPEC) $(ARGUMENTS)
 
 speed: $(VENV)/.train  ## images/s of NET's training beside a plain PyTorch loop, in one run
-	$(TRAINING) $(PY) -m model.speed $(NET) $(ARGUMENTS)
+	$(TRAINING) $(PY) -m popstream.model.training.speed $(NET) $(ARGUMENTS)
 
 export: $(VENV)/.train  ## freeze a trained NET, write model/zoo/NET and its ROM image
-	$(PY) -m model.export $(NET) $(ARGUMENTS)
-	$(PY) -m model.rom $(NET)
+	$(PY) -m popstream.model.freezing.export $(NET) $(ARGUMENTS)
+	$(PY) -m popstream.model.rom.image $(NET)
 
 rom: $(VENV)/.core  ## pack NET's manifest into a ROM image (.bin, .mem) and read it back
-	$(PY) -m model.rom $(NET) $(ARGUMENTS)
+	$(PY) -m popstream.model.rom.image $(NET) $(ARGUMENTS)
 
 accuracy: $(VENV)/.sim $(VENV)/.train $(VENV)/.farm  ## float, frozen, golden (N images) and RTL (RTL images) top-1 side by side
-	$(PY) -m sim.accuracy $(NET) --images $(N) --rtl $(or $(RTL),$(N)) $(ARGUMENTS)
+	$(PY) -m popstream.sim.accuracy $(NET) --images $(N) --rtl $(or $(RTL),$(N)) $(ARGUMENTS)
 
 occupancy: $(VENV)/.sim $(VENV)/.plot  ## how long each stage of NET is busy, starved and blocked; plots of that and of cost
-	$(PY) -m sim.occupancy $(NET) $(ARGUMENTS)
+	$(PY) -m popstream.sim.reports.occupancy $(NET) $(ARGUMENTS)
 
 bits: $(VENV)/.sim $(VENV)/.train $(VENV)/.build $(VENV)/.plot  ## cycles x LUT of NET's recipe for all W and A of 1, 2 and 4 (untrained)
-	$(PY) -m sim.bits $(NET) $(ARGUMENTS)
+	$(PY) -m popstream.sim.reports.bits $(NET) $(ARGUMENTS)
 
 fold: $(VENV)/.build  ## fold NET to BOARD: the fastest folding that fits, or with FPS= the smallest that reaches it
 	$(BOARD_GIVEN)
-	$(PY) -m boards.fold $(BOARD) --net $(NET) $(if $(FPS),--fps $(FPS)) $(if $(FREQ),--freq $(FREQ)) $(ARGUMENTS)
+	$(PY) -m popstream.boards.fitting.fold $(BOARD) --net $(NET) $(if $(FPS),--fps $(FPS)) $(if $(FREQ),--freq $(FREQ)) $(ARGUMENTS)
 
 cost: $(VENV)/.build  ## compare the cost model with synthesis on ten points; goes on where it was stopped
-	$(PY) -m hw.fit $(ARGUMENTS)
+	$(PY) -m popstream.hw.synthesis.fit $(ARGUMENTS)
 
 verilog: $(VENV)/.build  ## write NET's accelerator as Verilog, with its port list
-	$(PY) -m hw.verilog $(NET) $(ARGUMENTS)
+	$(PY) -m popstream.hw.verilog $(NET) $(ARGUMENTS)
 
 unit: $(VENV)/.build  ## place and route the compute unit by itself, beside others' blocks (ARGUMENTS='conv16 conv64')
-	$(PY) -m hw.unit $(ARGUMENTS)
+	$(PY) -m popstream.hw.synthesis.alone $(ARGUMENTS)
 
 resources: $(VENV)/.build  ## synthesise NET's accelerator and report LUT, EBR and DSP (FAMILY=ecp5 or ice40)
-	$(PY) -m hw.resources $(NET) $(if $(FAMILY),--family $(FAMILY)) $(ARGUMENTS)
+	$(PY) -m popstream.hw.synthesis.resources $(NET) $(if $(FAMILY),--family $(FAMILY)) $(ARGUMENTS)
 
 netlist: $(VENV)/.sim $(VENV)/.build  ## NET's synthesised netlist (iCE40) in simulation, N images against the golden model
-	$(PY) -m boards.netlist $(NET) --images $(N) $(if $(filter-out 0,$(STALL)),--stall $(STALL)) $(ARGUMENTS)
+	$(PY) -m popstream.boards.bench.netlist $(NET) --images $(N) $(if $(filter-out 0,$(STALL)),--stall $(STALL)) $(ARGUMENTS)
 
 board-sim: $(VENV)/.sim $(VENV)/.build $(VENV)/.host  ## BOARD's complete top with NET in simulation: N images by the host program, against golden
 	$(BOARD_GIVEN)
-	$(PY) -m boards.board_sim $(BOARD) --net $(NET) --images $(N) $(if $(BAUD),--baud $(BAUD)) $(ARGUMENTS)
+	$(PY) -m popstream.boards.bench.board_sim $(BOARD) --net $(NET) --images $(N) $(if $(BAUD),--baud $(BAUD)) $(ARGUMENTS)
 
 host: $(VENV)/.host  ## talk to a board: ARGUMENTS='identify --port PORT', classify, data, selftest, ports
-	$(PY) -m boards.host $(or $(ARGUMENTS),--help)
+	$(PY) -m popstream.boards.host.host $(or $(ARGUMENTS),--help)
 
 bitstream: $(VENV)/.build  ## build NET for BOARD, timing checked (SEED=, SEEDS=, FREQ=; the fastest folding that fits)
 	$(BOARD_GIVEN)
-	$(PY) -m boards.$(if $(RELOADABLE),reloadable,build) $(BOARD) --net $(NET) --seed $(SEED) $(if $(SEEDS),--seeds $(SEEDS)) \
+	$(PY) -m popstream.boards.$(if $(RELOADABLE),reload.reloadable,flow.build) $(BOARD) --net $(NET) --seed $(SEED) $(if $(SEEDS),--seeds $(SEEDS)) \
 	    $(if $(FREQ),--freq $(FREQ)) $(ARGUMENTS)
 
 bitstreams: $(VENV)/.build  ## build NET for every board that the open tools build, and print the table; goes on where it stopped
-	$(PY) -m boards.bitstreams --net $(NET) --seed $(SEED) $(if $(SEEDS),--seeds $(SEEDS)) $(ARGUMENTS)
+	$(PY) -m popstream.boards.flow.bitstreams --net $(NET) --seed $(SEED) $(if $(SEEDS),--seeds $(SEEDS)) $(ARGUMENTS)
 
 bench: $(VENV)/.build $(VENV)/.sim  ## NET on BOARD: images/s, clock, resources, use of the lanes, beside published designs
-	$(PY) -m boards.benchmark $(NET) $(BOARD) $(if $(filter-out 0,$(SEED)),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) \
+	$(PY) -m popstream.boards.bench.benchmark $(NET) $(BOARD) $(if $(filter-out 0,$(SEED)),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) \
 	    $(if $(FREQ),--freq $(FREQ)) $(ARGUMENTS)
 
 reload: $(VENV)/.build  ## put NET into a bitstream of BOARD built with RELOADABLE=1 for a network of the same shape
 	$(BOARD_GIVEN)
-	$(PY) -m boards.reload $(BOARD) --net $(NET) $(ARGUMENTS)
+	$(PY) -m popstream.boards.reload.reload $(BOARD) --net $(NET) $(ARGUMENTS)
 
 boards: $(VENV)/.build  ## list the boards, and which networks fit them
-	$(PY) -m boards.catalog $(ARGUMENTS)
+	$(PY) -m popstream.boards.fitting.catalog $(ARGUMENTS)
 
 flash: $(VENV)/.build  ## write NET's bitstream to BOARD's SRAM, or with FLASH=1 to its flash
 	$(BOARD_GIVEN)
-	$(PY) -m boards.flash $(BOARD) --net $(NET) $(if $(FLASH),--flash) $(ARGUMENTS)
+	$(PY) -m popstream.boards.flow.flash $(BOARD) --net $(NET) $(if $(FLASH),--flash) $(ARGUMENTS)
 
 lint: $(VENV)/.dev  ## ruff and mypy
 	$(VENV)/bin/ruff check .

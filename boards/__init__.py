@@ -1,0 +1,1 @@
+"""Boards, the host link and its program, bitstreams. Door: known, flow/build.py, host/host.py."""

@@ -17,17 +17,17 @@ from amaranth.hdl import Cat, Module, Shape, Value, signed, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw import stages
-from hw.buffering import Buffers, buffers
-from hw.fifo import StreamFifo
-from hw.folding import Fold, Folding, folded, geometry, turns
-from hw.head import LOGIT_BITS
-from hw.matvec import MatVec
-from hw.plan import weight_matrix
-from hw.stream import Fork, Repack, connect, value_layout
-from hw.tap import Tap, Values, flat_name
-from hw.window import Window
-from model.manifest import Network, Node
+from popstream.hw.blocks.head import LOGIT_BITS
+from popstream.hw.blocks.window import Window
+from popstream.hw.folding.buffering import Buffers, buffers
+from popstream.hw.folding.folding import Fold, Folding, folded, geometry, turns
+from popstream.hw.lib.fifo import StreamFifo
+from popstream.hw.lib.stream import Fork, Repack, connect, value_layout
+from popstream.hw.stages import stages
+from popstream.hw.stages.tap import Tap, Values, flat_name
+from popstream.hw.unit.matvec import MatVec
+from popstream.hw.unit.plan import weight_matrix
+from popstream.model.manifest import Network, Node
 
 __all__ = ["Accelerator", "Tap"]
 
@@ -40,7 +40,7 @@ class Accelerator(wiring.Component):
     network : a manifest's network.
     folding : a legal fold for each conv and linear node; FoldingError otherwise.
     taps : whether to bring every node's values out, for comparison with the golden model.
-    depths : FIFO depths of the requants with skip, by name; computed (hw.buffering) if not given.
+    depths : FIFO depths of the requants with skip, by name; computed (hw.folding.buffering) if not given.
     reload : shift of every requant, by name, at least its own; with it all that was trained lies in block RAM whose
         content may be exchanged for that of any network of this shape (storage "reload"). Not for prelu nodes.
     counters : whether to bring out lanes_busy and lanes_blocked.

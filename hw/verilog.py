@@ -1,5 +1,5 @@
 # amaranth: UnusedElaboratable=no
-"""Verilog of a network's accelerator: `python -m hw.verilog NET` writes top.v, ports.json and folding.json.
+"""Verilog of a network's accelerator: `popstream verilog NET` writes top.v, ports.json and folding.json.
 
 ports.json says everything that whoever instantiates `top` needs: each port with direction, width and meaning, how a
 beat is laid out, the folding, the cycles per image that it should take, FIFO depths and taps.
@@ -16,11 +16,11 @@ from typing import Any
 
 from amaranth.back import verilog
 
-from hw.accelerator import Accelerator, Tap
-from hw.folding import DEFAULT_INTERVAL, Folding, FoldingError, interval
-from hw.head import LABEL_BITS, LOGIT_BITS
-from hw.solve import solve
-from model.manifest import ManifestError, Network, find, load
+from popstream.hw.accelerator import Accelerator, Tap
+from popstream.hw.blocks.head import LABEL_BITS, LOGIT_BITS
+from popstream.hw.folding.folding import DEFAULT_INTERVAL, Folding, FoldingError, interval
+from popstream.hw.solver.solve import solve
+from popstream.model.manifest import ManifestError, Network, find, load
 
 __all__ = ["describe", "write"]
 
@@ -121,7 +121,7 @@ def write(network: Network, folding: Folding, folder: Path, taps: bool = False, 
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m hw.verilog", description="Write an accelerator as Verilog.")
+    parser = argparse.ArgumentParser(prog="popstream verilog", description="Write an accelerator as Verilog.")
     parser.add_argument("net", help="a network of model/zoo, or the path of a manifest")
     parser.add_argument("--interval", type=int, default=DEFAULT_INTERVAL, help="most cycles an image (%(default)s)")
     parser.add_argument("--folding", type=Path, help="a folding.json to use instead of --interval")

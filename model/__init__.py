@@ -1,0 +1,1 @@
+"""From data to the manifest: networks, quantizers, training, freezing. Door: manifest."""

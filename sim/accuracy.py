@@ -1,11 +1,11 @@
 """`make accuracy`: float, frozen, golden and RTL top-1 side by side, and how many images differ between them.
 
-    python -m sim.accuracy resnet20-w1a2 --images 10000 --rtl 10000
+    popstream accuracy resnet20-w1a2 --images 10000 --rtl 10000
 
 frozen (torch's evaluation of the manifest's integers) and golden (NumPy's) run on the first N test images, the RTL on
-the first of those, by Ray on every core or on the cluster that RAY_ADDRESS names (sim/farm.py); if killed, the same
-command goes on. float was measured in training. Prints a table and writes build/<net>/accuracy.json. Status 0 only if
-all agree.
+the first of those, by Ray on every core or on the cluster that RAY_ADDRESS names (sim/driver/farm.py); if killed, the
+same command goes on. float was measured in training. Prints a table and writes build/<net>/accuracy.json. Status 0 only
+if all agree.
 """
 
 import argparse
@@ -19,17 +19,17 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from model.data import DataError
-from model.files import write_json
-from model.manifest import ManifestError, Network
-from sim import golden
-from sim.bench_run import Result
-from sim.build import BuildError
-from sim.compare import compare
-from sim.farm import DriverModel, simulate_many
-from sim.images import Images, add_options, check_options, folding_for, network_and_images, percent
-from sim.rtl import SimulationError
-from sim.run import ERROR, MISMATCH
+from popstream.model.data import DataError
+from popstream.model.files import write_json
+from popstream.model.manifest import ManifestError, Network
+from popstream.sim import golden
+from popstream.sim.bench.build import BuildError
+from popstream.sim.bench.run import Result
+from popstream.sim.driver.farm import DriverModel, simulate_many
+from popstream.sim.rtl.compare import compare
+from popstream.sim.rtl.images import Images, add_options, check_options, folding_for, network_and_images, percent
+from popstream.sim.rtl.rtl import SimulationError
+from popstream.sim.run import ERROR, MISMATCH
 
 
 class TorchError(RuntimeError):
@@ -37,7 +37,7 @@ class TorchError(RuntimeError):
 
 
 def arguments(given: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m sim.accuracy", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="popstream accuracy", description=__doc__.splitlines()[0])
     add_options(parser)
     parser.add_argument("--images", type=int, default=1000, help="test images for frozen and golden (%(default)s)")
     parser.add_argument(
@@ -54,7 +54,7 @@ def arguments(given: list[str] | None) -> argparse.Namespace:
 def frozen_logits(network: Network, pixels: np.ndarray) -> np.ndarray:
     """Logits int32 [N, O] of pixels uint8 [N, C, H, W] by torch. TorchError where it is missing."""
     try:
-        from model import frozen
+        from popstream.model.freezing import frozen
     except ModuleNotFoundError as error:
         message = f"Package {error.name} is missing, which the frozen network needs; `make accuracy` sets it up"
         raise TorchError(message) from None
@@ -128,7 +128,7 @@ def table(content: dict[str, Any]) -> Table:
 
 def main(given: list[str] | None = None) -> int:
     """The exit status: 0 if all agree, 1 if not, 2 if it could not be found out."""
-    from hw.folding import FoldingError
+    from popstream.hw.folding.folding import FoldingError
 
     options, console = arguments(given), Console()
     try:

@@ -1,7 +1,7 @@
 """`make sim`: real images through the simulated accelerator, every value compared with the golden model.
 
-    python -m sim.run digits-w1a2 --images 20 --stall 0.25
-    python -m sim.run digits-w1a2 --fault 'stem.conv.weight[0,0,1,1]'      # must fail, and say where
+    popstream sim digits-w1a2 --images 20 --stall 0.25
+    popstream sim digits-w1a2 --fault 'stem.conv.weight[0,0,1,1]'      # must fail, and say where
 
 Prints a table and writes build/<net>/sim.json (sim-fault.json with a fault). Status 0 only without a mismatch.
 """
@@ -15,22 +15,30 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from model.data import DataError
-from model.files import write_json
-from model.manifest import ManifestError, Network
-from sim import fault as faults
-from sim.bench_run import Result
-from sim.build import BuildError
-from sim.compare import Divergence, Report, compare
-from sim.images import Images, add_options, check_options, folding_for, network_and_images, percent, processes_for
-from sim.rtl import RtlSimulator, SimulationError
+from popstream.model.data import DataError
+from popstream.model.files import write_json
+from popstream.model.manifest import ManifestError, Network
+from popstream.sim.bench.build import BuildError
+from popstream.sim.bench.run import Result
+from popstream.sim.golden import fault as faults
+from popstream.sim.rtl.compare import Divergence, Report, compare
+from popstream.sim.rtl.images import (
+    Images,
+    add_options,
+    check_options,
+    folding_for,
+    network_and_images,
+    percent,
+    processes_for,
+)
+from popstream.sim.rtl.rtl import RtlSimulator, SimulationError
 
 TAP_IMAGES = 50  # 600,000 values each for ResNet-20
 MISMATCH, ERROR = 1, 2  # exit statuses
 
 
 def arguments(given: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m sim.run", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="popstream sim", description=__doc__.splitlines()[0])
     add_options(parser)
     parser.add_argument("--images", type=int, default=20, help="number of test images (%(default)s)")
     parser.add_argument("--taps", type=int, default=TAP_IMAGES, help="most images compared by node (%(default)s)")
@@ -149,7 +157,7 @@ def simulate_and_compare(options: argparse.Namespace, console: Console) -> int:
 
 def main(given: list[str] | None = None) -> int:
     """The exit status: 0 if all is equal, 1 for a mismatch, 2 if it could not be found out."""
-    from hw.folding import FoldingError
+    from popstream.hw.folding.folding import FoldingError
 
     options = arguments(given)
     try:

@@ -8,8 +8,8 @@ import math
 
 import numpy as np
 
-from model.manifest import Network, Node
-from sim import golden
+from popstream.model.manifest import Network, Node
+from popstream.sim import golden
 
 SHORTCUTS = ("identity", "A", "B", "avgpool")
 CALIBRATION_IMAGES = 8

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sim import golden
+from popstream.sim import golden
 from tests.networks import SHORTCUTS, random_images, random_network
 
 

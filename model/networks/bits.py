@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
-from model.quant import ACTIVATIONS, FLOAT_BITS, check_bits, check_name
+from popstream.model.quantizers import ACTIVATIONS, FLOAT_BITS, check_bits, check_name
 
 
 @dataclass(frozen=True)

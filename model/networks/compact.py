@@ -14,9 +14,9 @@ from typing import Any, ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.layers import QuantConv2d, QuantLinear, QuantNetwork
-from model.networks.bits import BitsConfig, check_activation
-from model.quant import FLOAT_BITS, act_quantizer, check_name, weight_quantizer
+from popstream.model.networks.bits import BitsConfig, check_activation
+from popstream.model.networks.layers import QuantConv2d, QuantLinear, QuantNetwork
+from popstream.model.quantizers import FLOAT_BITS, act_quantizer, check_name, weight_quantizer
 
 
 @dataclass(frozen=True)

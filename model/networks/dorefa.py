@@ -20,9 +20,16 @@ from typing import Any, ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.layers import QuantConv2d, QuantLinear, QuantNetwork
-from model.networks.bits import BitsConfig
-from model.quant import FLOAT_BITS, ActivationQuantizer, act_quantizer, check_bits, check_name, weight_quantizer
+from popstream.model.networks.bits import BitsConfig
+from popstream.model.networks.layers import QuantConv2d, QuantLinear, QuantNetwork
+from popstream.model.quantizers import (
+    FLOAT_BITS,
+    ActivationQuantizer,
+    act_quantizer,
+    check_bits,
+    check_name,
+    weight_quantizer,
+)
 
 SHARES = {"A": 1, "B": 2, "C": 4, "D": 8}  # of model A's channels
 ALEXNET_SIZE = 224

@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.layers import QuantConv2d, QuantLinear, QuantNetwork
-from model.networks.bits import BitsConfig
-from model.quant import (
+from popstream.model.networks.bits import BitsConfig
+from popstream.model.networks.layers import QuantConv2d, QuantLinear, QuantNetwork
+from popstream.model.quantizers import (
     ACT_QUANTIZERS,
     FLOAT_BITS,
     WEIGHT_QUANTIZERS,

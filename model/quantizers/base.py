@@ -4,7 +4,7 @@ Weights become odd integers w = 2q - (2^W - 1), q in 0..2^W - 1, times a scale >
 0..2^A - 1 of value amplitude * a / (2^A - 1), compared with thresholds. Signs are the one-bit case, with code 0 for -1.
 A conv on codes {0, 1} padded with 0 and one on values {-1, +1} padded with -1 differ by a factor and a constant a
 channel, which the BatchNorm behind it removes: so sign activations train as codes, at half their paper's slope.
-Rounding is floor(x + 1/2) everywhere (see the table of rules in sim/golden.py).
+Rounding is floor(x + 1/2) everywhere (see the table of rules in sim/golden/__init__.py).
 """
 
 from abc import ABC, abstractmethod

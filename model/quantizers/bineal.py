@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.quantizers.base import ActivationQuantizer, SignCode, SignWithScale, WeightQuantizer
-from model.quantizers.signs import polynomial_slope
+from popstream.model.quantizers.base import ActivationQuantizer, SignCode, SignWithScale, WeightQuantizer
+from popstream.model.quantizers.signs import polynomial_slope
 
 BETA_DIMENSIONS = (1, 2, 4)
 SMALLEST = 1e-3  # of beta and alpha where they must be positive

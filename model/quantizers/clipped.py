@@ -12,8 +12,8 @@ import torch
 from numpy.polynomial import Chebyshev, Polynomial
 from torch import Tensor
 
-from model.quantizers.base import ACTIVATIONS, inverse
-from model.quantizers.rows import channel_sums, image_of, long_rows, per_channel
+from popstream.model.quantizers.base import ACTIVATIONS, inverse
+from popstream.model.quantizers.rows import channel_sums, image_of, long_rows, per_channel
 
 CURVES = ("mish", "gelu")
 DEGREE = 4

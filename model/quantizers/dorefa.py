@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.quantizers.base import (
+from popstream.model.quantizers.base import (
     ACTIVATIONS,
     ActivationQuantizer,
     RoundToLevels,
@@ -15,7 +15,7 @@ from model.quantizers.base import (
     inverse,
     standardize,
 )
-from model.quantizers.clipped import CURVES, ClippedLevels, curve
+from popstream.model.quantizers.clipped import CURVES, ClippedLevels, curve
 
 WEIGHT_SCALES = ("layer", "channel")
 

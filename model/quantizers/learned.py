@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.quantizers.base import ActivationQuantizer, WeightQuantizer
+from popstream.model.quantizers.base import ActivationQuantizer, WeightQuantizer
 
 EWGS_DELTA = 1e-3
 # Half the spacing of a Gaussian's best uniform quantizer of 1 to 8 bits (Max 1960, table II), over E|w|.

@@ -15,7 +15,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from model.quantizers.base import (
+from popstream.model.quantizers.base import (
     ActivationQuantizer,
     SignCode,
     SignWithScale,
@@ -23,7 +23,7 @@ from model.quantizers.base import (
     filter_axes,
     standardize,
 )
-from model.quantizers.rows import channel_sums, image_of, long_rows, per_channel
+from popstream.model.quantizers.rows import channel_sums, image_of, long_rows, per_channel
 
 LOWEST_TAU, HIGHEST_TAU = 0.85, 0.99  # ReCU: share of a filter's weights that are not clamped, at progress 0 and 1
 
@@ -229,7 +229,7 @@ class Bent(torch.autograd.Function):
 class RPReLU(nn.Module):
     """RPReLU of ReActNet on the stream: u = r - gamma[c]; (u if u >= 0 else beta[c] u) + zeta[c], all learned.
 
-    On hardware a fixed-point slope: rule R12 of sim/golden.py.
+    On hardware a fixed-point slope: rule R12 of sim/golden/__init__.py.
     """
 
     def __init__(self, channels: int):

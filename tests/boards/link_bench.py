@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from boards.harness import Script, compile_link
-from boards.link import HostLink
-from boards.protocol import Frame, Kind, encode
-from hw.solve import solve
-from sim import golden
+from popstream.boards.bench.harness import Script, compile_link
+from popstream.boards.link.link import HostLink
+from popstream.boards.link.protocol import Frame, Kind, encode
+from popstream.hw.solver.solve import solve
+from popstream.sim import golden
 from tests.networks import random_images, random_network
 
 ROOT = Path("build/tests")

@@ -9,11 +9,11 @@ import numpy as np
 from amaranth.hdl import Cat, Module, Value
 from amaranth.sim import Simulator
 
-from hw.accelerator import Accelerator
-from hw.folding import Fold, Folding, cycles, folded, geometry, pixels, products
-from hw.solve import divisors
-from model.manifest import Network
-from sim import golden
+from popstream.hw.accelerator import Accelerator
+from popstream.hw.folding.folding import Fold, Folding, cycles, folded, geometry, pixels, products
+from popstream.hw.solver.solve import divisors
+from popstream.model.manifest import Network
+from popstream.sim import golden
 from tests.hw.beats import from_beats, to_beats
 from tests.hw.stream_bench import unpack
 

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from hw.accelerator import Accelerator
-from hw.buffering import Buffer, buffers
-from hw.folding import Folding, FoldingError, interval, parallel, serial
-from hw.solve import solve
-from model.manifest import Network
+from popstream.hw.accelerator import Accelerator
+from popstream.hw.folding.buffering import Buffer, buffers
+from popstream.hw.folding.folding import Folding, FoldingError, interval, parallel, serial
+from popstream.hw.solver.solve import solve
+from popstream.model.manifest import Network
 from tests.hw.accelerator_bench import HangError, compare, random_folding, simulate
 from tests.networks import SHORTCUTS, random_images, random_network
 

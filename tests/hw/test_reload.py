@@ -8,12 +8,12 @@ import pytest
 from amaranth.back import rtlil
 from amaranth.hdl import signed, unsigned
 
-from hw.accelerator import Accelerator
-from hw.matvec import MatVec
-from hw.residual import Requant
-from hw.solve import solve
-from hw.table import Table, guarded
-from hw.weights import WeightMemory
+from popstream.hw.accelerator import Accelerator
+from popstream.hw.blocks.requant import Requant
+from popstream.hw.lib.table import Table, guarded
+from popstream.hw.solver.solve import solve
+from popstream.hw.unit.matvec import MatVec
+from popstream.hw.unit.weights import WeightMemory
 from tests.hw.accelerator_bench import compare, simulate
 from tests.networks import random_images, random_network
 

@@ -5,10 +5,10 @@ import re
 
 import pytest
 
-from hw import verilog
-from hw.folding import Folding, interval
-from hw.solve import solve
-from model.manifest import save
+from popstream.hw import verilog
+from popstream.hw.folding.folding import Folding, interval
+from popstream.hw.solver.solve import solve
+from popstream.model.manifest import save
 from tests.networks import random_network
 
 OPTIONS = dict(height=4, width=6, channels=(2, 4), first_bits=(2, 3), last_bits=(2, 2), blocks=1)

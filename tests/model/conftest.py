@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from model.manifest import Network, save
+from popstream.model.manifest import Network, save
 from tests.model.damage import edit
 from tests.networks import random_network
 

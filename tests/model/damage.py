@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import safetensors.numpy
 
-from model.manifest import ManifestError, load
+from popstream.model.manifest import ManifestError, load
 
 
 def edit(folder: Path, change: Callable) -> None:

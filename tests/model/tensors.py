@@ -2,7 +2,7 @@
 
 import torch
 
-from model.quant import Scheduled
+from popstream.model.quantizers import Scheduled
 
 SHAPE = (6, 5, 3, 3)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from model.files import write_json, write_whole
+from popstream.model.files import write_json, write_whole
 
 
 def test_content_and_folder(tmp_path):

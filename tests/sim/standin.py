@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sim.bench_top import Tap, Top
+from popstream.sim.bench.top import Tap, Top
 
 CHANNELS, HEIGHT, WIDTH, BITS, CLASSES, REPEAT = 3, 4, 6, 5, 4, 7
 PIXELS = HEIGHT * WIDTH

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 import model
-from model.data import quantize_pixels
-from model.manifest import save
-from sim import accuracy, golden
+from popstream.model.data import quantize_pixels
+from popstream.model.manifest import save
+from popstream.sim import accuracy, golden
 from tests.networks import random_network
 from tests.sim.test_run import COMMON, ROOT
 
@@ -51,7 +51,7 @@ def test_a_difference_is_counted(capfd, monkeypatch):
 
 def test_without_torch(capfd, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
-    monkeypatch.delitem(sys.modules, "model.frozen", raising=False)
+    monkeypatch.delitem(sys.modules, "popstream.model.freezing.frozen", raising=False)
     monkeypatch.delattr(model, "frozen", raising=False)
     assert accuracy.main(["digits-w1a2", *COMMON, "--images", "3"]) == accuracy.ERROR
     message = "error: Package torch is missing, which the frozen network needs; `make accuracy` sets it up\n"

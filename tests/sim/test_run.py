@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model import data
-from model.manifest import Network, find, load, save
-from sim import images as selection
-from sim import run
-from sim.rtl import RtlSimulator, SimulationError
+from popstream.model import data
+from popstream.model.manifest import Network, find, load, save
+from popstream.sim import run
+from popstream.sim.rtl import images as selection
+from popstream.sim.rtl.rtl import RtlSimulator, SimulationError
 from tests.networks import random_network
 
 ROOT = Path("build/tests")

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from model import data, frozen
-from model.manifest import ZOO, load, zoo
-from sim import golden
-from sim.images import images_for
+from popstream.model import data
+from popstream.model.freezing import frozen
+from popstream.model.manifest import ZOO, load, zoo
+from popstream.sim import golden
+from popstream.sim.rtl.images import images_for
 
 NETWORKS = [folder.name for folder in zoo()]
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from hw.solve import solve
-from model.data import quantize_pixels
-from model.manifest import ZOO, load
-from sim.compare import compare
-from sim.rtl import RtlSimulator
+from popstream.hw.solver.solve import solve
+from popstream.model.data import quantize_pixels
+from popstream.model.manifest import ZOO, load
+from popstream.sim.rtl.compare import compare
+from popstream.sim.rtl.rtl import RtlSimulator
 from tests.sim.test_zoo import NETWORKS, pixels_and_labels
 
 ROOT = Path("build/tests")

@@ -1,0 +1,220 @@
+"""`make bench`: throughput, latency, resources and use of the lanes of a network on a board, beside published designs.
+
+    popstream bench resnet20-w1a2 ulx3s-85f
+
+The clock and the resources are those of build/<net>/<board>/bitstream.json; boards.flow.build makes it, unless one of
+the same design, clock and seeds is there. Interval, latency and busy share are counted in simulation
+(sim.reports.steady), which `boards` may import as the harness of its link does: `sim` knows nothing of `boards`.
+images/s = routed clock / measured interval: the accelerator's own rate, which a UART of a megabaud does not feed.
+
+Writes a row into build/bench.json (those of other networks and boards stay) and all of them as build/bench.md.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from popstream.boards.bench.published import PUBLISHED
+from popstream.boards.board.board import Board, BoardError
+from popstream.boards.board.top import clock_plan
+from popstream.boards.fitting.capacity import fold
+from popstream.boards.flow.build import ERRORS, FIGURES, TRIES, build, folder_of, forget_routes
+from popstream.boards.flow.place import FLOWS
+from popstream.boards.known import boards, find
+from popstream.hw.folding.folding import Folding, read_fold
+from popstream.model import manifest
+from popstream.model.console import table_console
+from popstream.model.files import write_json, write_whole
+from popstream.model.manifest import Network
+from popstream.sim.bench.build import BuildError
+from popstream.sim.driver.worker import ProgramError
+from popstream.sim.reports.occupancy import Occupancy
+from popstream.sim.reports.steady import simulate
+
+__all__ = ["KEYS", "benchmark", "main", "markdown", "save_row"]
+
+KEYS = ("network", "board", "interval_cycles", "latency_cycles", "fmax_mhz", "images_per_s", "lut", "ff", "ebr", "dsp",
+        "lanes", "busy")  # fmt: skip
+RESOURCES = ("lut", "ff", "ebr", "dsp")
+
+
+def settings(path: Path, board: Board, network: Network, options: argparse.Namespace) -> tuple[Folding, float, range]:
+    """Folding, clock and seeds to build with: what the options say, else what bitstream.json at `path` was built with,
+    if it is of this network, else the fastest folding that fits, the board's clock and seeds from 0 on."""
+    figures = json.loads(path.read_text()) if path.exists() else {}
+    if figures.get("network_hash") != network.hash:
+        figures = {}
+    folding = Folding.load(options.folding, network) if options.folding else None
+    if folding is None and figures and not options.interval:
+        folding = Folding({name: read_fold(name, entry) for name, entry in figures["folding"].items()}).check(network)
+    mhz, first = board.mhz, 0
+    if figures:
+        default = clock_plan(board, board.mhz)
+        actual = board.mhz_in if default is None else default.mhz
+        mhz = board.mhz if abs(actual - figures["target_mhz"]) < 1e-3 else figures["target_mhz"]
+        first = min(map(int, figures["seeds"]))
+    if options.seed is not None or options.seeds is not None:
+        first = options.seed or 0
+    seeds = range(first, first + (options.seeds or TRIES))
+    return folding or fold(board, network, options.interval), options.freq or mhz, seeds
+
+
+def row_of(network: Network, figures: Mapping[str, Any], occupancy: Occupancy) -> dict[str, Any]:
+    """A row of bench.json: KEYS and what goes with them; busy and top1 in percent."""
+    rate = figures["fmax_mhz"] * 1e6 / occupancy.interval
+    lanes = int(occupancy.lanes.sum())
+    return {
+        "network": network.name,
+        "board": figures["board"],
+        "device": figures["device"],
+        "interval_cycles": round(occupancy.interval, 1),
+        "latency_cycles": occupancy.latency,
+        "fmax_mhz": figures["fmax_mhz"],
+        "target_mhz": figures["target_mhz"],
+        "images_per_s": round(rate),
+        **{name: figures[name] for name in RESOURCES},
+        **{f"{name}_total": figures[f"{name}_total"] for name in RESOURCES},
+        "lanes": lanes,
+        "busy": round(occupancy.busy, 1),
+        "lut_per_lane": round(figures["lut"] / max(1, lanes), 2),
+        "images_per_s_per_klut": round(1000 * rate / figures["lut"], 1),
+        "latency_us": round(occupancy.latency / figures["fmax_mhz"], 1),
+        "predicted_interval_cycles": occupancy.predicted,
+        "images": len(occupancy.answer.labels),
+        "top1": None if network.training.get("untrained") else network.accuracy.get("top1_frozen"),
+        "seed": figures["seed"],
+        "tools": figures["tools"],
+        "network_hash": network.hash,
+    }
+
+
+def save_row(path: Path, row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Put the row into the list at `path`, in place of the one of the same network and board; returns all, sorted."""
+    rows = json.loads(path.read_text()) if path.exists() else []
+    same = (row["network"], row["board"])
+    rows = [other for other in rows if (other["network"], other["board"]) != same] + [dict(row)]
+    rows.sort(key=lambda row: (row["network"], -row["images_per_s"]))
+    write_json(path, rows)
+    return rows
+
+
+COLUMNS = ("network", "device (board)", "cycles", "latency, us", "MHz", "images/s", "LUT", "FF", "EBR", "DSP", "lanes",
+           "busy", "LUT/lane", "images/s/kLUT", "top-1")  # fmt: skip
+
+
+def cells(row: Mapping[str, Any]) -> list[str]:
+    """A row of the table, as COLUMNS has it."""
+    used = [f"{row[name]:,} ({100 * row[name] / row[f'{name}_total']:.0f} %)" for name in RESOURCES]
+    top1 = "untrained" if row["top1"] is None else f"{row['top1']:.2f} %"
+    return [row["network"], f"{row['device']} ({row['board']})", f"{row['interval_cycles']:,.0f}",
+            f"{row['latency_us']:,.0f}", f"{row['fmax_mhz']:.1f}", f"{row['images_per_s']:,}", *used,
+            f"{row['lanes']:,}", f"{row['busy']:.1f} %", f"{row['lut_per_lane']:.2f}",
+            f"{row['images_per_s_per_klut']:.0f}", top1]  # fmt: skip
+
+
+def published_cells() -> list[list[str]]:
+    """The rows of other people's designs, as COLUMNS has it."""
+    result = []
+    for design in PUBLISHED:
+        cell = {
+            "network": design.design,
+            "device (board)": design.device,
+            "images/s": "-" if design.images_per_s is None else f"{design.images_per_s:,}",
+            "LUT": "-" if design.lut is None else f"{design.lut:,} LUT6",
+            "DSP": "-" if design.dsp is None else f"{design.dsp:,}",
+            "top-1": f"{design.top1:.1f} %",
+        }
+        if design.images_per_s and design.lut:
+            cell["images/s/kLUT"] = f"{1000 * design.images_per_s / design.lut:.0f}"
+        result.append([cell.get(column, "-") for column in COLUMNS])
+    return result
+
+
+def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
+    """All rows, and the published ones behind them, as a table for a README."""
+    lines = [COLUMNS, ["---"] * 2 + ["---:"] * (len(COLUMNS) - 2), *(cells(row) for row in rows)]
+    lines += [["*published*", *[""] * (len(COLUMNS) - 1)], *published_cells()]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """The same for a terminal."""
+    shown = Table(title="images/s = routed clock / measured interval", caption="below the line: as published")
+    for column in COLUMNS:
+        shown.add_column(column, justify="left" if column in COLUMNS[:2] else "right", overflow="fold")
+    for row in rows:
+        shown.add_row(*cells(row))
+    shown.add_section()
+    for line in published_cells():
+        shown.add_row(*line)
+    return shown
+
+
+def benchmark(board: Board, network: Network, options: argparse.Namespace, console: Console) -> dict[str, Any]:
+    """The row of `network` on `board`; builds the bitstream unless the one that belongs is there."""
+    if board.family not in FLOWS:
+        raise BoardError(f"{board.name} is not routed by the open tools, so its clock is not known")
+    folder = folder_of(board, network.name)
+    folding, mhz, seeds = settings(folder / FIGURES, board, network, options)
+    if options.rebuild:
+        forget_routes(folder)
+    figures = build(board, network, folding, mhz, seeds, folder, console, reuse=not options.rebuild)
+    with console.status(f"{network.name}: simulating"):
+        occupancy = simulate(network, folding, options.root, options.optimize)
+    return row_of(network, figures, occupancy)
+
+
+def boards_of(network: Network) -> list[str]:
+    """The boards that have a bitstream of a network of this name."""
+    return [board.name for board in boards().values() if (folder_of(board, network.name) / FIGURES).exists()]
+
+
+def parse(given: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="popstream bench", description=__doc__.splitlines()[0])
+    parser.add_argument("net", help="a network of model/zoo, or the path of a manifest")
+    parser.add_argument("boards", nargs="*", help="boards (those that have a bitstream of the network)")
+    parser.add_argument("--interval", type=int, help="most cycles an image (the fastest that fits, or the one built)")
+    parser.add_argument("--folding", type=Path, help="a folding.json to use instead")
+    parser.add_argument("--freq", type=float, help="clock in MHz (that of the build that is there, or the board's)")
+    parser.add_argument("--seed", type=int, help="of place and route (that of the build that is there, or 0)")
+    parser.add_argument("--seeds", type=int, help=f"most that are tried until the timing is met ({TRIES})")
+    parser.add_argument("--rebuild", action="store_true", help="build even if there is a bitstream of this design")
+    parser.add_argument("--optimize", type=int, default=2, help="level of the C++ compiler (%(default)s)")
+    parser.add_argument("--root", type=Path, default=Path("build"), help="folder of what is simulated (%(default)s)")
+    options = parser.parse_intermixed_args(given)
+    if options.interval and options.folding:
+        parser.error("--interval and --folding exclude each other")
+    if (options.seeds is not None and options.seeds < 1) or (options.seed or 0) < 0:
+        parser.error("--seeds must be at least 1, and --seed at least 0")
+    return options
+
+
+def main(given: list[str] | None = None) -> int:
+    """The exit status: 0 if every row could be measured."""
+    options, console = parse(given), table_console(200)
+    path = options.root / "bench.json"
+    try:
+        network = manifest.load(manifest.find(options.net))
+        names = options.boards or boards_of(network)
+        if not names:
+            print(f"error: no bitstream of {network.name} is built; name a board, BOARD=...", file=sys.stderr)
+            return 1
+        for name in names:
+            rows = save_row(path, benchmark(find(name), network, options, console))
+    except (*ERRORS, BuildError, ProgramError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    write_whole(path.with_suffix(".md"), markdown(rows).encode())
+    console.print(table(rows))
+    console.print(f"{path}, {path.with_suffix('.md').name}", soft_wrap=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

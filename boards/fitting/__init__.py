@@ -1,0 +1,1 @@
+"""Which folding of a network a board holds. Door: capacity.py."""

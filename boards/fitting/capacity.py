@@ -1,0 +1,174 @@
+"""Whether a network fits a board, from the cost estimate: by how much it does not, and what would.
+
+An estimate refuses early and picks a folding; what counts is the synthesised and packed design, which is checked again.
+"""
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from math import ceil
+
+from popstream.boards.board.board import Board, BoardError
+from popstream.boards.known import boards
+from popstream.hw.cost.network import ECP5_PRICES, ICE40_PRICES, UNPAIRED, Cost, Prices, network_cost
+from popstream.hw.folding.folding import Fold, Folding
+from popstream.hw.folding.folding import interval as cycles_of
+from popstream.hw.solver.solve import fastest as fastest_of
+from popstream.hw.solver.solve import intervals, over, solve, within
+from popstream.model.manifest import Network
+
+__all__ = ["MARGIN", "check_fit", "fastest", "fold", "holds", "lacking", "need", "refusal", "room", "shortage"]
+
+MARGIN = 1.1  # an estimate refuses only what is larger than the device by more than its own error
+LINK = Cost(lut=900, ff=900, ebr=2)  # the host link around the accelerator
+FILL = {  # share of a device that `fastest` takes, so that it routes at speed
+    "ecp5": {"lut": 0.75, "ff": 0.76, "ebr": 0.92, "dsp": 0.9},
+    "ice40": {"lut": 0.963, "ff": 0.9, "ebr": 0.9, "dsp": 1.0},  # estimated 14 % too high, with skid buffers
+    "gowin": {"lut": 0.6, "ff": 0.5, "ebr": 0.9, "dsp": 1.0},  # beyond it, placement takes ten times as long
+    "xilinx": {"lut": 0.7, "ff": 0.7, "ebr": 0.9, "dsp": 1.0},
+}
+LEAN = ("ice40", "gowin")  # families short of flip-flops: foldings without prefetch and row FIFOs alone
+ICE40_EBR = 2  # block RAMs of 4 kbit for one of 18 kbit, which a small network leaves nearly empty (measured)
+
+
+def prices(family: str) -> Prices:
+    """What the resources of a family's devices are worth."""
+    return ICE40_PRICES if family == "ice40" else ECP5_PRICES
+
+
+class Content:
+    """A network as a cache key: by its content."""
+
+    def __init__(self, network: Network):
+        self.network = network
+
+    def __hash__(self) -> int:
+        return hash(self.network.hash)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Content) and other.network.hash == self.network.hash
+
+
+def needed_by(family: str, network: Network, folding: Mapping[str, Fold]) -> dict[str, int]:
+    """What `network` in `folding` with its host link is estimated to take; "lut" counts logic cells on an iCE40.
+
+    The estimate is of an ECP5. Gowin's devices have the same LUTs; the 7 series' of six inputs make do with fewer.
+    """
+    cost = sum(network_cost(network, folding).values(), LINK)
+    if family != "ice40":
+        return {"lut": cost.lut, "ff": cost.ff, "ebr": cost.ebr, "dsp": cost.dsp}
+    cells = cost.lut + ceil(UNPAIRED * cost.ff)
+    return {"lut": cells, "ff": cost.ff, "ebr": ceil(cost.ebr * ICE40_EBR), "dsp": cost.dsp}
+
+
+def need(board: Board, network: Network, folding: Mapping[str, Fold]) -> dict[str, int]:
+    """What `network` in `folding` is estimated to take of `board`, its host link included."""
+    return needed_by(board.family, network, folding)
+
+
+def room(board: Board, share: Mapping[str, float] | None = None) -> dict[str, int]:
+    """`share` of each of the device's resources, all of them by default."""
+    return {
+        resource: int(total * (share or {}).get(resource, 1.0)) for resource, total in board.device.capacity.items()
+    }
+
+
+def routable(board: Board) -> tuple[tuple[str, int], ...]:
+    """What a folding may take of the device so that it routes at speed, as a cache key."""
+    return tuple(room(board, FILL[board.family]).items())
+
+
+def lacking(board: Board, needed: Mapping[str, int], share: Mapping[str, float] | None = None) -> dict[str, int]:
+    """How many of each resource are missing; empty if it fits (into `share` of the device, all of it by default)."""
+    return over(needed, room(board, share))
+
+
+def ways(family: str) -> tuple[bool, ...]:
+    """Whether foldings for the family are lean, in the order to try."""
+    return (True,) if family in LEAN else (False, True)
+
+
+@lru_cache(maxsize=256)
+def fitting(family: str, content: Content, target: int, budget: tuple[tuple[str, int], ...]) -> Folding | None:
+    """A folding of at most `target` cycles within `budget`, a lean one where no other fits; None if there is none."""
+    network = content.network
+
+    def needed(folding: Folding) -> dict[str, int]:
+        return needed_by(family, network, folding)
+
+    found = (within(network, target, needed, dict(budget), prices(family), lean) for lean in ways(family))
+    return next(filter(None, found), None)
+
+
+@lru_cache(maxsize=256)
+def fastest_within(family: str, content: Content, budget: tuple[tuple[str, int], ...]) -> tuple[int, Folding] | None:
+    network = content.network
+    return fastest_of(
+        intervals(network),
+        lambda target: fitting(family, content, target, budget),
+        lambda folding: max(cycles_of(network, folding).values()),
+    )
+
+
+def fastest(board: Board, network: Network) -> tuple[int, Folding] | None:
+    """The least interval whose folding fits the board with room to route, and that folding; None if none does."""
+    return fastest_within(board.family, Content(network), routable(board))
+
+
+def holds(board: Board, network: Network) -> bool:
+    """Whether any folding fits the board with room to route: the one of most cycles, if any."""
+    slowest = intervals(network)[-1]
+    return fitting(board.family, Content(network), slowest, routable(board)) is not None
+
+
+def fold(board: Board, network: Network, target: int | None) -> Folding:
+    """The folding for at most `target` cycles an image that suits the board's device, or the fastest that fits.
+
+    What does not fit with room to route gets a folding that fits without, else a lean one, the nearest, for a refusal
+    to count: the slowest if no interval was asked for. FoldingError if there is none.
+    """
+    if target is None:
+        found = fastest(board, network)
+        if found is not None:
+            return found[1]
+        target = intervals(network)[-1]
+    fits = fitting(board.family, Content(network), target, routable(board))
+    if fits is not None:
+        return fits
+    offered = [solve(network, target, prices(board.family), lean=lean) for lean in ways(board.family)]
+    return next((folding for folding in offered if not lacking(board, need(board, network, folding))), offered[-1])
+
+
+def shortage(board: Board, needed: Mapping[str, int]) -> str:
+    """What is missing, in words: "LUT 9,000 of 5,280 (3,720 too many)"."""
+    total = board.device.capacity
+    return ", ".join(
+        f"{resource.upper()} {needed[resource]:,} of {total[resource]:,} ({missing:,} too many)"
+        for resource, missing in lacking(board, needed).items()
+    )
+
+
+def refusal(
+    board: Board, network: Network, needed: Mapping[str, int], interval: int, others: Iterable[Board], how: str
+) -> str:
+    """One line: by how much `network` does not fit, and what would (a larger interval, else other boards)."""
+    slower = [target for target in intervals(network) if target > interval]
+    found = fastest(board, network)
+    if found is not None and max(cycles_of(network, found[1]).values()) > interval:
+        would = f"--interval {found[0]} would fit (ARGUMENTS='--interval {found[0]}')"
+    elif found is not None and slower:
+        would = f"a larger interval may fit (ARGUMENTS='--interval {slower[0]}')"
+    else:
+        larger = [other.name for other in others if other.name != board.name and holds(other, network)]
+        would = f"of the boards, {', '.join(larger)} would take it" if larger else "it fits no board (make boards)"
+    return (
+        f"{network.name} at {interval:,} cycles an image does not fit {board.name} ({board.device.name}), {how}: "
+        f"{shortage(board, needed)}; {would}"
+    )
+
+
+def check_fit(
+    board: Board, network: Network, needed: Mapping[str, int], cycles: int, how: str, margin: float = 1.0
+) -> None:
+    """BoardError, in one line, if `needed` is more than `margin` times what the device has."""
+    if lacking(board, needed, dict.fromkeys(needed, margin)):
+        raise BoardError(refusal(board, network, needed, cycles, boards().values(), how))

@@ -1,0 +1,151 @@
+"""`popstream fold BOARD --net NET`: the fastest folding that a board holds, or the smallest for --fps.
+
+Takes seconds: everything is estimated (hw.cost.network, hw.folding.timing). Writes build/<net>/<board>/fold/fold.json,
+and folding.json beside it, which `make bitstream ARGUMENTS="--folding FILE"` takes.
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from popstream.boards.board.board import Board, BoardError
+from popstream.boards.fitting.capacity import fastest, fold, need, room, shortage
+from popstream.boards.known import find
+from popstream.hw.cost.network import Cost, network_cost, storage_of
+from popstream.hw.folding.folding import Folding, FoldingError, cycles, folded, interval, pixels
+from popstream.model import manifest
+from popstream.model.console import table_console
+from popstream.model.files import write_json
+from popstream.model.manifest import ManifestError, Network
+
+__all__ = ["main", "rows"]
+
+
+def rows(network: Network, folding: Folding) -> list[dict[str, Any]]:
+    """One row a folded layer: lanes, cycles an image, share of idle time, weight memory, estimated resources."""
+    costs, each = network_cost(network, folding), interval(network, folding)
+    slowest = max(each.values())
+    result = []
+    for node in folded(network):
+        entry, cost = folding[node.name], costs[node.name]
+        busy = pixels(node) * cycles(node, entry)
+        result.append(
+            {
+                "stage": node.name, "arithmetic": entry.arithmetic, "simd": entry.simd, "pe": entry.pe,
+                "planes": entry.planes, "out": entry.beat, "lanes": entry.lanes, "busy_cycles": busy,
+                "interval_cycles": each[node.name], "idle": round(1 - busy / slowest, 4),
+                "storage": storage_of(node, entry), "lut": cost.lut, "ff": cost.ff, "ebr": cost.ebr, "dsp": cost.dsp,
+            }
+        )  # fmt: skip
+    return result
+
+
+def stage_table(network: Network, entries: list[dict[str, Any]], others: Cost) -> Table:
+    """`rows` to look at; `others` is what no layer has for itself."""
+    table = Table(title=f"{network.name}: estimated, stage by stage")
+    for column in ("stage", "arithmetic", "SIMD x PE x planes", "out", "lanes", "cycles", "idle", "weights"):
+        table.add_column(column, justify="left" if column in ("stage", "arithmetic", "weights") else "right")
+    for column in ("LUT", "FF", "EBR", "DSP"):
+        table.add_column(column, justify="right")
+    for row in entries:
+        table.add_row(
+            row["stage"], row["arithmetic"], f"{row['simd']} x {row['pe']} x {row['planes']}", str(row["out"]),
+            f"{row['lanes']:,}", f"{row['interval_cycles']:,}", f"{100 * row['idle']:.1f} %", row["storage"],
+            f"{row['lut']:,}", f"{row['ff']:,}", str(row["ebr"]), str(row["dsp"]),
+        )  # fmt: skip
+    used = [f"{others.lut:,}", f"{others.ff:,}", str(others.ebr), str(others.dsp)]
+    table.add_row("skip FIFOs, host link", *[""] * 7, *used)
+    return table
+
+
+def total_table(board: Board, needed: Mapping[str, int]) -> Table:
+    """What the folding takes of the board's device."""
+    table = Table(title=f"{board.name} ({board.device.name}), host link included")
+    for column in ("", "estimated", "available", "share"):
+        table.add_column(column, justify="right" if column else "left")
+    for resource, total in room(board).items():
+        number = needed[resource]
+        table.add_row(resource.upper(), f"{number:,}", f"{total:,}", f"{100 * number / total:.1f} %")
+    return table
+
+
+def for_rate(board: Board, network: Network, fps: float, mhz: float) -> Folding:
+    """The smallest folding for `fps` images a second at `mhz`; BoardError names the nearest that can be had."""
+    target = int(mhz * 1e6 / fps)
+    best = fastest(board, network)
+    if best is None:
+        raise BoardError(f"{network.name} does not fit {board.name} at any interval (make boards lists what does)")
+    least = max(interval(network, best[1]).values())
+    nearest = int(mhz * 1e6 / least)
+    refused = (
+        f"{network.name} on {board.name} at {mhz:g} MHz: {fps:,.0f} images/s is {target:,} cycles an image, "
+        f"and the fastest folding that fits takes {least:,}; the nearest that can be had is FPS={nearest}"
+    )
+    if target < 1:
+        raise BoardError(refused)
+    try:
+        folding = fold(board, network, target)
+    except FoldingError as error:
+        raise BoardError(refused) from error
+    if not shortage(board, need(board, network, folding)):
+        return folding
+    if least > target:
+        raise BoardError(refused)
+    return best[1]
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="popstream fold", description="Fold a network to a board.")
+    parser.add_argument("board", help="a board (make boards lists them)")
+    parser.add_argument("--net", default="digits-w1a2", help="a network of model/zoo, or a manifest (%(default)s)")
+    parser.add_argument("--fps", type=float, help="images a second to reach, instead of as many as fit")
+    parser.add_argument("--freq", type=float, help="clock in MHz (the board's default)")
+    options = parser.parse_args(arguments)
+    for name in ("fps", "freq"):
+        value = getattr(options, name)
+        if value is not None and not value > 0:
+            parser.error(f"--{name} must be more than 0, not {value:g}")
+    return options
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options, console = parse(arguments), table_console(160)
+    try:
+        board = find(options.board)
+        network = manifest.load(manifest.find(options.net))
+        mhz = options.freq or board.mhz
+        if options.fps:
+            folding = for_rate(board, network, options.fps, mhz)
+        else:
+            folding = fold(board, network, None)
+            missing = shortage(board, need(board, network, folding))
+            if missing:
+                raise BoardError(f"{network.name} does not fit {board.name} at any interval: {missing}")
+    except (BoardError, ManifestError, FoldingError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    needed, entries = need(board, network, folding), rows(network, folding)
+    least = max(interval(network, folding).values())
+    used = {name: needed[name] - sum(row[name] for row in entries) for name in ("lut", "ff", "ebr", "dsp")}
+    console.print(stage_table(network, entries, Cost(**used)))
+    console.print(total_table(board, needed))
+    lanes = sum(row["lanes"] for row in entries if row["arithmetic"] == "lanes")
+    rate = mhz * 1e6 / least
+    print(f"{lanes:,} one-bit lanes, {least:,} cycles an image: {rate:,.0f} images/s at {mhz:g} MHz")
+    folder = Path("build") / network.name / board.name / "fold"
+    folding.save(folder / "folding.json")
+    figures = {"network": network.name, "board": board.name, "mhz": mhz, "interval_cycles": least, "lanes": lanes,
+               "images_per_s": round(rate), "estimated": needed, "available": room(board),
+               "stages": entries}  # fmt: skip
+    write_json(folder / "fold.json", figures)
+    print(f"-> {folder / 'folding.json'}  (make bitstream BOARD={board.name} NET={network.name} "
+          f"ARGUMENTS='--folding {folder / 'folding.json'}')")  # fmt: skip
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,186 @@
+"""Synthesis, place and route, and packing of a board's top; every figure is read from what the tools report."""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from popstream.boards.board.board import Board
+from popstream.boards.board.devices import chip_database, nextpnr_options
+from popstream.boards.board.top import Top
+from popstream.boards.flow.toolchain import ToolError, run
+from popstream.hw.synthesis.collisions import heed_promises
+from popstream.hw.synthesis.mapped import trim_carries
+from popstream.hw.synthesis.yosys import count
+
+__all__ = ["BITSTREAM", "FLOWS", "Flow", "Routed", "digest", "filled", "pack", "route", "synthesise", "write_design"]
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Flow:
+    """How a family is built: the tools in their order, the files that they hand on, and what nextpnr calls its cells.
+
+    constraints: of the pins. routed: what nextpnr writes and the packer reads. options: further ones of nextpnr.
+    placed: the cells that take each resource, in nextpnr's report; the first has as many places as there are.
+    """
+
+    tools: tuple[str, ...]
+    constraints: str
+    routed: str
+    bitstream: str
+    placed: Mapping[str, tuple[str, ...]]
+    options: tuple[str, ...]
+
+
+# ECP5: with ResNet-20's thousands of carry chains the default placer takes five times as long, to 2.3 times the wire,
+# and router2 then does not end; `--tmg-ripup` gains 3 % of clock at the same placement and time.
+# iCE40: router2 may turn for ever on the last nets of a full one; aiming at a density below 0.99, the placer does, or
+# where a cell finds no place: it gives up after a twelfth of the tries that it would take, and the next seed is tried.
+FLOWS: Mapping[str, Flow] = {
+    "ecp5": Flow(
+        ("yosys", "nextpnr-ecp5", "ecppack"), "top.lpf", "top.config", "top.bit",
+        {"lut": ("TRELLIS_COMB",), "ff": ("TRELLIS_FF",), "ebr": ("DP16KD",), "dsp": ("MULT18X18D",)},
+        ("--placer", "static", "--router", "router2", "--tmg-ripup"),
+    ),
+    "ice40": Flow(
+        ("yosys", "nextpnr-ice40", "icepack"), "top.pcf", "top.asc", "top.bin",
+        # An LC holds a LUT and a flip-flop.
+        {"lut": ("ICESTORM_LC",), "ebr": ("ICESTORM_RAM",), "dsp": ("ICESTORM_DSP",)},
+        ("--router", "router1", "--placer-heap-beta", "0.99", "--placer-heap-cell-placement-timeout", "100"),
+    ),
+    "gowin": Flow(
+        ("yosys", "nextpnr-himbaechel-gowin", "gowin_pack"), "top.cst", "routed.json", "top.fs",
+        # Multipliers of all widths have names of their own; synthesis counts them.
+        {"lut": ("LUT4", "ALU"), "ff": ("DFF",), "ebr": ("BSRAM",)},
+        ("--router", "router2"),
+    ),
+}  # fmt: skip
+BITSTREAM = {family: flow.bitstream for family, flow in FLOWS.items()} | {"xilinx": "vivado/top.bit"}
+KEPT = "reload.json"  # a folder that holds it keeps the placement too, as seed<seed>/routed.json
+ICE40_DELAY_PS = 20_000  # of LUTs alone, between two flip-flops
+ROUNDING = 0.002  # nextpnr rounds a clock's period to picoseconds, a PLL's to a few
+
+
+@dataclass(frozen=True)
+class Routed:
+    """One run of place and route: the clock reached, and cells used and available by resource."""
+
+    seed: int
+    fmax_mhz: float
+    met: bool
+    used: Mapping[str, int]
+    total: Mapping[str, int]
+
+
+def write_design(top: Top, folder: Path) -> None:
+    """Elaborate `top` for its board; writes top.il and the pin constraints into `folder`."""
+    platform = top.board.create()
+    files = platform.prepare(top, "top").files
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("top.il", FLOWS[top.board.family].constraints):
+        content = files[name]
+        text = content if isinstance(content, str) else content.decode()
+        (folder / name).write_text(heed_promises(text) if name == "top.il" else text)
+
+
+def script(board: Board) -> str:
+    """Yosys's commands: top.il mapped to the device, into top.json and stat.json."""
+    # ABC9 fails on wires such as `payload[0]` beside the bits of `payload`, so names other than ports' are hidden.
+    # The iCE40 is small and its clock slow: mapping is told that it may take its time, and saves LUTs.
+    relaxed = f"scratchpad -set abc9.D {ICE40_DELAY_PS}; " if board.family == "ice40" else ""
+    return (
+        f"read_rtlil top.il; rename -hide */w:*; {relaxed}{board.device.synthesis} -top top; write_json top.json; "
+        "tee -q -o stat.json stat -json"
+    )
+
+
+def digest(board: Board, folder: Path, more: Sequence[str]) -> str:
+    """SHA-256 of all that decides the bitstream: design and pins in `folder`, what the tools are told, and `more`."""
+    flow = FLOWS[board.family]
+    text = (folder / "top.il").read_text().splitlines()
+    design = "\n".join(line for line in text if not line.lstrip().startswith("attribute \\src"))
+    told = [script(board), *nextpnr_options(board.platform(), board.part), *flow.options, *board.pack]
+    return hashlib.sha256(
+        "\0".join([design, (folder / flow.constraints).read_text(), *told, *more]).encode()
+    ).hexdigest()
+
+
+def synthesise(board: Board, folder: Path, progress: Progress = lambda text: None) -> dict[str, int]:
+    """Map `folder`/top.il to the device, into top.json; returns the resources that the cells take.
+
+    On an ECP5 the carry chains are freed of what nextpnr would add to their unused ends.
+    """
+    (folder / "stat.json").unlink(missing_ok=True)
+    run("yosys", ["-q", "-l", "synth.log", "-p", script(board)], folder, "synth.log", progress)
+    if not (folder / "stat.json").exists():
+        raise ToolError(f"yosys wrote no statistics; the reason ends {folder / 'synth.log'}")
+    if board.family == "ecp5":
+        trim_carries(folder / "top.json")
+    cells = json.loads((folder / "stat.json").read_text())["design"]["num_cells_by_type"]
+    return count(board.device, {name: number for name, number in cells.items() if not name.startswith("$")})
+
+
+def route(board: Board, folder: Path, mhz: float, seed: int, progress: Progress = lambda text: None) -> Routed:
+    """Place and route `folder`/top.json for `mhz` with `seed`; the result lies in `folder`/seed<seed>/."""
+    out = folder / f"seed{seed}"
+    out.mkdir(exist_ok=True)
+    (out / "report.json").unlink(missing_ok=True)
+    flow, platform = FLOWS[board.family], board.platform()
+    result = f"{out.name}/{flow.routed}"
+    files = {
+        "ecp5": ["--lpf", flow.constraints, "--textcfg", result],
+        "ice40": ["--pcf", flow.constraints, "--asc", result],
+        "gowin": ["--vopt", f"cst={flow.constraints}", "--write", result],
+    }[board.family]
+    if (folder / KEPT).exists():
+        files += ["--write", f"{out.name}/routed.json"]
+    # Timing is judged here, from the report, so that a failure of the tool and a slow design are told apart.
+    arguments = [
+        *nextpnr_options(platform, board.part), *flow.options, "--json", "top.json", *files,
+        "--seed", str(seed), "--freq", f"{mhz:.6f}", "--timing-allow-fail",
+        "--report", f"{out.name}/report.json", "--quiet", "--log", f"{out.name}/route.log",
+    ]  # fmt: skip
+    run(flow.tools[1], arguments, folder, f"{out.name}/route.log", progress)
+    return judge(board, mhz, seed, json.loads((out / "report.json").read_text()))
+
+
+def filled(board: Board, log: Path) -> dict[str, int]:
+    """What the packed design takes of each resource, from a log of nextpnr that may have ended there; {} if it did not
+    get so far."""
+    text = log.read_text(errors="replace") if log.exists() else ""
+    found = {name: int(number) for name, number in re.findall(r"^Info:\s+(\w+):\s+(\d+)/", text, re.MULTILINE)}
+    placed = FLOWS[board.family].placed.items()
+    return {resource: sum(found.get(cell, 0) for cell in cells) for resource, cells in placed if cells[0] in found}
+
+
+def judge(board: Board, mhz: float, seed: int, report: Mapping[str, Any]) -> Routed:
+    """The accelerator's clock is the one constrained to `mhz`; timing is met if every clock reaches its constraint."""
+    clocks = report["fmax"].values()
+    ours = [clock["achieved"] for clock in clocks if abs(clock["constraint"] - mhz) < ROUNDING * mhz]
+    if not ours:
+        wanted = ", ".join(f"{clock['constraint']:.3f}" for clock in clocks)
+        raise ToolError(f"nextpnr constrained no clock to {mhz:.3f} MHz, only to {wanted or 'none'}")
+    cells = report["utilization"]
+    placed = {resource: names for resource, names in FLOWS[board.family].placed.items() if names[0] in cells}
+    used = {resource: sum(cells[name]["used"] for name in names if name in cells) for resource, names in placed.items()}
+    total = {resource: cells[names[0]]["available"] for resource, names in placed.items()}
+    met = min(ours) >= mhz and all(clock["achieved"] >= clock["constraint"] for clock in clocks)
+    return Routed(seed, round(min(ours), 2), met, used, total)
+
+
+def pack(board: Board, folder: Path, seed: int, name: str | None = None) -> Path:
+    """The bitstream of `seed`'s place and route, as `folder`/`name`, by default the family's."""
+    flow = FLOWS[board.family]
+    target, source = folder / (name or flow.bitstream), f"seed{seed}/{flow.routed}"
+    arguments = {
+        "ecp5": ["--compress", "--input", source, "--bit", target.name],
+        "ice40": [source, target.name],
+        "gowin": ["--device", chip_database(board.part), "--output", target.name, *board.pack, source],
+    }[board.family]
+    run(flow.tools[2], arguments, folder, "pack.log")
+    return target

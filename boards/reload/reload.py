@@ -1,0 +1,290 @@
+# amaranth: UnusedElaboratable=no
+"""`popstream reload BOARD --net NET`: another trained network in an existing bitstream, without place and route.
+
+    make bitstream BOARD=ulx3s-25f NET=one RELOADABLE=1     builds build/one/ulx3s-25f-reloadable/
+    make reload BOARD=ulx3s-25f NET=two                     writes build/two/ulx3s-25f/top.bit from it
+
+A reloadable build holds all that was trained (weights, thresholds, multipliers, biases, the link's identity) in block
+RAM of widths that suit any network of the shape (storage "reload", hw/lib/table.py). Reloading exchanges the block
+RAMs' contents in the configuration that nextpnr wrote, and packs it again.
+
+Why patching, and not a ROM image in the board's flash read at start-up: it costs no logic, no time at start-up and no
+flash interface, of which every board has another; the device cannot run with half of the weights; and SRAM loads work.
+Why not ecpbram or icebram: they find a memory by its present contents, which must be unique in every column, and
+thresholds of a few entries are not. Here the contents come from yosys itself, which maps the new network's memories
+(synthesis up to there, no logic) to the same cells, and each cell's place from nextpnr's own account of the placement.
+Before anything is written it is checked that the two designs are one but for block RAM contents; when it was built,
+that the configuration held just what the netlist's cells hold.
+"""
+
+import argparse
+import hashlib
+import json
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from popstream.boards.board.board import Board, BoardError
+from popstream.boards.board.top import Top, clock_plan
+from popstream.boards.flow.build import ERRORS, folder_of
+from popstream.boards.flow.place import BITSTREAM, FLOWS, KEPT, pack, write_design
+from popstream.boards.flow.toolchain import run
+from popstream.boards.known import find
+from popstream.boards.link.link import HostLink
+from popstream.boards.reload.contents import ContentError, Ram, lines_of, patch, places, rams, sections
+from popstream.hw.folding.folding import Folding
+from popstream.hw.lib.table import RELOAD_MULTIPLIER, shape_limits
+from popstream.model import manifest
+from popstream.model.files import write_json
+from popstream.model.manifest import Network
+
+__all__ = [
+    "MAPPED",
+    "Base",
+    "ReloadError",
+    "check_same",
+    "difference",
+    "raised",
+    "record",
+    "reload",
+    "reload_folder",
+    "shape_of",
+]
+
+SHIFTED = {"requant": ("multiplier", "bias")}
+FIXED = ("prelu",)  # ops whose tensors are built as logic
+HEADROOM = 1  # by which a shift is built larger: networks whose own is larger by so much have a place too
+RAM_TYPES = ("DP16KD", "PDPW16KD", "SB_RAM40")
+FOUND, MAPPED = "memories.json", "mapped.json"
+FAMILIES = ("ecp5", "ice40")
+
+
+class ReloadError(RuntimeError):
+    """The network does not go into the bitstream; the message is one line."""
+
+
+def reload_folder(board: Board, network: str) -> Path:
+    """Where a reloadable build lies."""
+    folder = folder_of(board, network)
+    return folder.with_name(f"{folder.name}-reloadable")
+
+
+def shape_of(network: Network) -> list[dict[str, Any]]:
+    """All of a network that a bitstream fixes: everything but tensors and the shifts that tensors are scaled to."""
+    return [
+        {
+            "name": node.name,
+            "op": node.op,
+            "inputs": list(node.inputs),
+            **{key: value for key, value in node.attributes.items() if key != "shift" or node.op not in SHIFTED},
+            **{f"shape of {key}": list(tensor.shape) for key, tensor in node.tensors.items()},
+        }
+        for node in network.nodes
+    ]
+
+
+def raised(network: Network) -> dict[str, int]:
+    """The shifts that a reloadable bitstream of `network` is built with."""
+    return {node.name: min(node["shift"] + HEADROOM, 31) for node in network.nodes if node.op in SHIFTED}
+
+
+def difference(shape: list[dict[str, Any]], shifts: Mapping[str, int], network: Network) -> str | None:
+    """The first thing in `network` that a bitstream of this shape and these shifts has no place for; None if none."""
+    given = shape_of(network)
+    fixed = [node for node in network.nodes if node.op in FIXED]
+    if fixed:
+        return f"node {fixed[0].name!r}: a {fixed[0].op}'s tensors are not in block RAM and cannot be exchanged"
+    for here, there in zip(given, shape, strict=False):
+        for key in [*here, *(key for key in there if key not in here)]:
+            if here.get(key) != there.get(key):
+                return f"node {here['name']!r}: {key} is {here.get(key)!r}, the bitstream's is {there.get(key)!r}"
+    if len(given) != len(shape):
+        return f"it has {len(given)} nodes, the bitstream {len(shape)}"
+    low, high = shape_limits(RELOAD_MULTIPLIER)
+    for node in network.nodes:
+        if node.op in SHIFTED:
+            up, factor = shifts[node.name] - node["shift"], node.tensors[SHIFTED[node.op][0]]
+            if up < 0 or int(factor.min()) << up < low or int(factor.max()) << up > high:
+                return (
+                    f"node {node.name!r}: shift {node['shift']} with {SHIFTED[node.op][0]}s of {factor.min()} to "
+                    f"{factor.max()} is out of reach of the bitstream's shift, {shifts[node.name]}"
+                )
+    return None
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """A design with its memories found (cells `before`: type, connections, parameters) and then mapped (`rams`)."""
+
+    before: Mapping[str, Any]
+    rams: Mapping[str, Ram]
+
+    @classmethod
+    def load(cls, folder: Path, family: str) -> "Mapped":
+        """What map_memories wrote into `folder`."""
+        found = json.loads((folder / FOUND).read_text())["modules"]["top"]["cells"]
+        keys = ("type", "connections", "parameters")
+        before = {name: {key: cell[key] for key in keys} for name, cell in found.items()}
+        return cls(before, rams(json.loads((folder / MAPPED).read_text()), family))
+
+
+def map_memories(family: str, synthesis: str, folder: Path) -> Mapped:
+    """Synthesise `folder`/top.il (module top) as far as its memories are mapped to block RAM; logic is not."""
+    script = (
+        f"read_rtlil top.il; rename -hide */w:*; {synthesis} -top top -run begin:map_ram; select top; "
+        f"write_json -selected {FOUND}; select -clear; {synthesis} -top top -run map_ram:map_ffram; select top; "
+        f"write_json -selected {MAPPED}"
+    )
+    run("yosys", ["-q", "-l", "memories.log", "-p", script], folder, "memories.log")
+    return Mapped.load(folder, family)
+
+
+def contentless(cell: Mapping[str, Any] | None) -> Any:
+    """A cell without the contents of a memory, found or given as a block RAM."""
+    if cell is None or (cell["type"] != "$mem_v2" and not cell["type"].startswith(RAM_TYPES)):
+        return cell
+    return {**cell, "parameters": {k: value for k, value in cell["parameters"].items() if not k.startswith("INIT")}}
+
+
+def check_same(base: Mapped, other: Mapped) -> None:
+    """ReloadError if two designs differ in anything but the contents of block RAMs."""
+    wrong = [
+        name
+        for name in {**base.before, **other.before}
+        if (ours := base.before.get(name)) != (theirs := other.before.get(name))
+        and (
+            contentless(ours) != contentless(theirs)
+            or not any(ram == name or ram.startswith(f"{name}.") for ram in base.rams)
+        )
+    ]
+    for name in {**base.rams, **other.rams}:
+        mine, yours = base.rams.get(name), other.rams.get(name)
+        if mine is None or yours is None or (mine.type, mine.other) != (yours.type, yours.other):
+            wrong.append(name)
+    if wrong:
+        raise ReloadError(f"Not all that differs lies in block RAM: cell {wrong[0]}; build again with RELOADABLE=1")
+
+
+@dataclass(frozen=True)
+class Base:
+    """A reloadable build, as record left it in `folder`/reload.json."""
+
+    folder: Path
+    content: dict[str, Any]
+
+    @classmethod
+    def load(cls, folder: Path) -> "Base":
+        """ReloadError if there is none."""
+        try:
+            content = json.loads((folder / KEPT).read_text())
+        except (OSError, ValueError):
+            content = {}
+        if "places" not in content:
+            raise ReloadError(f"No reloadable build in {folder}; make bitstream RELOADABLE=1 makes one")
+        return cls(folder, content)
+
+
+def record(board: Board, network: Network, shifts: Mapping[str, int], folder: Path, figures: Mapping[str, Any]) -> None:
+    """Write reload.json for the build in `folder`. ContentError unless its configuration holds its netlist's words."""
+    family, seed = board.family, figures["seed"]
+    mapped = map_memories(family, board.device.synthesis, folder)
+    netlist = json.loads((folder / "top.json").read_text())
+    built = rams(netlist, family)
+    if mapped.rams != built:
+        raise ContentError("Yosys maps the memories otherwise when it maps them alone")
+    where = places(json.loads((folder / f"seed{seed}" / "routed.json").read_text()), family, built)
+    present = sections((folder / f"seed{seed}" / FLOWS[family].routed).read_text(), family)
+    for name, header in where.items():
+        if present.get(header) != lines_of(family, built[name].init):
+            raise ContentError(f"The configuration's {header} is not what the netlist's {name} holds")
+    content = {"network": network.name, "network_hash": network.hash, "shape": shape_of(network), "places": where}
+    content |= {"shifts": dict(shifts), **{key: figures[key] for key in ("mhz", "baud", "seed")}}
+    write_json(folder / KEPT, content)
+
+
+def reload(board: Board, network: Network, base: Base, folder: Path) -> dict[str, Any]:
+    """Write the bitstream of `base` with `network` in it into `folder`, and bitstream.json; returns its figures.
+
+    ReloadError if the network is of another shape, ContentError if the build is not as it was recorded.
+    """
+    began, family, content = time.time(), board.family, base.content
+    said = difference(content["shape"], content["shifts"], network)
+    if said is not None:
+        raise ReloadError(f"{network.name} does not go into the bitstream of {content['network']}: {said}")
+    pll = clock_plan(board, content["mhz"])
+    clock = (board.mhz_in if pll is None else pll.mhz) * 1e6
+    folding = Folding.load(base.folder / "folding.json", network)
+    link = HostLink(network, folding, clock, content["baud"], reload=content["shifts"])
+    routed = f"seed{content['seed']}/{FLOWS[family].routed}"
+    folder.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=".reload-", dir=folder))
+    try:
+        write_design(Top(board, pll, link), scratch)
+        new = map_memories(family, board.device.synthesis, scratch)
+        check_same(Mapped.load(base.folder, family), new)
+        contents = {header: lines_of(family, new.rams[name].init) for name, header in content["places"].items()}
+        (scratch / routed).parent.mkdir()
+        (scratch / routed).write_text(patch((base.folder / routed).read_text(), family, contents))
+        packed = pack(board, scratch, content["seed"])
+        before = sections((base.folder / routed).read_text(), family)
+        figures = json.loads((base.folder / "bitstream.json").read_text())
+        figures |= {"network": network.name, "network_hash": network.hash, "reloaded_from": content["network"]}
+        figures |= {"block_rams_exchanged": sum(before[header] != lines for header, lines in contents.items())}
+        figures |= {"minutes": round((time.time() - began) / 60, 2)}
+        figures |= {"bitstream_sha256": hashlib.sha256(packed.read_bytes()).hexdigest()}
+        (folder / BITSTREAM[family]).unlink(missing_ok=True)
+        write_json(folder / "bitstream.json", figures)
+        packed.replace(folder / BITSTREAM[family])
+        for made in (routed, MAPPED):
+            (scratch / made).replace(folder / Path(made).name)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return figures
+
+
+def choose(board: Board, network: Network, root: Path = Path("build")) -> Base:
+    """The reloadable build for `board` that has this network's shape. ReloadError with what the nearest lacks."""
+    found = [Base.load(path.parent) for path in sorted(root.glob(f"*/{board.name}-reloadable/{KEPT}"))]
+    refused = []
+    for base in found:
+        said = difference(base.content["shape"], base.content["shifts"], network)
+        if said is None:
+            return base
+        refused.append(f"{network.name} does not go into the bitstream of {base.content['network']}: {said}")
+    if refused:
+        raise ReloadError("; ".join(refused))
+    raise ReloadError(f"No reloadable build for {board.name}; make bitstream BOARD={board.name} RELOADABLE=1 makes one")
+
+
+def main(given: list[str] | None = None) -> int:
+    """0 if the bitstream is written, 1 with one line if not."""
+    parser = argparse.ArgumentParser(prog="popstream reload", description="Another network in a bitstream.")
+    parser.add_argument("board", help="a board (popstream boards lists them)")
+    parser.add_argument("--net", required=True, help="the network: of model/zoo, or a manifest")
+    parser.add_argument("--base", type=Path, help="folder of the reloadable build (the one of the network's shape)")
+    options = parser.parse_args(given)
+    try:
+        board = find(options.board)
+        if board.family not in FAMILIES:
+            raise BoardError(f"Reloading knows the configurations of {', '.join(FAMILIES)}, not of {board.family}")
+        network = manifest.load(manifest.find(options.net))
+        base = Base.load(options.base) if options.base else choose(board, network)
+        folder = folder_of(board, network.name)
+        figures = reload(board, network, base, folder)
+    except (ReloadError, ContentError, *ERRORS) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(
+        f"{network.name} in the bitstream of {figures['reloaded_from']}: {figures['block_rams_exchanged']} block RAMs "
+        f"exchanged in {60 * figures['minutes']:.0f} s -> {folder / BITSTREAM[board.family]}"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

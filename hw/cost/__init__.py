@@ -1,0 +1,1 @@
+"""What a folding takes of a device, estimated block by block. Door: network.py."""

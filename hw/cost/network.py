@@ -1,0 +1,205 @@
+"""Resources of a folding on an ECP5, estimated block by block (hw.cost.blocks, hw.cost.unit) in milliseconds a layer.
+
+Block RAMs and multipliers are exact; LUTs and flip-flops are within 10 % of synthesis (`make cost` compares).
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from amaranth.hdl import Shape, signed, unsigned
+
+from popstream.hw.blocks.window import Window
+from popstream.hw.cost.blocks import (
+    classifier_cost,
+    fork_cost,
+    maxpool_cost,
+    pool_cost,
+    prelu_cost,
+    repack_cost,
+    requant_cost,
+    shortcut_cost,
+    threshold_cost,
+    window_cost,
+)
+from popstream.hw.cost.parts import fifo_cost
+from popstream.hw.cost.prices import ECP5_PRICES, ICE40_PRICES, UNPAIRED, Cost, Prices
+from popstream.hw.cost.unit import matvec_cost
+from popstream.hw.folding.buffering import Buffers, buffers
+from popstream.hw.folding.folding import FOLDED, Fold, channels_out, folded, geometry, products, stream_lanes, turns
+from popstream.hw.lib.fifo import StreamFifo
+from popstream.hw.lib.stream import Repack
+from popstream.hw.stages import stages
+from popstream.hw.stages.tap import Values
+from popstream.hw.unit.plan import MatVecPlan, accumulator, weight_matrix
+from popstream.hw.unit.weights import MERGED_DEPTH, WeightMemory
+from popstream.model.manifest import Network, Node
+
+__all__ = [
+    "ECP5_PRICES", "ICE40_PRICES", "UNPAIRED", "Cost", "Prices", "latencies", "layer_cost", "memory_choices",
+    "network_cost", "storage_of",
+]  # fmt: skip
+
+
+class Kept:
+    """What was worked out for a network and does not depend on the whole folding: costs and latencies by key."""
+
+    def __init__(self) -> None:
+        self._networks: WeakKeyDictionary[Network, dict[Any, Any]] = WeakKeyDictionary()
+
+    def get(self, network: Network, key: Any, make: Callable[[], Any]) -> Any:
+        """What `make` gives, made once for each `key` of `network`."""
+        known = self._networks.setdefault(network, {})
+        if key not in known:
+            known[key] = make()
+        return known[key]
+
+
+KEPT = Kept()
+
+
+def memory_choices(node: Node, fold: Fold) -> list[str]:
+    """Kinds of weight memory worth looking at for a fold."""
+    return ["logic"] if words(node, fold) <= MERGED_DEPTH else ["logic", "block"]
+
+
+def words(node: Node, fold: Fold) -> int:
+    """Depth of the weight memory."""
+    return plan_of(node, fold).words
+
+
+def plan_of(node: Node, fold: Fold) -> MatVecPlan:
+    """The matrix-vector unit of a folded node."""
+    return MatVecPlan(
+        products(node), channels_out(node), node["weight_bits"], node["act_bits"], fold.simd, fold.pe, fold.arithmetic,
+        fold.planes, fold.beat, MatVecPlan.pes(fold.simd, fold.pe, fold.arithmetic, fold.planes), turns(node, fold),
+    )  # fmt: skip
+
+
+def sums(network: Network, node: Node, arithmetic: str) -> tuple[Shape, np.ndarray]:
+    """Shape and correction of a folded node's accumulators."""
+    bits = (node["weight_bits"], node["act_bits"])
+    return KEPT.get(
+        network, (node.name, arithmetic), lambda: accumulator(weight_matrix(node).astype(np.int64), *bits, arithmetic)
+    )
+
+
+def before(network: Network, node: Node, fold: Fold, lanes: int) -> tuple[Cost, int]:
+    """Cost and latency of what brings a stream of `lanes` codes a beat to a folded node's unit, as windows."""
+    key = (node.name, lanes, fold.feed, fold.buffer, fold.prefetch, turns(node, fold))
+    return KEPT.get(network, key, lambda: arrive(network, node, fold, lanes))
+
+
+def arrive(network: Network, node: Node, fold: Fold, lanes: int) -> tuple[Cost, int]:
+    bits, channels = node["act_bits"], network.node(node.inputs[0]).shape[0]
+    turning = turns(node, fold)
+    if node.op == "linear" and not turning:
+        return repack_cost(bits, lanes, channels), Repack.latency_of(lanes, channels)
+    feed, g = fold.feed or lanes, geometry(network, node)
+    prefetch = fold.prefetch and node.op == "conv"
+    result = repack_cost(bits, lanes, feed) + window_cost(g, bits, feed, prefetch, turning)
+    latency = Repack.latency_of(lanes, feed) + Window.latency_of(g.kernel, prefetch)
+    if fold.buffer:
+        beats = fold.buffer * (channels // feed)
+        result += fifo_cost(feed * bits, beats)
+        latency += StreamFifo.latency_of(beats, feed * bits)
+    return result, latency
+
+
+def block_of(network: Network, node: Node, values: Values) -> tuple[Cost, int, Values]:
+    """Cost and latency of the block of a node behind a folded one, which reads `values`; and what it gives."""
+    source, lanes = network.node(node.inputs[0]).shape, values.lanes
+    if node.op == "threshold":
+        limit = stages.threshold(node, values, "auto")
+        return threshold_cost(limit), limit.latency, Values(None, unsigned(node["bits"]), lanes)
+    if node.op == "requant":
+        scale = stages.requant(node, values, "auto")
+        return requant_cost(scale), scale.latency, Values(None, signed(node["stream_bits"]), lanes)
+    if node.op == "prelu":
+        bend = stages.prelu(node, lanes)
+        return prelu_cost(bend), bend.latency, Values(None, values.shape, lanes)
+    if node.op == "shortcut":
+        way = stages.shortcut(node, source, lanes)
+        cost = shortcut_cost(way) + repack_cost(values.shape.width, lanes, way.lanes)
+        return cost, way.latency + Repack.latency_of(lanes, way.lanes), Values(None, values.shape, way.lanes)
+    if node.op == "maxpool":
+        most = stages.maxpool(node, source, values.shape.width, lanes)
+        return maxpool_cost(most), most.latency, Values(None, values.shape, lanes)
+    mean = stages.pool(node, source, values.shape.width, lanes)
+    return pool_cost(mean), mean.latency, Values(None, unsigned(node["bits"]), lanes)
+
+
+def after(network: Network, node: Node, fold: Fold) -> tuple[Cost, dict[str, int]]:
+    """Cost of all that reads a folded node's sums, up to the next folded ones and joins; latencies by name."""
+    return KEPT.get(
+        network, (node.name, fold.beat, fold.arithmetic), lambda: walk(network, node, fold.beat, fold.arithmetic)
+    )
+
+
+def walk(network: Network, node: Node, lanes: int, arithmetic: str) -> tuple[Cost, dict[str, int]]:
+    shape, correction = sums(network, node, arithmetic)
+    values = Values(None, shape, lanes, correction)
+    if node.op == "linear":
+        block = stages.classifier(node, values, "auto")
+        return classifier_cost(block), {}
+    total, delays, todo = Cost(), {}, [(node, values)]
+    while todo:
+        source, values = todo.pop()
+        readers = network.consumers(source.name)
+        if len(readers) > 1:
+            total += fork_cost(len(readers))
+        for reader in readers:
+            if reader.op not in FOLDED and reader.inputs[0] == source.name:
+                cost, delays[reader.name], given = block_of(network, reader, values)
+                total += cost
+                todo.append((reader, given))
+    return total, delays
+
+
+def layer_cost(network: Network, node: Node, fold: Fold, lanes: int) -> Cost:
+    """Window, matrix-vector unit and what follows it up to the next layers, of one conv or linear node."""
+    shape, _ = sums(network, node, fold.arithmetic)
+    unit = matvec_cost(plan_of(node, fold), shape.width, fold.storage)
+    return before(network, node, fold, lanes)[0] + unit + after(network, node, fold)[0]
+
+
+def latencies(network: Network, folding: Mapping[str, Fold]) -> dict[str, int]:
+    """Cycles from input to output of each node's blocks, by name, FIFOs ahead of joins left out."""
+    lanes, result = stream_lanes(network, folding), {}
+    for node in folded(network):
+        fold = folding[node.name]
+        result[node.name] = before(network, node, fold, lanes[node.inputs[0]])[1] + plan_of(node, fold).latency
+        result |= after(network, node, fold)[1]
+    return result
+
+
+def join_cost(network: Network, node: Node, folding: Mapping[str, Fold], pixels: Buffers) -> Cost:
+    """FIFOs ahead of a requant with skip, and the change of lanes behind the one of the skip."""
+    lanes, channels, bits = stream_lanes(network, folding), node.shape[0], node["stream_bits"]
+    main, skip = (lanes[source] for source in node.inputs)
+    result = fifo_cost(skip * bits, pixels.skip.pixels * (channels // skip)) + repack_cost(bits, skip, main)
+    if pixels.main is not None:
+        conv = network.node(node.inputs[0])
+        shape, _ = sums(network, conv, folding[conv.name].arithmetic)
+        result += fifo_cost(main * shape.width, pixels.main.pixels * (channels // main))
+    return result
+
+
+def network_cost(network: Network, folding: Mapping[str, Fold]) -> dict[str, Cost]:
+    """Cost of every folded layer by name, and of the FIFOs of every join by the name of its requant."""
+    lanes = stream_lanes(network, folding)
+    result = {
+        node.name: layer_cost(network, node, folding[node.name], lanes[node.inputs[0]]) for node in folded(network)
+    }
+    for name, pixels in buffers(network, folding, latencies(network, folding)).items():
+        result[name] = join_cost(network, network.node(name), folding, pixels)
+    return result
+
+
+def storage_of(node: Node, fold: Fold) -> str:
+    """Where the weights lie: "lanes" (in the LUT of each lane's XNOR), "logic" or "block", as the hardware decides."""
+    style = WeightMemory.style_of(words(node, fold), fold.storage)
+    if style in ("constant", "merged"):
+        return "lanes" if fold.arithmetic == "lanes" else "logic"
+    return style

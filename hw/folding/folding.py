@@ -1,0 +1,300 @@
+"""Folding: how many lanes each conv and linear layer gets, and how many cycles an image then costs it.
+
+A layer with N = K*K*C products a channel and Co channels is computed by simd x pe lanes. One output pixel takes
+
+    cycles = (Co / pe) * (N / simd) * W * A / planes     arithmetic "lanes": so many plane pairs a cycle
+    cycles = (Co / pe) * (N / simd)                      arithmetic "mac": whole products in multipliers
+
+simd divides N, pe divides Co, planes divides A. The pe values of a channel group leave in beats of `out` channels, and
+everything up to the next layer works on that many at once.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from popstream.hw.folding.timing import Timing, WindowGeometry, window_timing
+from popstream.hw.lib.table import STORAGES
+from popstream.model.files import write_json
+from popstream.model.manifest import Network, Node
+
+__all__ = [
+    "ARITHMETICS",
+    "DEFAULT_INTERVAL",
+    "Fold",
+    "Folding",
+    "FoldingError",
+    "interval",
+    "legal",
+    "parallel",
+    "products",
+    "serial",
+    "stream_lanes",
+    "timings",
+    "turns",
+]
+
+ARITHMETICS = ("lanes", "mac")
+DEFAULT_INTERVAL = 20_000
+FOLDED = ("conv", "linear")
+
+
+class FoldingError(ValueError):
+    """A folding that the network's geometry does not allow; the message is one line."""
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One layer's share: `simd` products of `pe` channels and `planes` activation planes at once.
+
+    Results leave `out` channels a beat, by default all `pe`; fewer make all that follows smaller. `storage` of the
+    weights is "logic", "block" (block RAM) or "auto", by depth.
+    `prefetch` shifts the next window in while the current one is used; without it the window turns in
+    front of its lanes (hw/blocks/window.py), and they wait while it is loaded. `buffer` pixels of input wait in a FIFO
+    ahead of the window, so that the producer need not stop while the window works without input (bottom padding,
+    the rows that a stride skips). The window takes `feed` channels a beat, by default as many as come: where a row
+    begins its lanes wait for a column, which wide beats make short.
+    """
+
+    simd: int
+    pe: int
+    arithmetic: str = "lanes"
+    prefetch: bool = True
+    buffer: int = 0
+    planes: int = 1
+    out: int | None = None
+    storage: str = "auto"
+    feed: int | None = None
+
+    @property
+    def lanes(self) -> int:
+        """One-bit lanes, or multipliers."""
+        return self.simd * self.pe * self.planes
+
+    @property
+    def beat(self) -> int:
+        """Channels in a beat of the results."""
+        return self.pe if self.out is None else self.out
+
+
+@dataclass(frozen=True)
+class Folding(Mapping[str, Fold]):
+    """The fold of every conv and linear node, by name."""
+
+    entries: dict[str, Fold]
+
+    def __getitem__(self, name: str) -> Fold:
+        return self.entries[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def check(self, network: Network) -> "Folding":
+        """Return self if every folded node of `network`, and no other, has a legal entry; else FoldingError."""
+        names = {node.name for node in folded(network)}
+        for name in sorted(names ^ set(self.entries)):
+            raise FoldingError(
+                f"Folding has {'no entry' if name in names else 'an entry'} for node {name!r}, "
+                f"expected exactly one for each conv and linear node of {network.name!r}"
+            )
+        for node in folded(network):
+            legal(node, self.entries[node.name])
+        return self
+
+    def to_dict(self) -> dict[str, dict]:
+        return {name: asdict(fold) for name, fold in self.entries.items()}
+
+    def save(self, path: Path) -> None:
+        """Write as JSON, beside the target first and then renamed."""
+        write_json(Path(path), self.to_dict())
+
+    @classmethod
+    def load(cls, path: Path, network: Network) -> "Folding":
+        """Read what `save` wrote and check it against `network`; FoldingError names the file."""
+        try:
+            content = json.loads(Path(path).read_text())
+            if not isinstance(content, dict):
+                raise FoldingError(f"must be an object of folds by node name, not {type(content).__name__}")
+            return cls({name: read_fold(name, entry) for name, entry in content.items()}).check(network)
+        except OSError as error:
+            raise FoldingError(f"{path}: cannot be read ({error.strerror})") from error
+        except ValueError as error:  # FoldingError and what json raises
+            raise FoldingError(f"{path}: {error}") from error
+
+
+def read_fold(name: str, entry: object) -> Fold:
+    """A fold from its JSON object; FoldingError unless it has simd and pe, and no key that a fold has not."""
+    known = [field.name for field in fields(Fold)]
+    if not isinstance(entry, dict) or not {"simd", "pe"} <= entry.keys() <= set(known):
+        raise FoldingError(f"Node {name!r}: must be an object with simd and pe, of {', '.join(known)}, not {entry!r}")
+    return Fold(**entry)
+
+
+def folded(network: Network) -> list[Node]:
+    """The nodes that have a fold: convs and the linear layer, in topological order."""
+    return [node for node in network.nodes if node.op in FOLDED]
+
+
+def products(node: Node) -> int:
+    """Products summed into one output: K*K*C of a conv, C of a linear layer."""
+    return math.prod(node.tensors["weight"].shape[1:])
+
+
+def channels_out(node: Node) -> int:
+    return node.tensors["weight"].shape[0]
+
+
+def pixels(node: Node) -> int:
+    """Pixels in the value that `node` makes."""
+    return 1 if node.op == "linear" else node.shape[1] * node.shape[2]
+
+
+def legal(node: Node, fold: Fold) -> None:
+    """Raise FoldingError unless `fold` fits `node`."""
+    n, co = products(node), channels_out(node)
+    numbers = {"simd": fold.simd, "pe": fold.pe, "buffer": fold.buffer, "planes": fold.planes, "out": fold.beat}
+    for what, value in numbers.items():
+        least = 0 if what == "buffer" else 1
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise FoldingError(f"Node {node.name!r}: {what} must be an integer of at least {least}, not {value!r}")
+    if n % fold.simd:
+        raise FoldingError(f"Node {node.name!r}: simd must divide its {n} products, {fold.simd} does not")
+    if co % fold.pe:
+        raise FoldingError(f"Node {node.name!r}: pe must divide its {co} output channels, {fold.pe} does not")
+    if fold.arithmetic not in ARITHMETICS:
+        raise FoldingError(
+            f"Node {node.name!r}: arithmetic must be one of {', '.join(ARITHMETICS)}, not {fold.arithmetic!r}"
+        )
+    channels = 1 if node.op == "linear" else node.tensors["weight"].shape[1]
+    if fold.feed is not None and (type(fold.feed) is not int or fold.feed < 1 or channels % fold.feed):
+        what = "must be left out" if node.op == "linear" else f"must divide its {channels} input channels"
+        raise FoldingError(f"Node {node.name!r}: feed {what}, {fold.feed!r} does not")
+    planes = node["act_bits"] if fold.arithmetic == "lanes" else 1
+    if planes % fold.planes:
+        raise FoldingError(
+            f"Node {node.name!r}: planes must divide {planes} ({fold.arithmetic}, {node['act_bits']}-bit codes), "
+            f"{fold.planes} does not"
+        )
+    group_cycles = cycles(node, fold) // (co // fold.pe)
+    if fold.pe % fold.beat or fold.pe // fold.beat > group_cycles:
+        raise FoldingError(
+            f"Node {node.name!r}: out must divide pe ({fold.pe}) into at most as many beats as a channel group takes "
+            f"cycles ({group_cycles}), {fold.beat} does not"
+        )
+    if fold.storage not in STORAGES:
+        raise FoldingError(f"Node {node.name!r}: storage must be one of {', '.join(STORAGES)}, not {fold.storage!r}")
+    if not isinstance(fold.prefetch, bool):
+        raise FoldingError(f"Node {node.name!r}: prefetch must be true or false, not {fold.prefetch!r}")
+
+
+def cycles(node: Node, fold: Fold) -> int:
+    """Cycles that one output pixel takes in the matrix-vector unit."""
+    planes = node["weight_bits"] * node["act_bits"] // fold.planes if fold.arithmetic == "lanes" else 1
+    return (channels_out(node) // fold.pe) * (products(node) // fold.simd) * planes
+
+
+def turns(node: Node, fold: Fold) -> bool:
+    """Whether the window turns by chunks, and is in use for a cycle more: without prefetch, unless a chunk is all."""
+    return not fold.prefetch and products(node) > fold.simd
+
+
+def stream_lanes(network: Network, folding: Mapping[str, Fold]) -> dict[str, int]:
+    """Lanes (channels a beat) of the stream that each node makes; nodes whose fold is not yet known are left out."""
+    lanes: dict[str, int] = {}
+    for node in network.nodes:
+        if node.op == "input":
+            lanes[node.name] = node.shape[0]
+        elif node.op in FOLDED:
+            if node.name in folding:
+                lanes[node.name] = folding[node.name].beat
+        elif node.inputs[0] in lanes:
+            source = lanes[node.inputs[0]]
+            lanes[node.name] = shortcut_lanes(node, source) if node.op == "shortcut" else source
+    return lanes
+
+
+def shortcut_lanes(node: Node, source: int) -> int:
+    """Lanes inside a shortcut fed with `source` lanes: the most that keep pad channels and others in separate beats."""
+    return math.gcd(source, node["out_channels"], node["pad_front"])
+
+
+def geometry(network: Network, node: Node) -> WindowGeometry:
+    """What a folded node's window has to walk over; a linear layer's is one pixel."""
+    channels, height, width = network.node(node.inputs[0]).shape
+    kernel, stride, padding = (1, 1, 0) if node.op == "linear" else (node["kernel"], node["stride"], node["padding"])
+    return WindowGeometry(channels, height, width, kernel, stride, padding)
+
+
+def pixel_cycles(network: Network, folding: Mapping[str, Fold], name: str, lanes: Mapping[str, int]) -> int:
+    """Least cycles between two pixels of the stream that node `name` makes, when nothing holds it up."""
+    node = network.node(name)
+    least = max(1, node.shape[0] // lanes[name])
+    if node.op == "input":
+        return least
+    if node.op in FOLDED:
+        busy = cycles(node, folding[name]) + turns(node, folding[name])
+        if not folding[name].prefetch:
+            busy += window_beats(network, node, folding[name], lanes) - 1
+        return max(least, busy)
+    if node.op == "maxpool":  # on average: it gives a row of pixels while the last row of their squares comes in
+        return max(least, node["size"] ** 2 * pixel_cycles(network, folding, node.inputs[0], lanes))
+    if node.op == "pool" or (node.op == "shortcut" and node["stride"] > 1):
+        return least
+    return max(least, *(pixel_cycles(network, folding, source, lanes) for source in node.inputs[:1]))
+
+
+def timing(network: Network, node: Node, folding: Mapping[str, Fold], lanes: Mapping[str, int]) -> Timing:
+    """Cycles per image of one folded node, its window's waits for the producer included."""
+    fold = folding[node.name]
+    source = node.inputs[0]
+    supply = pixel_cycles(network, folding, source, lanes)
+    if node.op != "linear":  # on their way through a Repack
+        channels = network.node(source).shape[0]
+        supply = max(supply, channels // math.gcd(lanes[source], feed_lanes(node, fold, lanes)))
+    beats = window_beats(network, node, fold, lanes)
+    used = cycles(node, fold) + turns(node, fold)
+    return window_timing(geometry(network, node), beats, used, supply, fold.prefetch, fold.buffer)
+
+
+def feed_lanes(node: Node, fold: Fold, lanes: Mapping[str, int]) -> int:
+    """Channels a beat into the window of a conv."""
+    return fold.feed or lanes[node.inputs[0]]
+
+
+def window_beats(network: Network, node: Node, fold: Fold, lanes: Mapping[str, int]) -> int:
+    """Cycles in which a pixel is loaded into a folded node's window; a linear layer takes all channels at once."""
+    return 1 if node.op == "linear" else network.node(node.inputs[0]).shape[0] // feed_lanes(node, fold, lanes)
+
+
+def timings(network: Network, folding: Mapping[str, Fold]) -> dict[str, Timing]:
+    """Busy, load and steady cycles per image of every folded node."""
+    lanes = stream_lanes(network, folding)
+    return {node.name: timing(network, node, folding, lanes) for node in folded(network)}
+
+
+def interval(network: Network, folding: Mapping[str, Fold]) -> dict[str, int]:
+    """Cycles per image of every node; the accelerator's interval is the largest of them."""
+    lanes = stream_lanes(network, folding)
+    result = {name: time.interval for name, time in timings(network, folding).items()}
+    for node in network.nodes:
+        if node.op not in FOLDED:
+            beats = pixels(node) * (node.shape[0] // lanes[node.name])
+            for source in map(network.node, node.inputs):
+                beats = max(beats, pixels(source) * (source.shape[0] // lanes[source.name]))
+            result[node.name] = beats
+    return {node.name: result[node.name] for node in network.nodes}
+
+
+def serial(network: Network) -> Folding:
+    """The smallest folding: one lane a layer."""
+    return Folding({node.name: Fold(1, 1, prefetch=False) for node in folded(network)})
+
+
+def parallel(network: Network, arithmetic: str = "lanes") -> Folding:
+    """The largest folding: every product of a pixel at once."""
+    return Folding({node.name: Fold(products(node), channels_out(node), arithmetic) for node in folded(network)})

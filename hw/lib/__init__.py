@@ -1,0 +1,1 @@
+"""Pieces that know nothing of networks: streams, FIFOs, memories, adders, multipliers, carry chains."""

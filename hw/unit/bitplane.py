@@ -1,0 +1,115 @@
+"""Arithmetic of one output channel on one chunk of codes: XNOR-popcount on bit planes, or multipliers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.hdl import Cat, Module, Signal, signed, unsigned
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from popstream.hw.lib.multiply import Multiplier
+from popstream.hw.lib.popcount import AdderTree, PopCount
+
+__all__ = ["MacTerm", "XnorTerm", "plane_pairs"]
+
+
+def plane_pairs(weight_bits: int, act_bits: int, planes: int = 1) -> list[tuple[int, int]]:
+    """All pairs (k, m) of a weight plane and the lowest of `planes` code planes, the heaviest k + m first."""
+    pairs = [(k, m) for k in range(weight_bits) for m in range(0, act_bits, planes)]
+    return sorted(pairs, key=lambda pair: -sum(pair))
+
+
+class XnorTerm(wiring.Component):
+    """o = sum over m < planes of 2**m * popcount(inverted XOR codes[m]), where `inverted` is a weight plane inverted.
+
+    That is the XNOR of weights and codes, as a carry chain takes it. Free-running, after `latency` cycles.
+
+    Parameters
+    ----------
+    simd : lanes of a plane.
+    planes : code planes, which share the weights.
+    merged : the weights are functions of few bits, to be computed in the LUT of the XOR; else they come from registers
+        and the XOR is left to the population count.
+
+    Members
+    -------
+    codes : In(planes*simd), plane by plane
+    inverted : In(simd)
+    o : Out(unsigned, to (2**planes - 1)*simd)
+    """
+
+    def __init__(self, simd: int, planes: int = 1, merged: bool = False) -> None:
+        self.simd = simd
+        self.planes = planes
+        self.merged = merged
+        self.latency = self.latency_of(simd, planes)
+        super().__init__(
+            {"codes": In(planes * simd), "inverted": In(simd), "o": Out((simd * ((1 << planes) - 1)).bit_length())}
+        )
+
+    @staticmethod
+    def latency_of(simd: int, planes: int = 1) -> int:
+        """Cycles from the operands to `o`."""
+        return PopCount.latency_of(simd, planes)
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        m.submodules.count = count = PopCount(self.simd, self.planes, xor=not self.merged)
+        if self.merged:
+            m.d.comb += count.i.eq(self.codes ^ self.inverted.replicate(self.planes))
+        else:
+            m.d.comb += [count.i.eq(self.inverted), count.j.eq(self.codes)]
+        m.d.comb += self.o.eq(count.o)
+        return m
+
+
+class MacTerm(wiring.Component):
+    """o = sum over `simd` lanes of (2*q - (2**W - 1)) * a; free-running, after `latency` cycles.
+
+    A lane's weight q is given with its top bit inverted: with a 1 appended below, that is 2*q - (2**W - 1) in two's
+    complement of W+1 bits.
+
+    Members
+    -------
+    codes : In(simd*A), a of each lane
+    weights : In(simd*W), q of each lane, top bit inverted
+    o : Out(signed)
+    """
+
+    def __init__(self, simd: int, weight_bits: int, act_bits: int) -> None:
+        self.simd = simd
+        self.weight_bits = weight_bits
+        self.act_bits = act_bits
+        self.latency = self.latency_of(simd)
+        high = ((1 << weight_bits) - 1) * ((1 << act_bits) - 1)
+        self._tree = (-high, high, simd)
+        super().__init__(
+            {
+                "codes": In(simd * act_bits),
+                "weights": In(simd * weight_bits),
+                "o": Out(AdderTree.shape_of(simd * -high, simd * high)),
+            }
+        )
+
+    @staticmethod
+    def latency_of(simd: int) -> int:
+        """Cycles from the operands to `o`."""
+        widest = (signed(9), unsigned(8))  # of weights, W + 1 bits, and codes: for one DSP block
+        return Multiplier.latency_of(*widest) + 1 + AdderTree.latency_of(simd)
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        m.submodules.tree = tree = AdderTree(*self._tree)
+        products = Signal(tree.i.shape())
+        m.d.comb += tree.i.eq(products)
+        for lane in range(self.simd):
+            weight = Cat(1, self.weights.word_select(lane, self.weight_bits)).as_signed()
+            m.submodules[f"multiplier{lane}"] = multiplier = Multiplier(weight.shape(), self.act_bits)
+            m.d.comb += [
+                multiplier.a.eq(weight),
+                multiplier.b.eq(self.codes.word_select(lane, self.act_bits)),
+            ]
+            m.d.sync += products[lane].eq(multiplier.o)  # blocks with multipliers are far from one another
+        m.d.comb += self.o.eq(tree.o)
+        return m

@@ -1,0 +1,284 @@
+"""Matrix-vector unit: one window in, one value for each output channel out, on one-bit lanes or on multipliers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from popstream.hw.lib.carry import And, Number, add_in_chains, plain
+from popstream.hw.lib.fifo import StreamFifo
+from popstream.hw.lib.pipeline import delay, next_of, select
+from popstream.hw.lib.stream import value_layout
+from popstream.hw.lib.table import checked_storage
+from popstream.hw.unit.bitplane import MacTerm, XnorTerm
+from popstream.hw.unit.plan import MatVecPlan, accumulator
+from popstream.hw.unit.sequence import Sequencer
+from popstream.hw.unit.weights import WeightMemory
+
+__all__ = ["MatVec"]
+
+
+class MatVec(wiring.Component):
+    """raw[c] = sum over n of (2*q[c, n] - (2**W - 1)) * a[n] + correction[c] for a window a of N unsigned A-bit codes.
+
+    arithmetic "lanes": simd * pe * planes lanes of one bit by one bit. With q_k and a_m the bit planes of weights and
+    codes,
+
+        raw[c] = sum over k, m of 2**(k+m) * popcount(q_k[c] XNOR a_m)
+        correction[c] = (2**A - 1) * sum over n of (2**W - 1 - q[c, n])
+
+    A step works on a weight plane k and the code planes m .. m + planes - 1. For each group of `pe` channels the steps
+    are taken in falling order of k + m, and in each step the chunks of `simd` codes, one a cycle: the accumulator is
+    shifted whenever k + m falls, so that no term needs a shifter.
+    arithmetic "mac": simd * pe multipliers of A by W+1 bits, one chunk a cycle; correction is 0 and raw is signed.
+
+    The next window starts in the cycle after the last one's last chunk: without stalls a window takes exactly `cycles`.
+    `i` is taken in the last of them, so the window is not stored here. The datapath runs freely; a group starts only if
+    the output FIFO has room for it and for all that are on their way (credits), and is then carried through.
+
+    Parameters
+    ----------
+    weights : integers [Co, N] in 0 .. 2**W - 1, W = weight_bits.
+    weight_bits, act_bits : W and A, 1 .. 8.
+    simd, pe : codes and channels worked on at once: divisors of N and of Co.
+    arithmetic : "lanes" or "mac".
+    storage : weight memory: "block", "logic", "auto" or "reload", see WeightMemory; with "reload" acc_shape has room
+        for any weights.
+    pes_per_copy : output channels that share one copy of the codes and of the weight address; each further copy is one
+        register later. By default as many as keep 1024 lanes or 32 multipliers a copy.
+    planes : code planes worked on at once, which share the weights: a divisor of A, 1 for mac.
+    lanes : channels of a beat of `o`: a divisor of pe, by default pe. A group leaves in pe/lanes beats, at most the
+        cycles of a group, N/simd * W*A/planes.
+    turns : whether the window turns by `simd` codes with each chunk (Window's `turn`), so that nothing has to choose it
+        here; `i` is then taken a cycle after its last chunk, when it has come round. Only with more than one chunk.
+
+    Attributes
+    ----------
+    cycles : cycles a window: Co/pe * N/simd * W*A/planes (mac: Co/pe * N/simd).
+    latency : cycles from the issue of a group's last chunk until its last beat is valid at `o`.
+    acc_shape : shape of one lane of `o`; unsigned for lanes, signed for mac, wide enough for every input.
+    correction : int64 [Co]: raw minus the dot product.
+    depth : beats in the output FIFO.
+    busy : Signal, high in a cycle in which a chunk goes to the lanes.
+    blocked : Signal, high in a cycle in which they wait, with a window at hand, for room behind. In every other cycle
+        they are starved.
+
+    Members
+    -------
+    i : In(stream.Signature(ArrayLayout(unsigned(A), N)))
+    o : Out(stream.Signature(value_layout(acc_shape, lanes))), Co/lanes beats a window
+    turning : Out(1), only with `turns`: the window turns.
+    soon : Out(1), without `turns`: `i.ready` in the next cycle.
+    """
+
+    def __init__(
+        self,
+        weights: np.ndarray,
+        weight_bits: int,
+        act_bits: int,
+        simd: int,
+        pe: int,
+        arithmetic: str = "lanes",
+        storage: str = "auto",
+        pes_per_copy: int | None = None,
+        planes: int = 1,
+        lanes: int | None = None,
+        turns: bool = False,
+    ) -> None:
+        for name, bits in (("Weight", weight_bits), ("Activation", act_bits)):
+            if not 1 <= bits <= 8:
+                raise ValueError(f"{name} width must be 1 .. 8 bits, not {bits}")
+        weights = np.asarray(weights)
+        if weights.ndim != 2 or 0 in weights.shape or not np.issubdtype(weights.dtype, np.integer):
+            raise ValueError(f"Weights must be integers [Co, N], not {weights.dtype} {list(weights.shape)}")
+        if weights.min() < 0 or weights.max() >= 1 << weight_bits:
+            raise ValueError(
+                f"Weight codes of {weight_bits} bits must be 0 .. {(1 << weight_bits) - 1}, "
+                f"not {weights.min()} .. {weights.max()}"
+            )
+        channels, length = weights.shape
+        if simd < 1 or length % simd:
+            raise ValueError(f"SIMD must divide the {length} codes of a window, {simd} does not")
+        if pe < 1 or channels % pe:
+            raise ValueError(f"PE must divide the {channels} output channels, {pe} does not")
+        if arithmetic not in ("lanes", "mac"):
+            raise ValueError(f"Arithmetic must be 'lanes' or 'mac', not {arithmetic!r}")
+        if planes < 1 or act_bits % planes:
+            raise ValueError(f"Planes must divide the {act_bits} planes of the codes, {planes} does not")
+        if arithmetic == "mac" and planes > 1:
+            raise ValueError(f"Multipliers take whole codes: planes must be 1, not {planes}")
+        if pes_per_copy is None:
+            pes_per_copy = MatVecPlan.pes(simd, pe, arithmetic, planes)
+        if not 1 <= pes_per_copy <= pe:
+            raise ValueError(f"PEs per copy must be 1 .. {pe}, not {pes_per_copy}")
+        if lanes is None:
+            lanes = pe
+        if lanes < 1 or pe % lanes:
+            raise ValueError(f"Lanes must divide the {pe} channels of a group, {lanes} does not")
+        self.weights = weights.astype(np.int64)
+        self.weight_bits = weight_bits
+        self.act_bits = act_bits
+        self.simd = simd
+        self.pe = pe
+        self.arithmetic = arithmetic
+        self.storage = checked_storage(storage)
+        self.pes_per_copy = pes_per_copy
+        self.planes = planes
+        self.lanes = lanes
+        self.turns = turns
+        self.plan = plan = MatVecPlan(
+            length, channels, weight_bits, act_bits, simd, pe, arithmetic, planes, lanes, pes_per_copy, turns
+        )
+        self.groups = plan.groups
+        self.chunks = plan.chunks
+        self.beats = plan.beats
+        if turns and self.chunks == 1:
+            raise ValueError(f"A window of one chunk, here of {simd} codes, does not turn")
+        bounds = None  # weights that acc_shape holds
+        if storage == "reload":
+            bounds = np.array([[0], [(1 << weight_bits) - 1]]).repeat(length, axis=1)
+        self.acc_shape, self.correction = accumulator(self.weights, weight_bits, act_bits, arithmetic, bounds)
+        self.cycles = plan.cycles
+        if self.beats > plan.group_cycles:
+            raise ValueError(
+                f"A group of {pe} channels takes {plan.group_cycles} cycles: lanes must be at least "
+                f"{-(-pe // plan.group_cycles)} for its beats to leave in time, not {lanes}"
+            )
+        self.latency = plan.latency
+        self.depth = plan.depth
+        self.busy = Signal()
+        self.blocked = Signal()
+        streams = {
+            "i": In(stream.Signature(data.ArrayLayout(unsigned(act_bits), length))),
+            "o": Out(stream.Signature(value_layout(self.acc_shape, lanes))),
+        }
+        super().__init__({**streams, "turning" if turns else "soon": Out(1)})
+
+    def _memory(self, copy: int) -> WeightMemory:
+        """Weights of the copy's PEs: plane k inverted, PE by PE (mac: codes with their top bit inverted, k = 0)."""
+        bits = self.weight_bits
+        pes = slice(copy * self.pes_per_copy, (copy + 1) * self.pes_per_copy)
+        q = self.weights.reshape(self.groups, self.pe, self.chunks, self.simd)[:, pes]
+        if self.arithmetic == "mac":
+            q = (q ^ (1 << bits - 1))[..., None] >> np.arange(bits) & 1  # group, pe, chunk, lane, bit
+            words = q.transpose(0, 2, 1, 3, 4)
+        else:
+            words = (~q[..., None] >> np.arange(bits) & 1).transpose(0, 4, 2, 1, 3)  # group, plane, chunk, pe, lane
+        merge = self.arithmetic == "lanes"  # a multiplier takes half of a clock cycle
+        return WeightMemory(words.reshape(self.plan.words, -1), self.storage, self.plan.select + copy, merge)
+
+    def _term(self) -> XnorTerm | MacTerm:
+        if self.arithmetic == "lanes":
+            style = WeightMemory.style_of(self.plan.words, self.storage)
+            return XnorTerm(self.simd, self.planes, merged=style in ("constant", "merged"))
+        return MacTerm(self.simd, self.weight_bits, self.act_bits)
+
+    def _choices(self) -> list[Value]:
+        """What the lanes may see of `i`: choice p of planes of chunk j, at j * 2**_plane_bits + p; mac: chunk j."""
+        codes, bits, simd = Value.cast(self.i.payload), self.act_bits, self.simd
+        chunks = range(1 if self.turns else self.chunks)
+        if self.arithmetic == "mac":
+            return [codes.word_select(chunk, simd * bits) for chunk in chunks]
+        choices = []
+        for chunk in chunks:
+            planes = [Cat(codes[(chunk * simd + lane) * bits + m] for lane in range(simd)) for m in range(bits)]
+            some = [Cat(planes[m : m + self.planes]) for m in range(0, bits, self.planes)]
+            choices += some + some[-1:] * ((1 << self.plan.plane_bits) - len(some))
+        return choices
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        plan = self.plan
+        m.submodules.sequencer = work = Sequencer(plan.groups, plan.chunks, plan.steps, plan.planes, plan.credits)
+        following: Value = work.next_planes_index[: self.plan.plane_bits]
+        if self.turns:
+            home = Signal()  # all chunks are issued, and the first is in its place again
+            m.d.sync += home.eq(work.valid & work.ready)
+            m.d.comb += [work.valid.eq(self.i.valid & ~home), self.i.ready.eq(home), self.turning.eq(work.issue)]
+        else:
+            m.d.comb += [work.valid.eq(self.i.valid), self.i.ready.eq(work.ready), self.soon.eq(work.soon)]
+            following = Cat(following, work.next_chunk)
+        m.d.comb += [self.busy.eq(work.issue), self.blocked.eq(work.valid & ~work.issue)]
+        codes = select(m, self._choices(), following, work.advance)
+        before_acc = self.plan.total - (self.plan.group_cycles > 1)
+        first = delay(m, work.first, before_acc, "first")
+        fall = delay(m, work.fall, before_acc, "fall")
+        done = delay(m, work.issue & work.last, self.plan.total, "done")
+
+        totals: list[Value] = []
+        for copy in range(self.plan.copies):
+            if copy:
+                codes, fall = delay(m, codes, 1, f"codes{copy}_"), delay(m, fall, 1, f"fall{copy}_")
+                first, done = delay(m, first, 1, f"first{copy}_"), delay(m, done, 1, f"done{copy}_")
+            m.submodules[f"weights{copy}"] = memory = self._memory(copy)
+            for name in ("address", "next_address", "later_address", "advance"):
+                m.d.comb += getattr(memory, name).eq(getattr(work, name))
+            terms: list[Value] = []
+            for index, pe in enumerate(range(self.pe)[copy * self.pes_per_copy :][: self.pes_per_copy]):
+                m.submodules[f"pe{pe}"] = term = self._term()
+                m.d.comb += term.codes.eq(codes)
+                weights = term.inverted if isinstance(term, XnorTerm) else term.weights
+                m.d.comb += weights.eq(memory.o.word_select(index, len(weights)))
+                terms.append(term.o)
+            if self.plan.group_cycles > 1:
+                marks = list(zip(fall, work.falls, strict=True))
+                terms = self._accumulate(m, terms, first, marks, f"acc{copy}_", platform)
+            wait = self.plan.copies - 1 - copy
+            totals += [self._align(m, term, done, wait, f"total{copy}_{index}_") for index, term in enumerate(terms)]
+        self._leave(m, totals, done, work.credit)
+        return m
+
+    def _accumulate(
+        self, m: Module, terms: list[Value], first: Value, falls: list[tuple[Value, int]], name: str, platform: Any
+    ) -> list[Value]:
+        """Sums of `terms` since `first`, shifted up by the number of each of `falls` that is high."""
+        totals = [Signal(self.acc_shape, name=f"{name}{index}") for index in range(len(terms))]
+        if self.arithmetic == "mac":
+            for total, term in zip(totals, terms, strict=True):
+                m.d.sync += total.eq(Mux(first, 0, total) + term)
+            return list(totals)
+        adders: list[tuple[Number, Number, None]] = []
+        high = (1 << self.acc_shape.width) - 1
+        for total, term in zip(totals, terms, strict=True):
+            before: Value = total
+            for flag, by in falls:
+                before = Mux(flag, total << by, before)[: len(total)]
+            kept: Number = ([And(bit, ~first) for bit in before], high)
+            adders.append(((list(term[: len(total)]), 0), kept, None))  # a total of `high` at most is all that comes
+        for total, (bits, _) in zip(totals, add_in_chains(m, adders, name, platform), strict=True):
+            m.d.comb += total.eq(Cat(plain(bit) for bit in bits))
+        return list(totals)
+
+    def _leave(self, m: Module, totals: list[Value], done: Value, credit: Signal) -> None:
+        """Hands `totals`, complete with `done`, to `o`, in beats; gives the credit back when the last one is taken."""
+        m.submodules.fifo = fifo = StreamFifo(value_layout(self.acc_shape, self.lanes), self.depth)
+        wiring.connect(m, fifo.o, wiring.flipped(self.o))
+        taken = self.o.valid & self.o.ready
+        if self.beats == 1:
+            m.d.comb += [fifo.i.payload[lane].eq(total) for lane, total in enumerate(totals)]
+            m.d.comb += [fifo.i.valid.eq(done), credit.eq(taken)]
+            return
+        held = [Signal(self.acc_shape, name=f"held{pe}") for pe in range(self.pe)]
+        left = Signal(self.beats)  # a bit for each beat that is still held
+        for register, total, behind in zip(held, totals, held[self.lanes :] + totals[: self.lanes], strict=True):
+            m.d.sync += register.eq(Mux(done, total, behind))
+        m.d.sync += left.eq(Mux(done, (1 << self.beats) - 1, left >> 1))
+        m.d.comb += [Value.cast(fifo.i.payload).eq(Cat(held[: self.lanes])), fifo.i.valid.eq(left[0])]
+        beat = Signal(range(self.beats))
+        last = beat == self.beats - 1
+        with m.If(taken):
+            m.d.sync += beat.eq(next_of(beat, self.beats))
+        m.d.comb += credit.eq(taken & last)
+
+    def _align(self, m: Module, total: Value, done: Value, wait: int, name: str) -> Value:
+        """`total`, complete with `done`, as it is needed `wait` cycles later, when the last copy is done."""
+        if 0 < wait <= self.plan.group_cycles:
+            kept = Signal(self.acc_shape, name=f"{name}kept")
+            with m.If(done):
+                m.d.sync += kept.eq(total)
+            return kept
+        return delay(m, total, wait, name)

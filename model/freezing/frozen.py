@@ -1,0 +1,123 @@
+"""The frozen network in torch: the manifest's integers, evaluated as training's framework does.
+
+Independent of sim/golden/__init__.py on purpose: the two are compared on whole test sets. Every conv sum stays below
+2^24, where float32 is exact (checked); requantization runs in int64. Rounding rules: sim/golden/__init__.py's table.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from tqdm import tqdm
+
+from popstream.model.data import quantize_pixels
+from popstream.model.manifest import Network, Node
+
+FLOAT32_EXACT = 2**24
+
+
+def odd_weights(node: Node) -> Tensor:
+    """Codes q to odd integers 2q - (2^W - 1), float32."""
+    return torch.from_numpy(node.tensors["weight"].astype(np.float32)) * 2 - (2 ** node["weight_bits"] - 1)
+
+
+def check_exact(node: Node) -> None:
+    """Raise ValueError where a sum of this node might leave float32's exact integers."""
+    largest = odd_weights(node).abs().flatten(1).sum(1).max().item() * (2 ** node["act_bits"] - 1)
+    if largest >= FLOAT32_EXACT:
+        raise ValueError(f"Node {node.name!r} sums to {largest:.0f}; float32 is exact below {FLOAT32_EXACT}")
+
+
+def column(tensor: np.ndarray, like: Tensor) -> Tensor:
+    """A per-channel tensor [C] as int64 [C, 1, 1], where `like` lies."""
+    return torch.from_numpy(tensor.astype(np.int64)).view(-1, 1, 1).to(like.device)
+
+
+def exact(x: Tensor) -> Tensor:
+    """The float type whose sums are exact here: float32; on a GPU, whose convs may transform it, float64."""
+    return x.double() if x.is_cuda else x.float()
+
+
+def conv(node: Node, a: Tensor) -> Tensor:
+    weight = odd_weights(node).to(a.device)
+    return F.conv2d(exact(a), exact(weight), stride=node["stride"], padding=node["padding"]).to(torch.int32)
+
+
+def threshold(node: Node, x: Tensor) -> Tensor:
+    """Rule R4: the count of thresholds up to x, which the manifest holds in rising order."""
+    levels, channels_first = torch.tensor(node.tensors["thresholds"], device=x.device), x.transpose(0, 1).contiguous()
+    codes = torch.searchsorted(levels, channels_first.flatten(1), right=True, out_int32=True)
+    return codes.view(channels_first.shape).transpose(0, 1)
+
+
+def requant(node: Node, acc: Tensor, skip: Tensor | None = None) -> Tensor:
+    y = (acc.long() * column(node.tensors["multiplier"], acc) + column(node.tensors["bias"], acc)) + (
+        1 << (node["shift"] - 1)
+    )
+    y = y >> node["shift"]
+    limit = 1 << (node["stream_bits"] - 1)
+    r = (y if skip is None else y + skip).clamp(-limit, limit - 1).to(torch.int32)
+    return r.relu() if node["relu"] else r
+
+
+def prelu(node: Node, r: Tensor) -> Tensor:
+    """Rule R12."""
+    d = r.long() - column(node.tensors["shift_in"], r)
+    bent = (d * column(node.tensors["slope"], r) + (1 << (node["shift"] - 1))) >> node["shift"]
+    limit = 1 << (node["stream_bits"] - 1)
+    return (torch.where(d < 0, bent, d) + column(node.tensors["shift_out"], r)).clamp(-limit, limit - 1).to(torch.int32)
+
+
+def shortcut(node: Node, r: Tensor) -> Tensor:
+    step = node["stride"]
+    if node["reduce"] == "average" and step == 2:
+        r = (r[:, :, ::2, ::2] + r[:, :, ::2, 1::2] + r[:, :, 1::2, ::2] + r[:, :, 1::2, 1::2] + 2) >> 2
+    else:
+        r = r[:, :, ::step, ::step]
+    return F.pad(r, (0, 0, 0, 0, node["pad_front"], node["out_channels"] - node["pad_front"] - r.shape[1]))
+
+
+def maxpool(node: Node, a: Tensor) -> Tensor:
+    return F.max_pool2d(a.float(), node["size"]).to(torch.int32)
+
+
+def pool(node: Node, r: Tensor) -> Tensor:
+    half = (1 << node["shift"]) >> 1
+    code = (r.long().sum((2, 3), keepdim=True) + half) >> node["shift"]
+    return code.clamp(0, 2 ** node["bits"] - 1).to(torch.int32)
+
+
+def linear(node: Node, a: Tensor) -> Tensor:
+    total = F.linear(exact(a.flatten(1)), exact(odd_weights(node).to(a.device))).to(torch.int32)
+    return total + torch.tensor(node.tensors["bias"], device=a.device)
+
+
+OPERATIONS: dict[str, Callable[..., Tensor]] = {
+    "conv": conv, "threshold": threshold, "requant": requant, "prelu": prelu, "shortcut": shortcut, "pool": pool,
+    "maxpool": maxpool, "linear": linear,
+}  # fmt: skip
+
+
+@torch.no_grad()
+def run(network: Network, images: np.ndarray, progress: bool = False, batch: int = 100) -> np.ndarray:
+    """Logits int32 [N, classes] of uint8 images [N, C, H, W] (pixels 0..255). `progress`: a bar, on a terminal."""
+    for node in network.nodes:
+        if node.op in ("conv", "linear"):
+            check_exact(node)
+    codes = torch.from_numpy(quantize_pixels(images, network.input.bits))
+    logits = []
+    off = None if progress else True
+    for part in tqdm(codes.split(batch), desc="frozen", unit="batch", leave=False, disable=off):
+        values = {network.input.name: part}
+        for node in network.nodes:
+            if node.op != "input":
+                values[node.name] = OPERATIONS[node.op](node, *(values[name] for name in node.inputs))
+        logits.append(values[network.output.name])
+    return torch.cat(logits).numpy().astype(np.int32)
+
+
+def top1(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Accuracy in percent; argmax takes the lowest index among equals."""
+    return 100.0 * float(np.mean(logits.argmax(1) == labels))

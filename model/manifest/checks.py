@@ -1,0 +1,124 @@
+"""Rules for a whole network: names, order, who reads whom, and where skip paths part and meet again."""
+
+from collections import defaultdict
+from dataclasses import replace
+from graphlib import CycleError, TopologicalSorter
+
+import numpy as np
+
+from popstream.model.manifest.derive import derive
+from popstream.model.manifest.node import NAME, ManifestError, Node, check_fields
+
+
+def check_nodes(nodes: tuple[Node, ...], source: str) -> tuple[Node, ...]:
+    """The nodes in topological order with shape, kind and bits filled in and read-only tensors.
+
+    An order that is topological already is kept. Raises ManifestError, its message begun by `source`.
+    """
+    check_names(nodes, source)
+    for node in nodes:
+        check_fields(node, f"{source}: node {node.name!r}")
+    done: dict[str, Node] = {}
+    for node in sort(nodes, source):
+        where = f"{source}: node {node.name!r}"
+        producers = [done[name] for name in node.inputs]
+        shape, kind, bits = derive(node, producers, where)
+        tensors = {key: _freeze(tensor) for key, tensor in node.tensors.items()}
+        done[node.name] = replace(node, shape=shape, kind=kind, bits=bits, tensors=tensors)
+    ordered = tuple(done.values())
+    check_graph(ordered, source)
+    return ordered
+
+
+def _freeze(tensor: np.ndarray) -> np.ndarray:
+    copy = np.array(tensor, order="C")
+    copy.setflags(write=False)
+    return copy
+
+
+def check_names(nodes: tuple[Node, ...], source: str) -> None:
+    """Names must be usable as port names, distinct (a dot counts as an underscore), and every input known."""
+    seen: dict[str, str] = {}
+    for node in nodes:
+        if not isinstance(node.name, str) or not NAME.fullmatch(node.name):
+            raise ManifestError(
+                f"{source}: node {node.name!r}: a name must be a letter, then letters, digits, '_' or '.'"
+            )
+        port = node.name.replace(".", "_")
+        if port in seen:
+            raise ManifestError(f"{source}: node {node.name!r}: the name is taken by node {seen[port]!r}")
+        seen[port] = node.name
+    names = set(seen.values())
+    for node in nodes:
+        for name in node.inputs:
+            if name not in names:
+                raise ManifestError(f"{source}: node {node.name!r}: unknown input {name!r}")
+
+
+def sort(nodes: tuple[Node, ...], source: str) -> tuple[Node, ...]:
+    """The nodes in topological order; the given order if it is one."""
+    place = {node.name: index for index, node in enumerate(nodes)}
+    try:
+        order = list(TopologicalSorter({node.name: node.inputs for node in nodes}).static_order())
+    except CycleError as error:
+        cycle = error.args[1]
+        raise ManifestError(f"{source}: node {cycle[0]!r}: lies on a cycle, {' -> '.join(cycle)}") from None
+    if all(place[name] < place[node.name] for node in nodes for name in node.inputs):
+        return nodes
+    return tuple(nodes[place[name]] for name in order)
+
+
+def check_graph(nodes: tuple[Node, ...], source: str) -> None:
+    """One input, one linear sink that every node reaches, accumulators read once, and well-formed skip paths."""
+    by_name = {node.name: node for node in nodes}
+    readers: dict[str, list[str]] = defaultdict(list)
+    for node in nodes:
+        for name in node.inputs:
+            readers[name].append(node.name)
+    for op, title in (("input", "input"), ("linear", "sink (a linear node)")):
+        found = [node.name for node in nodes if node.op == op]
+        if len(found) != 1:
+            names = f" ({', '.join(found)})" if found else ""
+            raise ManifestError(f"{source}: a network has exactly one {title}, not {len(found)}{names}")
+    for node in nodes:
+        where = f"{source}: node {node.name!r}"
+        count = len(readers[node.name])
+        if node.kind != "logits" and not count:
+            raise ManifestError(f"{where}: its output is read by no node; every node must reach the sink")
+        if node.kind == "acc" and count != 1:
+            raise ManifestError(f"{where}: an accumulator is read by exactly one node, not by {count}")
+        if node.op == "requant" and len(node.inputs) == 2:
+            fork, chains = fork_of(node, by_name)
+            if fork is None:
+                raise ManifestError(f"{where}: its inputs do not meet at one fork over two unbranched chains")
+            for name in (name for chain in chains for name in chain):
+                if len(readers[name]) != 1:
+                    raise ManifestError(f"{where}: node {name!r} on the way from fork {fork!r} is read more than once")
+            scales = [node["fraction_bits"], fraction_bits(by_name[node.inputs[1]], by_name)]
+            if scales[0] != scales[1]:
+                raise ManifestError(f"{where}: attribute 'fraction_bits' is {scales[0]}, but the skip has {scales[1]}")
+
+
+def fork_of(node: Node, by_name: dict[str, Node]) -> tuple[str | None, tuple[list[str], list[str]]]:
+    """The node whose output both inputs of `node` derive from, and the names between it and each input.
+
+    Chains are listed from the input back to the fork, the fork left out; (None, ...) where there is no such node.
+    """
+    paths = []
+    for name in node.inputs:
+        path = [name]
+        while len(by_name[path[-1]].inputs) == 1:
+            path.append(by_name[path[-1]].inputs[0])
+        paths.append(path)
+    main, skip = paths
+    fork = next((name for name in main if name in skip), None)
+    if fork is None:
+        return None, (main, skip)
+    return fork, (main[: main.index(fork)], skip[: skip.index(fork)])
+
+
+def fraction_bits(node: Node, by_name: dict[str, Node]) -> int:
+    """Fraction bits of a stream: those of the requant node that produced it."""
+    while node.op in ("shortcut", "prelu"):
+        node = by_name[node.inputs[0]]
+    return node["fraction_bits"]

@@ -1,0 +1,162 @@
+"""One node of an integer network: its attributes and tensors, and which of them each op takes.
+
+Three kinds of values flow between nodes, each of shape (C, H, W): codes (unsigned A bits), acc (signed
+accumulator) and stream (signed R bits). The last node produces logits (signed 32 bits). The integer
+semantics of the ops are in sim/golden/__init__.py, what an op makes of its inputs' shapes in model/manifest/derive.py.
+"""
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+CODE_BITS = range(1, 9)
+STREAM_BITS = range(2, 17)
+SHIFTS = range(1, 32)
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.]*")
+POSITIVE = range(1, 2**16)
+
+
+class ManifestError(ValueError):
+    """A network is damaged or breaks a rule; one line: the file, the node, the tensor, what was given and allowed."""
+
+    def __init__(self, message: str):
+        super().__init__(" ".join(message.splitlines()))
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One operation. `tensors` maps local names ("weight") to arrays; `attributes` is op specific.
+
+    shape (C, H, W), kind ("codes", "acc", "stream" or "logits") and bits (A, the accumulator's signed width, R, or
+    32) describe the output; Network fills them in.
+    """
+
+    name: str
+    op: str
+    inputs: tuple[str, ...] = ()
+    attributes: dict[str, Any] = field(default_factory=dict)
+    tensors: dict[str, np.ndarray] = field(default_factory=dict)
+    shape: tuple[int, int, int] = (0, 0, 0)
+    kind: str = ""
+    bits: int = 0
+
+    def __getitem__(self, attribute: str) -> Any:
+        return self.attributes[attribute]
+
+
+@dataclass(frozen=True)
+class Op:
+    """What one op takes: the kinds allowed at each input (the last `optional` may be left out), attributes, tensors.
+
+    An attribute's rule is a range or a tuple of the allowed values, a tensor's its dtype.
+    """
+
+    inputs: tuple[tuple[str, ...], ...]
+    attributes: dict[str, range | tuple]
+    tensors: dict[str, str]
+    optional: int = 0
+
+
+OPS = {
+    "input": Op((), {"channels": POSITIVE, "height": POSITIVE, "width": POSITIVE, "bits": CODE_BITS}, {}),
+    "conv": Op(
+        (("codes",),),
+        {
+            "out_channels": POSITIVE,
+            "kernel": range(1, 32, 2),
+            "stride": (1, 2),
+            "padding": range(31),
+            "weight_bits": CODE_BITS,
+            "act_bits": CODE_BITS,
+        },
+        {"weight": "uint8"},
+    ),
+    "threshold": Op((("acc", "stream"),), {"bits": CODE_BITS}, {"thresholds": "int32"}),
+    "requant": Op(
+        (("acc",), ("stream",)),
+        {"shift": SHIFTS, "stream_bits": STREAM_BITS, "fraction_bits": range(32), "relu": (False, True)},
+        {"multiplier": "int32", "bias": "int64"},
+        optional=1,
+    ),
+    "prelu": Op(
+        (("stream",),),
+        {"shift": SHIFTS, "stream_bits": STREAM_BITS},
+        {"shift_in": "int32", "slope": "int32", "shift_out": "int32"},
+    ),
+    "shortcut": Op(
+        (("stream",),),
+        {"stride": (1, 2), "reduce": ("sample", "average"), "out_channels": POSITIVE, "pad_front": range(2**16)},
+        {},
+    ),
+    "maxpool": Op((("codes",),), {"size": range(2, 9)}, {}),
+    "pool": Op((("stream",),), {"bits": CODE_BITS, "shift": range(32)}, {}),
+    "linear": Op(
+        (("codes",),),
+        {"out_features": POSITIVE, "weight_bits": CODE_BITS, "act_bits": CODE_BITS},
+        {"weight": "uint8", "bias": "int32"},
+    ),
+}
+
+
+def describe(rule: range | tuple) -> str:
+    """The allowed values in words."""
+    if isinstance(rule, range):
+        step = f" in steps of {rule.step}" if rule.step != 1 else ""
+        return f"an integer {rule[0]} to {rule[-1]}{step}"
+    return "one of " + ", ".join(repr(v) for v in rule)
+
+
+def check_value(value: Any, rule: range | tuple, where: str) -> None:
+    """Raise ManifestError unless `value` is of the rule's type and one of its values."""
+    wanted = int if isinstance(rule, range) else type(rule[0])
+    if type(value) is not wanted or value not in rule:
+        raise ManifestError(f"{where} must be {describe(rule)}, not {value!r}")
+
+
+def signed_width(low: int, high: int) -> int:
+    """Smallest two's-complement width that holds low..high; at least 1."""
+    if low > high:
+        raise ValueError(f"A range must not be empty, not {low} to {high}")
+    return 1 + max((~low if low < 0 else low).bit_length(), (~high if high < 0 else high).bit_length())
+
+
+def accumulator_range(node: Node) -> tuple[np.ndarray, np.ndarray]:
+    """Exact smallest and largest sum of w*a for each output channel of a conv or linear node: int64 [Co], [Co].
+
+    w = 2q - (2^W - 1), a in 0..2^A - 1: positive weights alone give the largest, negative the smallest. A linear
+    node's bias is not included.
+    """
+    q = node.tensors["weight"].astype(np.int64).reshape(len(node.tensors["weight"]), -1)
+    w = 2 * q - (2 ** node["weight_bits"] - 1)
+    top = 2 ** node["act_bits"] - 1
+    return top * np.minimum(w, 0).sum(1), top * np.maximum(w, 0).sum(1)
+
+
+def check_fields(node: Node, where: str) -> None:
+    """Check op, number of inputs, names, types and ranges of attributes, names and dtypes of tensors."""
+    if node.op not in OPS:
+        raise ManifestError(f"{where}: unknown op {node.op!r}; known are {', '.join(OPS)}")
+    op = OPS[node.op]
+    most, least = len(op.inputs), len(op.inputs) - op.optional
+    if not least <= len(node.inputs) <= most:
+        wanted = str(most) if least == most else f"{least} or {most}"
+        raise ManifestError(f"{where}: {node.op} takes {wanted} inputs, not {len(node.inputs)}")
+    for what, given, rules in (
+        ("attribute", node.attributes, op.attributes),
+        ("tensor", node.tensors, op.tensors),
+    ):
+        for key in given:
+            if key not in rules:
+                raise ManifestError(f"{where}: unknown {what} {key!r}; {node.op} has {', '.join(rules) or 'none'}")
+        for key in rules:
+            if key not in given:
+                raise ManifestError(f"{where}: {what} {key!r} is missing")
+    for key, rule in op.attributes.items():
+        check_value(node[key], rule, f"{where}: attribute {key!r}")
+    for key, dtype in op.tensors.items():
+        tensor = node.tensors[key]
+        if not isinstance(tensor, np.ndarray) or tensor.dtype != np.dtype(dtype):
+            found = tensor.dtype if isinstance(tensor, np.ndarray) else type(tensor).__name__
+            raise ManifestError(f"{where}, tensor {key!r}: dtype must be {dtype}, not {found}")

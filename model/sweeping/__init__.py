@@ -1,0 +1,1 @@
+"""Many trainings as one list: specification, runs, tables. Door: sweep.py."""

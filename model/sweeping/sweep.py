@@ -1,0 +1,231 @@
+"""Sweeps on Ray: `popstream sweep SPEC` trains every run of model/sweeps/SPEC.toml, several at once.
+
+Ray runs on this machine, or on the cluster that RAY_ADDRESS names (its nodes see this folder under the same path). Each
+run has a folder in build/sweeps/<spec>/ with the checkpoints of model.training.train and, when it is done, result.json:
+what is done stays done, what was interrupted goes on from its last epoch, and a lock keeps two from training the same
+run. All results stand in build/sweeps/<spec>/runs.json, written anew after every run.
+"""
+
+import argparse
+import contextlib
+import fcntl
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+import popstream
+from popstream.model.files import write_json
+from popstream.model.sweeping.spec import SPECS, Run, Spec, load_spec, placed
+from popstream.model.training.recipe import RecipeError
+
+ROOT = Path(popstream.__file__).parents[1]
+KEPT_ENVIRONMENT = (
+    "CIFAR10_DIR", "SVHN_DIR", "IMAGENET_DIR",
+    "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "CUDA_MODULE_LOADING",
+)  # fmt: skip
+
+
+class SweepError(RuntimeError):
+    """The sweep cannot start; the message says what to do."""
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock; it is free again when the process that holds it ends, however it ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def blank(run: Run) -> dict[str, Any]:
+    """What a run's row of the table begins with."""
+    return {"run": run.name, "group": run.group, "seed": run.seed, "options": run.options}
+
+
+def finished(run: Run, folder: Path) -> dict[str, Any] | None:
+    """The row of a run that was trained by this recipe; None where it was not, or what it needs has changed since."""
+    path = folder / run.name / "result.json"
+    if not path.exists():
+        return None
+    result = json.loads(path.read_text())
+    return result["row"] if (result["recipe"], begun_from(folder / run.name)) == (run.recipe, run.needs) else None
+
+
+def begun_from(place: Path) -> dict[str, str]:
+    """What the run in `place` was begun from (Run.needs); nothing where it was not begun, or needs no other."""
+    path = place / "needs.json"
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def check_needs(run: Run, place: Path) -> None:
+    """Note what the run is made from before it trains; SweepError where it was begun from other runs than today's."""
+    if not run.needs:
+        return
+    if begun_from(place) not in ({}, run.needs):
+        raise SweepError(f"{', '.join(run.needs)} changed after it was begun; remove {place} to start again")
+    write_json(place / "needs.json", run.needs)
+
+
+def train_run(run: Run, folder: Path, device: str, threads: int, compile_model: bool, command: str) -> dict[str, Any]:
+    """Train or resume one run in its folder, freeze it where it has integers, and return its row of the table.
+
+    `command` repeats the run; its manifest carries it.
+    """
+    import torch
+
+    from popstream.model.data import DataError
+    from popstream.model.training.train import Trainer, TrainingError
+
+    torch.set_num_threads(threads)
+    place = folder / run.name
+    row = blank(run)
+    with locked(place):
+        if done := finished(run, folder):
+            return done
+        with (place / "train.log").open("a") as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+            try:
+                check_needs(run, place)
+                recipe = placed(run.recipe, folder)
+                final = Trainer(recipe, place, torch.device(device), compile_model, command).train()
+                state = torch.load(final, map_location="cpu", weights_only=True)
+                row |= summary(state) | frozen_top1(run, final, place)
+            except (SweepError, TrainingError, RecipeError, DataError) as error:
+                return row | {"error": str(error)}
+        write_json(place / "result.json", {"recipe": run.recipe, "row": row})
+    return row
+
+
+def summary(state: dict) -> dict[str, Any]:
+    """What a finished checkpoint's log says: the last epoch's loss, accuracy, and training time."""
+    log = state["log"]
+    return {
+        "epochs": len(log), "loss": log[-1]["loss"], "top1_float": round(state["top1_float"], 2),
+        "minutes": round(sum(entry["seconds"] for entry in log) / 60, 2),
+        "curve": [[entry["loss"], entry["top1_train"], entry["top1_test"]] for entry in log],
+    }  # fmt: skip
+
+
+def frozen_top1(run: Run, final: Path, place: Path) -> dict[str, Any]:
+    """Top-1 of the frozen integers on every test image; None, with the reason, for a network that has none."""
+    from popstream.model.freezing.export import export
+    from popstream.model.freezing.freeze import FreezeError
+
+    try:
+        network = export(run.name, final, place / "manifest")
+    except (FreezeError, ValueError) as error:
+        return {"top1_frozen": None, "why": str(error)}
+    return {"top1_frozen": network.accuracy["top1_frozen"], "images": network.accuracy["images"]}
+
+
+def start_ray(jobs: int | None) -> Any:
+    """Ray on this machine, with `jobs` cores, or on the cluster that RAY_ADDRESS names."""
+    try:
+        import ray
+    except ImportError as error:
+        raise SweepError("Ray is not installed; run `make sweep`, or pip install -e '.[train,farm]'") from error
+    environment = {name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    address = os.environ.get("RAY_ADDRESS")
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "runtime_env": {"env_vars": environment}}
+    try:
+        if address:
+            ray.init(address=address, **quiet)
+        else:
+            ray.init(address="local", num_cpus=jobs, include_dashboard=False, **quiet)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        where = f"the cluster at RAY_ADDRESS={address}" if address else "this machine"
+        raise SweepError(f"Ray does not start on {where} ({error})") from error
+    return ray
+
+
+def run_sweep(spec: Spec, folder: Path, jobs: int | None, compile_model: bool = False) -> list[dict[str, Any]]:
+    """Run or resume every run; returns the rows in the specification's order and writes them to runs.json."""
+    ray = start_ray(jobs)
+    try:
+        have = ray.cluster_resources()
+        for what, wanted in (("CPU", spec.cpus), ("GPU", spec.gpus)):
+            if wanted > have.get(what, 0):
+                raise SweepError(f"A run takes {wanted} {what}, but Ray has {have.get(what, 0):g}; change the sweep")
+        device = "cuda" if spec.gpus else "cpu"
+
+        # a process a run on a GPU, so that its memory is free afterwards
+        @ray.remote(num_cpus=spec.cpus, num_gpus=spec.gpus, max_calls=1 if spec.gpus else 0, max_retries=0)
+        def work(run: Run, *needed: dict[str, Any]) -> dict[str, Any]:
+            os.chdir(ROOT)
+            failed = [row["run"] for row in needed if "error" in row]
+            if failed:
+                return blank(run) | {"error": f"it needs {', '.join(failed)}, which failed"}
+            command = f"make sweep SPEC={spec.name}, run {run.name}"
+            row = train_run(run, folder, device, spec.cpus, compile_model, command)
+            return row | {"node": ray.get_runtime_context().get_node_id()}
+
+        references: dict[str, Any] = {}
+        for run in spec.runs:
+            references[run.name] = work.remote(run, *(references[name] for name in run.needs))
+        names = {reference: name for name, reference in references.items()}
+        rows = {run.name: row for run in spec.runs if (row := finished(run, folder))}  # killed early, none is missing
+        waiting = list(names)
+        with tqdm(total=len(waiting), desc=spec.name, unit="run", disable=not sys.stderr.isatty()) as progress:
+            while waiting:
+                (done,), waiting = ray.wait(waiting, num_returns=1)
+                name = names[done]
+                rows[name] = collect(ray, done, next(run for run in spec.runs if run.name == name))
+                progress.update()
+                tqdm.write(line(rows[name]))
+                ordered = [rows[run.name] for run in spec.runs if run.name in rows]
+                write_json(folder / "runs.json", {"spec": spec.name, "title": spec.title, "runs": ordered})
+        return [rows[run.name] for run in spec.runs]
+    finally:
+        ray.shutdown()
+
+
+def collect(ray: Any, reference: Any, run: Run) -> dict[str, Any]:
+    """The row of a finished task; one with an error where its process died."""
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayError as error:
+        reason = str(error).strip().splitlines()[-1]
+        return blank(run) | {"error": reason}
+
+
+def line(row: dict[str, Any]) -> str:
+    """One run's result on one line."""
+    if "error" in row:
+        return f"{row['run']}: failed: {row['error']}"
+    frozen = "no integers" if row["top1_frozen"] is None else f"frozen {row['top1_frozen']:.2f} %"
+    return f"{row['run']}: float {row['top1_float']:.2f} %, {frozen}, {row['epochs']} epochs, {row['minutes']:.1f} min"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Train the runs of a sweep on Ray; the same command resumes.")
+    parser.add_argument("spec", help="a specification of model/sweeps, or a path to one")
+    parser.add_argument("--out", type=Path, help="folder of the runs (default build/sweeps/<spec>)")
+    parser.add_argument("--jobs", type=int, help="cores of this machine to use (default: all)")
+    parser.add_argument("--compile", action="store_true", help="fuse elementwise operations by torch.compile")
+    options = parser.parse_args(arguments)
+    if options.jobs is not None and options.jobs < 1:
+        parser.error(f"--jobs must be at least 1, not {options.jobs}")
+    path = Path(options.spec) if options.spec.endswith(".toml") else SPECS / f"{options.spec}.toml"
+    try:
+        spec = load_spec(path)
+        folder = (options.out or Path("build") / "sweeps" / spec.name).resolve()
+        rows = run_sweep(spec, folder, options.jobs, options.compile)
+    except (RecipeError, SweepError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on", file=sys.stderr)
+        return 1
+    failed = [row["run"] for row in rows if "error" in row]
+    print(f"{folder / 'runs.json'}: {len(rows) - len(failed)} runs done, {len(failed)} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

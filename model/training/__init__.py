@@ -1,0 +1,1 @@
+"""Recipes and the loop that trains by them. Door: recipe.py, train.py."""

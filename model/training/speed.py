@@ -1,0 +1,203 @@
+"""Images/s of training beside a plain PyTorch loop: `popstream speed resnet20-w1a2`, in one run.
+
+Both loops train the same network from the same weights on the same random images, with the same augmentation, optimizer
+and batch, one after the other in turns; the median of the turns counts. The plain loop is what one writes first:
+float32, NCHW, eager, quantizers as their formulas, the loss read at every step. Ours is model.training.train's:
+bfloat16, channels last, quantizers in few passes, nothing read before the end, on a GPU the step recorded as a graph.
+"""
+
+import argparse
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from popstream.model.files import write_json
+from popstream.model.networks import build_network, phase_config
+from popstream.model.networks.layers import QuantNetwork, prepare
+from popstream.model.quantizers import (
+    ACTIVATIONS,
+    FLOAT_BITS,
+    DoReFaActivations,
+    RoundToLevels,
+    RPReLU,
+    RSignActivations,
+)
+from popstream.model.training.augment import Augmentation, shuffled
+from popstream.model.training.recipe import RECIPES, RecipeError, learning_rate, load_recipe
+from popstream.model.training.step import make_optimizer, make_step
+
+IMAGE_SIZES = {"digits": 8, "cifar10": 32, "svhn": 32}
+
+
+def dorefa(quantizer: DoReFaActivations, x: Tensor) -> Tensor:
+    if quantizer.bits != FLOAT_BITS:
+        u = (x - quantizer.offset.view(-1, 1, 1)) / quantizer.step
+        return RoundToLevels.apply(ACTIVATIONS[quantizer.activation](u).clamp(0, 1), 2**quantizer.bits - 1)
+    return ACTIVATIONS[quantizer.activation](x)
+
+
+def rsign(quantizer: RSignActivations, x: Tensor) -> Tensor:
+    if quantizer.bits == FLOAT_BITS:
+        return ACTIVATIONS[quantizer.activation](x)
+    u = x - quantizer.offset.view(-1, 1, 1)
+    clipped = u.clamp(-1, 1)
+    smooth = clipped * (1 - clipped.abs() / 2)  # half of 2u - u|u|
+    return (u >= 0).to(u.dtype) + (smooth - smooth.detach())
+
+
+def rprelu(prelu: RPReLU, r: Tensor) -> Tensor:
+    below, slope, after = (p.view(-1, 1, 1) for p in (prelu.shift_in, prelu.slope, prelu.shift_out))
+    u = r - below
+    return torch.where(u >= 0, u, slope * u) + after
+
+
+FORMULAS: dict[type, Callable[[Any, Tensor], Tensor]] = {
+    DoReFaActivations: dorefa, RSignActivations: rsign, RPReLU: rprelu,
+}  # fmt: skip
+
+
+def write_out(model: QuantNetwork) -> None:
+    """Let activations be computed as their formulas are written down, one operation after the other."""
+    for module in model.modules():
+        if type(module) in FORMULAS:
+            module.forward = partial(FORMULAS[type(module)], module)
+
+
+def plain_optimizer(model: QuantNetwork, phase: dict) -> torch.optim.Optimizer:
+    """The recipe's optimizer with torch's defaults."""
+    options = {"lr": phase["lr"], "weight_decay": phase["weight_decay"]}
+    if phase["optimizer"] == "adam":
+        return torch.optim.AdamW(model.parameters(), **options)
+    if phase["optimizer"] == "adadelta":
+        return torch.optim.Adadelta(model.parameters(), **options)
+    if phase["optimizer"] == "rmsprop":
+        return torch.optim.RMSprop(model.parameters(), momentum=phase["momentum"], **options)
+    return torch.optim.SGD(model.parameters(), momentum=phase["momentum"], **options)
+
+
+def plain_loop(
+    model: QuantNetwork, optimizer, phase: dict, images: Tensor, labels: Tensor, augmentation: Augmentation, steps: int
+) -> float:
+    """A plain epoch of `steps` batches; returns the mean loss."""
+    batch = phase["batch"]
+    model.train()
+    order, total = torch.randperm(len(labels), device=labels.device), 0.0
+    for index in range(steps):
+        picked = order[index * batch : (index + 1) * batch]
+        x = (augmentation(images[picked]).float() / 255).contiguous()
+        loss = F.cross_entropy(model(x), labels[picked])
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(phase, index / steps)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        total += loss.item()
+    return total / steps
+
+
+def our_loop(
+    step, model: QuantNetwork, optimizer, phase: dict, images: Tensor, labels: Tensor, augmentation: Augmentation,
+    steps: int,
+) -> float:  # fmt: skip
+    """An epoch of `steps` batches as model.training.train runs it; returns the mean loss."""
+    model.train()
+    total = torch.zeros((), device=labels.device)
+    for index, (x, y) in enumerate(shuffled(images, labels, augmentation, phase["batch"], steps)):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(phase, index / steps)
+        total += step(x, y)[0]
+    return total.item() / steps
+
+
+def measure(recipe: dict, phase: dict, device: torch.device, steps: int, turns: int, compile_model: bool) -> dict:
+    """Images/s of both loops for one phase of a recipe: medians of `turns` turns of `steps` batches."""
+    config = phase_config(recipe, phase)
+    shift = recipe.get("augment", {}).get("shift", 0)
+    size = IMAGE_SIZES.get(recipe["data"]) or int(recipe["data"].removeprefix("imagenet"))
+    torch.manual_seed(0)
+    augmentation = Augmentation(shift, recipe.get("augment", {}).get("flip", False), torch.Generator(device))
+    channels, side, count = config.in_channels, size + 2 * shift, steps * phase["batch"]
+    images = torch.randint(0, 256, (count, channels, side, side), dtype=torch.uint8).to(device)
+    labels = torch.randint(0, config.classes, (count,)).to(device)
+    plain = build_network(config.to_dict()).to(device)
+    ours = build_network(config.to_dict())
+    ours.load_state_dict(plain.state_dict())
+    ours.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if config.act_bits != FLOAT_BITS:
+        for model in (plain, ours):
+            model.calibrate(prepare(augmentation(images[: phase["batch"]])))
+    write_out(plain)
+    optimizers = plain_optimizer(plain, phase), make_optimizer(ours, phase)
+    step = make_step(ours, None, optimizers[1], 1.0, True, compile_model)
+    loops = {
+        "plain": lambda n: plain_loop(plain, optimizers[0], phase, images, labels, augmentation, n),
+        "ours": lambda n: our_loop(step, ours, optimizers[1], phase, images, labels, augmentation, n),
+    }
+    times: dict[str, list[float]] = {"plain": [], "ours": []}
+    for turn in range(-1, turns):  # the first turn warms up and records
+        for name, loop in loops.items():
+            began = time.perf_counter()
+            loop(steps if turn >= 0 else min(3, steps))
+            if turn >= 0:
+                times[name].append(count / (time.perf_counter() - began))
+    speeds = {name: statistics.median(values) for name, values in times.items()}
+    return {"phase": phase["name"], "weight_bits": phase["weight_bits"], "act_bits": phase["act_bits"],
+            "plain_images_per_s": round(speeds["plain"], 1), "images_per_s": round(speeds["ours"], 1),
+            "ratio": round(speeds["ours"] / speeds["plain"], 2)}  # fmt: skip
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Images/s of training beside a plain PyTorch loop.")
+    parser.add_argument("net", help="a recipe of model/recipes, or a path to one")
+    parser.add_argument("--phases", nargs="+", help="phases of the recipe to measure (default: the first and the last)")
+    parser.add_argument("--steps", type=int, default=6, help="batches a turn")
+    parser.add_argument("--turns", type=int, default=3, help="turns, of which the median counts")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: torch's)")
+    parser.add_argument("--compile", action="store_true", help="fuse elementwise operations by torch.compile")
+    options = parser.parse_args(arguments)
+    for name, least in (("steps", 1), ("turns", 1), ("threads", 0)):
+        if getattr(options, name) < least:
+            parser.error(f"--{name} must be at least {least}, not {getattr(options, name)}")
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    path = Path(options.net) if options.net.endswith(".toml") else RECIPES / f"{options.net}.toml"
+    try:
+        recipe = load_recipe(path)
+        trained = {phase["name"]: phase for phase in recipe["phase"] if not phase["frozen"]}
+        names = options.phases or list(dict.fromkeys([next(iter(trained)), list(trained)[-1]]))
+        for name in names:
+            if name not in trained:
+                raise RecipeError(f"{path}: no phase {name!r} to measure; there are {', '.join(trained)}")
+    except RecipeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    device = torch.device(options.device)
+    rows = [measure(recipe, trained[n], device, options.steps, options.turns, options.compile) for n in names]
+    hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    report: dict[str, Any] = {"network": path.stem, "device": device.type, "hardware": hardware,
+                              "threads": torch.get_num_threads(), "batch": trained[names[0]]["batch"],
+                              "torch": torch.__version__, "compiled": options.compile, "rows": rows}  # fmt: skip
+    write_json(Path("build") / path.stem / "speed.json", report)
+    table = Table(title=f"{path.stem}: training on {device.type}, {torch.get_num_threads()} threads")
+    for column in ("phase", "W", "A", "plain images/s", "images/s", "ratio"):
+        table.add_column(column, justify="left" if column == "phase" else "right")
+    for row in rows:
+        table.add_row(*(str(value) for value in row.values()))
+    Console().print(table)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""An untrained network of a recipe's shape, for sizing hardware: `popstream untrained RECIPE --weight-bits 2`.
+
+Its weights are the initial ones, its clips and BatchNorms are calibrated on training images, so that thresholds and
+multipliers have a trained network's widths. Writes build/untrained/<name>/, a manifest like any other, with the
+accuracy that such a network has: about that of guessing.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+
+from popstream.model import data, manifest
+from popstream.model.freezing import frozen
+from popstream.model.freezing.freeze import FreezeError, freeze
+from popstream.model.networks import phase_config
+from popstream.model.networks.layers import prepare
+from popstream.model.networks.resnet import ResNet
+from popstream.model.training.recipe import RECIPES, RecipeError, load_recipe
+from popstream.model.training.train import reestimate_batchnorm
+
+__all__ = ["FOLDER", "main", "name_of", "untrained"]
+
+CALIBRATION_IMAGES = 500
+TEST_IMAGES = 500
+FOLDER = Path("build/untrained")
+
+
+def untrained(name: str, recipe: dict, bits: dict[str, int]) -> manifest.Network:
+    """The last phase's network at `bits` (weight_bits, act_bits), frozen with its initial weights."""
+    config = phase_config(recipe, recipe["phase"][-1] | bits)
+    torch.manual_seed(recipe.get("seed", 0))
+    model, source = ResNet(config), data.load(recipe["data"])
+    images = torch.from_numpy(source.train_images[:CALIBRATION_IMAGES])
+    model.calibrate(prepare(images))
+    reestimate_batchnorm(model, images.split(100))
+    stream_bits = recipe.get("export", {}).get("stream_bits", 16)
+    training = {"untrained": True, "seed": recipe.get("seed", 0)}
+    network = freeze(model, images.numpy(), name, source.name, source.classes, stream_bits, training=training)
+    logits = frozen.run(network, source.test_images[:TEST_IMAGES], progress=True)
+    top1 = round(frozen.top1(logits, source.test_labels[:TEST_IMAGES]), 2)
+    accuracy = {"top1_float": top1, "top1_frozen": top1, "images": len(logits)}
+    return manifest.Network.build(name, source.name, source.classes, network.nodes, accuracy, training)
+
+
+def name_of(recipe: str, weight_bits: int, act_bits: int) -> str:
+    """What the untrained network of a recipe, by its name, is called at these bits."""
+    return f"{recipe.rsplit('-', 1)[0]}-w{weight_bits}a{act_bits}-untrained"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="popstream untrained", description="An untrained network's manifest.")
+    parser.add_argument("recipe", help="a recipe of model/recipes, or a path to one")
+    parser.add_argument("--weight-bits", type=int, help="instead of the last phase's")
+    parser.add_argument("--act-bits", type=int, help="instead of the last phase's")
+    parser.add_argument("--name", help="of the network (<recipe's first word>-w<W>a<A>-untrained)")
+    options = parser.parse_args(arguments)
+    path = Path(options.recipe) if options.recipe.endswith(".toml") else RECIPES / f"{options.recipe}.toml"
+    try:
+        recipe = load_recipe(path)
+        last = recipe["phase"][-1]
+        bits = {
+            "weight_bits": options.weight_bits or last["weight_bits"],
+            "act_bits": options.act_bits or last["act_bits"],
+        }
+        name = options.name or name_of(path.stem, **bits)
+        network = untrained(name, recipe, bits)
+        manifest.save(network, FOLDER / name)
+    except (RecipeError, FreezeError, manifest.ManifestError, data.DataError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"-> {FOLDER / name}  (untrained: for resources and cycles only; NET={FOLDER / name})")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""A verilated accelerator in cocotb: its top, its compilation, its runs. Door: build.py, run.py."""

@@ -1,0 +1,1 @@
+"""Measurements of simulated accelerators: occupancy, bits, sweeps, steady state; with plots."""

@@ -1,0 +1,217 @@
+"""`make occupancy`: how long the lanes of each stage work, starve and are blocked, as a table and as plots.
+
+    popstream occupancy resnet20-w1a2 --images 12
+
+In each cycle a compute unit is busy (its lanes work), starved (it has no window) or blocked (it has one, but no room
+behind). Averages are over whole images in steady state: from one result to another, no later than the last image goes
+in. Writes build/<net>/occupancy.json, occupancy.png (stages over time) and cost.png (estimated cost of each stage);
+status 0 only if the logits are the golden model's.
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from popstream.model.console import table_console
+from popstream.model.data import DataError
+from popstream.model.files import write_json
+from popstream.model.manifest import ManifestError, Network
+from popstream.sim import golden
+from popstream.sim.bench.build import BuildError
+from popstream.sim.driver.driver import Answer, arguments_for, beats, read_answer
+from popstream.sim.driver.farm import DriverModel
+from popstream.sim.driver.worker import ProgramError, run
+from popstream.sim.rtl.images import ROOT, add_options, check_options, folding_for, network_and_images
+from popstream.sim.run import ERROR, MISMATCH
+
+__all__ = ["IMAGES", "Occupancy", "TooFewImagesError", "measure"]
+
+IMAGES = 12
+BIN = 64  # cycles
+
+
+class TooFewImagesError(ValueError):
+    """The pipeline was not full for long enough."""
+
+
+@dataclass(frozen=True, eq=False)
+class Occupancy:
+    """Counts int64 [bins, 2, units]: cycles, of each `BIN`, in which a unit is busy and in which it is blocked.
+
+    units: name and fold of each, in topological order. answer: results and their cycles. predicted: the interval by the
+    hardware's own account. TooFewImagesError if there is no steady state.
+    """
+
+    units: Mapping[str, Any]
+    counts: np.ndarray
+    answer: Answer
+    predicted: int
+
+    def __post_init__(self) -> None:
+        if self.span[0] >= self.span[1]:
+            raise TooFewImagesError(
+                f"{len(self.answer.emitted)} images are too few for a steady state: the last goes in before the second "
+                f"result comes out, or soon after; give more (N=)"
+            )
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """The first and the last result between which the pipeline is full; the later half of them."""
+        last = int(np.searchsorted(self.answer.emitted, self.answer.accepted[-1], side="right")) - 1
+        return max(0, (last + 1) // 2), last
+
+    @property
+    def cycles(self) -> tuple[int, int]:
+        """The cycles of these results."""
+        first, last = self.span
+        return int(self.answer.emitted[first]), int(self.answer.emitted[last])
+
+    @property
+    def interval(self) -> float:
+        """Cycles an image in steady state."""
+        first, last = self.span
+        return (self.cycles[1] - self.cycles[0]) / (last - first)
+
+    @property
+    def latency(self) -> int:
+        """Cycles from the first image's first beat to its result."""
+        return int(self.answer.emitted[0] - self.answer.accepted[0])
+
+    @property
+    def shares(self) -> np.ndarray:
+        """[3, units]: the share of the cycles in which each is busy, starved and blocked, in steady state."""
+        begin, end = (round(cycle / BIN) for cycle in self.cycles)
+        busy, blocked = self.counts[begin:end].sum(axis=0) / ((end - begin) * BIN)
+        return np.stack([busy, 1 - busy - blocked, blocked])
+
+    @property
+    def lanes(self) -> np.ndarray:
+        """[units]: one-bit lanes of each; 0 of a unit of multipliers."""
+        return np.array([fold.lanes if fold.arithmetic == "lanes" else 0 for fold in self.units.values()])
+
+    @property
+    def busy(self) -> float:
+        """Percent of all cycles in which a one-bit lane works, averaged over the lanes."""
+        return 100.0 * float(self.shares[0] @ self.lanes) / max(1, int(self.lanes.sum()))
+
+
+def measure(
+    network: Network, folding: Mapping[str, Any], codes: np.ndarray, root: Path = ROOT, optimize: int = 2
+) -> Occupancy:
+    """Simulate the accelerator on codes uint8 [N, C, H, W] and count. ProgramError after a hang, BuildError."""
+    model = DriverModel(network, folding, counters=True, optimize=optimize, root=root)
+    arguments = arguments_for(model.top, len(codes), expected=model.predicted)
+    data = beats(codes, model.top.bits)
+    output, _, _, counts = run(model.program.read_bytes(), arguments, data, bin_cycles=BIN)
+    units = {name: folding[name] for name in model.counted}
+    found = np.frombuffer(counts, "<u4").reshape(-1, 2, len(units)).astype(np.int64)
+    return Occupancy(units, found, read_answer(model.top, len(codes), output), model.predicted)
+
+
+def figures(network: Network, occupancy: Occupancy, mismatches: int) -> dict[str, Any]:
+    """The content of occupancy.json."""
+    from popstream.hw.cost.network import network_cost
+
+    costs = network_cost(network, occupancy.units)
+    stages = []
+    states = ("busy", "starved", "blocked")
+    for index, (name, fold) in enumerate(occupancy.units.items()):
+        shares = occupancy.shares[:, index].tolist()
+        percent = {state: round(100 * share, 2) for state, share in zip(states, shares, strict=True)}
+        cost = {what: getattr(costs[name], what) for what in ("lut", "ff", "ebr", "dsp")}
+        shape = dict(
+            simd=fold.simd,
+            pe=fold.pe,
+            planes=fold.planes,
+            arithmetic=fold.arithmetic,
+            lanes=int(occupancy.lanes[index]),
+        )
+        stages.append(dict(node=name, **shape, **percent, cost=cost))
+    return {
+        "network": network.name,
+        "network_hash": network.hash,
+        "images": len(occupancy.answer.labels),
+        "mismatches": mismatches,
+        "interval_cycles": occupancy.interval,
+        "predicted_interval_cycles": occupancy.predicted,
+        "latency_cycles": occupancy.latency,
+        "steady_cycles": list(occupancy.cycles),
+        "lanes": int(occupancy.lanes.sum()),
+        "busy": round(occupancy.busy, 2),
+        "stages": stages,
+    }
+
+
+def table(content: Mapping[str, Any]) -> Table:
+    """What the figures say, for a person."""
+    title = f"{content['network']}: {content['interval_cycles']:,.0f} cycles an image; percent of them, in steady state"
+    shown = Table(title=title)
+    for column in ("stage", "SIMD x PE x planes", "busy", "starved", "blocked", "LUT", "FF", "EBR", "DSP"):
+        shown.add_column(column, justify="left" if column == "stage" else "right", no_wrap=True)
+    for stage in content["stages"]:
+        shape = f"{stage['simd']} x {stage['pe']} x {stage['planes']}"
+        shape = f"{stage['simd']} x {stage['pe']} DSP" if stage["arithmetic"] == "mac" else shape
+        numbers = [f"{stage[what]:.1f}" for what in ("busy", "starved", "blocked")]
+        shown.add_row(stage["node"], shape, *numbers, *(f"{value:,}" for value in stage["cost"].values()))
+    busy = f"busy {content['busy']:.1f} % of all cycles on average"
+    shown.caption = f"{content['lanes']:,} one-bit lanes, {busy}; LUT to DSP are estimates"
+    return shown
+
+
+def arguments(given: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="popstream occupancy", description=__doc__.splitlines()[0])
+    add_options(parser)
+    parser.add_argument("--images", type=int, default=IMAGES, help="test images to stream (%(default)s)")
+    options = parser.parse_args(given)
+    check_options(parser, options)
+    return options
+
+
+def report(options: argparse.Namespace, console: Console) -> int:
+    from popstream.sim.reports.charts import cost_chart, occupancy_chart
+
+    network, images, notice = network_and_images(options.net, options.images, options.seed)
+    if notice:
+        console.print(notice, soft_wrap=True)
+    with console.status("generating, compiling and running the accelerator"):
+        folding = folding_for(network, options)
+        occupancy = measure(network, folding, images.codes, options.root, options.optimize)
+    wrong = (golden.run_batches(network, images.codes) != occupancy.answer.logits).any(axis=1)
+    content = figures(network, occupancy, int(wrong.sum()))
+    folder = options.root / network.name
+    write_json(folder / "occupancy.json", content)
+    occupancy_chart(folder / "occupancy.png", network.name, occupancy)
+    cost_chart(folder / "cost.png", network.name, content["stages"])
+    console.print(table(content))
+    console.print(f"{folder / 'occupancy.json'}, occupancy.png, cost.png", soft_wrap=True)
+    if content["mismatches"]:
+        print(f"FAILED: {content['mismatches']} images differ from the golden model", file=sys.stderr)
+    return MISMATCH if content["mismatches"] else 0
+
+
+def main(given: list[str] | None = None) -> int:
+    """The exit status: 0, 1 if a logit is wrong or the accelerator hangs, 2 if it could not be found out."""
+    from popstream.hw.folding.folding import FoldingError
+
+    options = arguments(given)
+    try:
+        return report(options, table_console())
+    except ProgramError as error:
+        print(f"FAILED: {error}", file=sys.stderr)
+        return MISMATCH
+    except ModuleNotFoundError as error:
+        print(f"error: Package {error.name} is missing; `make occupancy` sets it up", file=sys.stderr)
+    except (ManifestError, DataError, FoldingError, BuildError, ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+    return ERROR
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""A network's accelerator in simulation, on which images, and its values compared. Door: rtl.py, compare.py."""

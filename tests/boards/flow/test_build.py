@@ -1,0 +1,286 @@
+"""Builds: refusals in one line, a real place and route, and the same bitstream from the same seed."""
+
+import hashlib
+import json
+import re
+import shutil
+from dataclasses import replace
+from functools import partial
+
+import pytest
+from rich.console import Console
+
+from popstream.boards.board import devices
+from popstream.boards.fitting.capacity import FILL, fastest, fold, lacking, need, refusal
+from popstream.boards.flow import build as build_module
+from popstream.boards.flow import toolchain
+from popstream.boards.flow.build import ROUTED, build, forget_routes, main, report
+from popstream.boards.flow.place import pack, route
+from popstream.boards.flow.toolchain import ToolError
+from popstream.boards.known import boards, find
+from popstream.hw.cost.network import ICE40_PRICES
+from popstream.hw.folding.folding import FoldingError, interval
+from popstream.hw.solver.solve import solve
+from popstream.model import manifest
+from tests.boards.tiny import Echo
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return manifest.load(manifest.find("digits-w1a2"))
+
+
+def one_line(capsys) -> str:
+    """What was said on standard error, checked to be one line of error."""
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    return error
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """The zoo's network by its path, in an empty working folder."""
+    path = manifest.find("digits-w1a2").resolve()
+    monkeypatch.chdir(tmp_path)
+    return str(path)
+
+
+@pytest.fixture
+def stale(tmp_path):
+    """A folder with what an earlier build left."""
+    folder = tmp_path / "stale"
+    folder.mkdir()
+    for name in ("top.bin", "bitstream.json"):
+        (folder / name).write_text("{}")
+    return folder
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--interval", "500"], "does not fit icebreaker"),
+        (["--interval", "1"], "no folding takes at most 1 cycles"),
+        (["--freq", "14"], "The iCE40 PLL's output must be 16 to 275 MHz, not 14 MHz"),
+        (["--folding", "no-such-file"], "no-such-file"),
+    ],
+)
+def test_a_refused_build_leaves_no_earlier_bitstream(elsewhere, capsys, stale, options, said):
+    assert main(["icebreaker", "--net", elsewhere, "--out", str(stale), *options]) == 1
+    assert said in one_line(capsys)
+    assert list(stale.iterdir()) == []
+
+
+def test_an_unknown_board(capsys):
+    assert main(["nonsense"]) == 1
+    assert "Unknown board 'nonsense'; known are ulx3s-85f" in one_line(capsys)
+
+
+def test_an_unknown_network(capsys):
+    assert main(["icebreaker", "--net", "no-such-net"]) == 1
+    assert "no-such-net: neither a manifest nor a network" in one_line(capsys)
+
+
+def test_a_network_that_does_not_fit_says_by_how_much_and_what_would(elsewhere, capsys, monkeypatch):
+    monkeypatch.setattr(build_module, "synthesise", lambda *given: pytest.fail("it went on"))
+    assert main(["icebreaker", "--net", elsewhere, "--interval", "500"]) == 1
+    error = one_line(capsys)
+    assert "does not fit icebreaker (iCE40 UP5K), estimated: LUT" in error
+    assert "too many" in error
+    assert re.search(r"--interval \d+ would fit \(ARGUMENTS=", error)
+
+
+def test_the_synthesised_design_is_checked_again(elsewhere, capsys, monkeypatch):
+    monkeypatch.setattr(build_module, "HostLink", Echo)
+    monkeypatch.setattr(build_module, "synthesise", lambda *given: {"lut": 30_000, "ff": 9, "ebr": 60, "dsp": 1})
+    monkeypatch.setattr(build_module, "route", lambda *given: pytest.fail("it went on"))
+    assert main(["ulx3s-25f", "--net", elsewhere]) == 1
+    error = one_line(capsys)
+    assert "synthesised: LUT 30,000 of 24,288 (5,712 too many), EBR 60 of 56 (4 too many)" in error
+    assert "a larger interval may fit" in error
+
+
+def test_the_packed_design_is_checked_again(elsewhere, capsys, monkeypatch):
+    monkeypatch.setattr(build_module, "HostLink", Echo)
+    monkeypatch.setattr(build_module, "synthesise", lambda *given: {"lut": 5_000, "ff": 4_000, "ebr": 9, "dsp": 1})
+
+    def overfull(board, folder, mhz, seed, progress):
+        (folder / f"seed{seed}").mkdir()
+        (folder / f"seed{seed}" / "route.log").write_text("Info: \t   ICESTORM_LC:    5662/   5280   107%\n")
+        raise ToolError("nextpnr-ice40 failed")
+
+    monkeypatch.setattr(build_module, "route", overfull)
+    assert main(["icebreaker", "--net", elsewhere]) == 1
+    assert "packed: LUT 5,662 of 5,280 (382 too many)" in one_line(capsys)
+
+
+def test_no_interval_would_fit_names_the_boards_that_would(digits, monkeypatch):
+    small = find("icebreaker")
+    tiny = replace(small.device, capacity={"lut": 100, "ff": 100, "ebr": 1, "dsp": 0})
+    monkeypatch.setitem(devices.DEVICES, small.part, tiny)
+    folding = fold(small, digits, None)
+    text = refusal(small, digits, need(small, digits, folding), 10, boards().values(), "estimated")
+    assert "of the boards, ulx3s-85f, " in text
+    assert "upduino" not in text
+
+
+@pytest.mark.parametrize("tool", ["yosys", "nextpnr-ecp5", "ecppack"])
+def test_a_missing_tool_is_named_with_its_package(elsewhere, capsys, monkeypatch, tool):
+    monkeypatch.setattr(build_module, "HostLink", Echo)
+    found = shutil.which
+
+    monkeypatch.setattr(toolchain.shutil, "which", lambda name: None if tool in name else found(name) or name)
+    monkeypatch.setattr(toolchain.sys, "executable", "/nowhere/python")
+    assert main(["ulx3s-25f", "--net", elsewhere]) == 1
+    assert f"No {tool} or yowasp-{tool} on the PATH; make bitstream installs yowasp-" in one_line(capsys)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (["--seeds", "0"], "SEEDS must be at least 1 and SEED at least 0, not 0 and 0"),
+        (["--seed", "-1"], "SEEDS must be at least 1 and SEED at least 0, not 4 and -1"),
+        (["--freq", "500"], "FREQ must be 1 to 400 MHz, not 500"),
+        (["--interval", "0"], "An interval must be at least 1 cycle, not 0"),
+    ],
+)
+def test_numbers_out_of_range(wrong, said, capsys):
+    assert main(["icebreaker", *wrong]) == 1
+    assert said in one_line(capsys)
+
+
+# Foldings
+
+
+def test_a_lean_folding_keeps_the_interval_and_is_smaller(digits):
+    board = find("icebreaker")
+    small, plain = solve(digits, 40_000, ICE40_PRICES, lean=True), solve(digits, 40_000)
+    assert max(interval(digits, small).values()) <= 40_000
+    assert need(board, digits, small)["lut"] < need(board, digits, plain)["lut"]
+    with pytest.raises(FoldingError, match="no folding takes at most 10 cycles an image"):
+        solve(digits, 10, ICE40_PRICES, lean=True)
+
+
+@pytest.mark.parametrize("name", ["icebreaker", "ulx3s-25f"])
+def test_the_fastest_folding_leaves_room(digits, name):
+    board = find(name)
+    target, folding = fastest(board, digits)
+    assert max(interval(digits, folding).values()) <= target
+    assert not lacking(board, need(board, digits, folding), FILL[board.family])
+
+
+# Real place and route, of a design that is tiny
+
+
+def built(name, digits, folder, seeds=range(1, 2)):
+    board, console = find(name), Console(quiet=True)
+    return build(board, digits, fold(board, digits, None), board.mhz, seeds, folder, console, Echo)
+
+
+def test_the_same_seed_gives_the_same_bitstream(tmp_path, digits, capsys):
+    figures = built("icebreaker", digits, tmp_path / "a")
+    again = built("icebreaker", digits, tmp_path / "b")
+    bitstream = (tmp_path / "a" / "top.bin").read_bytes()
+    assert bitstream == (tmp_path / "b" / "top.bin").read_bytes()
+    assert figures["bitstream_sha256"] == hashlib.sha256(bitstream).hexdigest()
+    assert {**figures, "minutes": 0} == {**again, "minutes": 0}
+    assert json.loads((tmp_path / "a" / "bitstream.json").read_text()) == json.loads(json.dumps(figures))
+    assert figures["timing_met"]
+    assert 20 < figures["lut"] < 200
+    out = capsys.readouterr().out
+    assert "place and route, seed 1, 24 MHz (log: " in out
+    assert len((tmp_path / "a" / "seed1" / "route.log").read_text()) > 1000
+    assert report(figures).row_count == 7
+
+
+def test_seeds_are_tried_until_the_timing_is_met(tmp_path, digits, monkeypatch):
+    """Seed 1 cannot be routed, seed 2 misses the clock, seed 3 meets it, seed 4 is not needed."""
+    routed = []
+
+    def one_fails(board, folder, mhz, seed, progress):
+        routed.append(seed)
+        if seed == 1:
+            raise ToolError("nextpnr-ice40 failed with status 1: unroutable")
+        return replace(route(board, folder, mhz, seed, progress), met=seed > 2)
+
+    monkeypatch.setattr(build_module, "route", one_fails)
+    figures = built("icebreaker", digits, tmp_path, range(1, 5))
+    assert routed == [1, 2, 3]
+    assert sorted(figures["seeds"]) == [2, 3]
+    assert figures["seed"] == 3
+    assert figures["fmax_mhz"] == figures["seeds"][3]
+    assert (
+        pack(find("icebreaker"), tmp_path, figures["seed"], "again.bin").read_bytes()
+        == (tmp_path / "top.bin").read_bytes()
+    )
+    forget_routes(tmp_path)
+    monkeypatch.setattr(build_module, "route", lambda *given: one_fails(*given[:3], 1, given[4]))
+    with pytest.raises(ToolError, match="unroutable"):
+        built("icebreaker", digits, tmp_path, range(1, 3))
+
+
+def test_a_seed_that_was_routed_is_not_routed_again(tmp_path, digits, monkeypatch):
+    first = built("icebreaker", digits, tmp_path, range(1, 2))
+    bitstream = (tmp_path / "top.bin").read_bytes()
+
+    def never(*given):
+        raise ToolError("routed again")
+
+    monkeypatch.setattr(build_module, "route", never)
+    again = built("icebreaker", digits, tmp_path, range(1, 2))
+    assert {**again, "minutes": 0} == {**first, "minutes": 0}
+    assert (tmp_path / "top.bin").read_bytes() == bitstream
+    for spoil in (
+        lambda: (tmp_path / "seed1" / "top.asc").unlink(),
+        lambda: (tmp_path / "seed1" / ROUTED).write_text("another design's"),
+        lambda: forget_routes(tmp_path),
+    ):
+        monkeypatch.setattr(build_module, "route", route)
+        built("icebreaker", digits, tmp_path, range(1, 2))
+        monkeypatch.setattr(build_module, "route", never)
+        spoil()
+        with pytest.raises(ToolError, match="routed again"):
+            built("icebreaker", digits, tmp_path, range(1, 2))
+
+
+def test_missed_timing(elsewhere, capsys, monkeypatch, stale):
+    monkeypatch.setattr(build_module, "HostLink", Echo)
+    assert (
+        main(["icebreaker", "--net", elsewhere, "--freq", "264", "--seed", "5", "--seeds", "1", "--out", str(stale)])
+        == 1
+    )
+    error = one_line(capsys)
+    assert "timing not met on icebreaker: " in error
+    assert "of 264 MHz is the best of seeds 5; try SEEDS=2, FREQ=" in error
+    assert not (stale / "top.bin").exists()
+    assert json.loads((stale / "bitstream.json").read_text())["timing_met"] is False
+
+
+@pytest.mark.parametrize(
+    ("name", "bitstream", "size", "totals"),
+    [("ulx3s-12f", "top.bit", 10_000, (24_288, 56, 28)), ("tang-nano-9k", "top.fs", 1_000_000, (8_640, 26, 20))],
+)
+def test_the_other_families(tmp_path, digits, name, bitstream, size, totals):
+    figures = built(name, digits, tmp_path)
+    assert (tmp_path / bitstream).stat().st_size > size
+    assert figures["fmax_mhz"] >= figures["target_mhz"] == find(name).mhz
+    assert (figures["lut_total"], figures["ebr_total"], figures["dsp_total"]) == totals
+
+
+def test_an_earlier_build_is_taken_only_if_nothing_has_changed(tmp_path, digits, monkeypatch):
+    board, console = find("icebreaker"), Console(quiet=True)
+
+    def again(folder=tmp_path, mhz=24.0, link=Echo):
+        return build(board, digits, fold(board, digits, None), mhz, range(1), folder, console, link, reuse=True)
+
+    figures = again()
+    assert again() == json.loads(json.dumps(figures))
+    monkeypatch.setattr(build_module, "synthesise", lambda *given: pytest.fail("built"))
+    assert again()["minutes"] == figures["minutes"]
+    for change in ({"mhz": 12.0}, {"folder": tmp_path / "new"}, {"link": partial(Echo, width=5)}):
+        with pytest.raises(pytest.fail.Exception, match="built"):
+            again(**change)
+    assert not (tmp_path / "top.bin").exists()

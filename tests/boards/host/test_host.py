@@ -1,0 +1,247 @@
+# amaranth: UnusedElaboratable=no
+"""The host program against a board in simulation, and against boards that misbehave."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from popstream.boards.bench.board_sim import terminal
+from popstream.boards.bench.harness import compile_link
+from popstream.boards.host import client as client_module
+from popstream.boards.host import host
+from popstream.boards.host.client import Client, LinkError, open_port
+from popstream.boards.link.protocol import Decoder, Fault, Frame, Identity, Kind, Result, encode
+from popstream.boards.link.replies import folding_hash
+from popstream.hw.folding.folding import interval
+from popstream.model import manifest
+from tests.boards.link_bench import ROOT, images_and_logits, payload, tiny_link
+
+IDENTITY = Identity(1, 2, 4, 3, (1, 2, 2), 100, 12_000_000, 3_000_000, 8, 1, b"fold", bytes(16), "tiny")
+
+
+class Board:
+    """A serial port with a board behind it that answers by a list: bytes, or a function of the request."""
+
+    def __init__(self, *answers):
+        self.answers, self.asked, self.waiting = list(answers), [], b""
+
+    @property
+    def in_waiting(self):
+        return len(self.waiting)
+
+    def reset_input_buffer(self):
+        self.waiting = b""
+
+    def write(self, data):
+        (frame,) = Decoder().feed(data)
+        self.asked.append(frame)
+        answer = self.answers.pop(0)
+        self.waiting += answer(frame) if callable(answer) else answer
+
+    def read(self, size):
+        found, self.waiting = self.waiting[:size], self.waiting[size:]
+        return found
+
+
+def reply(kind, data):
+    return lambda request: encode(Frame(kind, request.sequence, data))
+
+
+def identity(request):
+    return reply(Kind.IDENTITY, IDENTITY.pack())(request)
+
+
+def fault(code):
+    return reply(Kind.ERROR, bytes([code]))
+
+
+def client(*answers, **options):
+    return Client(Board(*answers), **{"timeout": 0.05, **options})
+
+
+def test_a_question_is_repeated_with_a_new_number_until_it_is_answered():
+    asked = client(fault(Fault.CRC), b"noise", identity)
+    assert asked.identify() == IDENTITY
+    assert [frame.sequence for frame in asked.port.asked] == [1, 2, 3]
+    assert asked.repeats == 2
+
+
+def test_the_answer_to_another_question_is_not_taken():
+    stale = encode(Frame(Kind.RESULT, 77, Result(2, 1, (0, 0, 9)).pack()))
+    good = Result(1, 5, (0, 7, 0))
+    asked = client(identity, lambda request: stale + reply(Kind.RESULT, good.pack())(request))
+    assert asked.classify(bytes(4)) == good
+
+
+@pytest.mark.parametrize(
+    ("answers", "message"),
+    [
+        ([b"", b"", b""], "asked 3 times: no reply; check port, baud and bitstream"),
+        ([fault(Fault.CRC)] * 3, "asked 3 times: the frame was damaged"),
+        ([fault(Fault.KIND)], "The board refuses: the board does not know this request"),
+        ([fault(99)] * 3, "a reply of kind 0xff, not 0x81"),
+        ([reply(Kind.IDENTITY, b"\x02hort")], "An identity has 74 bytes, not 5"),
+        ([reply(Kind.IDENTITY, bytes([1]) + bytes(43))], "version 1 of the protocol, this program version 2"),
+    ],
+)
+def test_a_board_that_does_not_answer_is_an_error(answers, message):
+    with pytest.raises(LinkError, match=message):
+        client(*answers).identify()
+
+
+def test_images_that_do_not_fit_are_not_sent():
+    asked = client(identity)
+    with pytest.raises(ValueError, match="An image must be 4 codes below 16"):
+        asked.classify(bytes(5))
+    with pytest.raises(ValueError, match="An image must be 4 codes below 16"):
+        asked.classify(b"\x10\x00\x00\x00")
+    with pytest.raises(ValueError, match="Count must be 1 to 255, not 256"):
+        asked.selftest(256)
+    assert len(asked.port.asked) == 1
+
+
+def test_the_interval_leaves_out_the_latency():
+    def run(request):
+        return reply(Kind.RESULT, Result(0, 1000 + 150 * request.payload[0], (1, 0, 0)).pack())(request)
+
+    assert client(identity, run, run).interval(200) == 150.0
+
+
+@pytest.fixture(scope="module")
+def board():
+    link = tiny_link()
+    with terminal(compile_link(link, ROOT, optimize=1), link) as path:
+        yield link, path
+
+
+@pytest.fixture
+def manifest_path(board, tmp_path):
+    manifest.save(board[0].network, tmp_path)
+    return str(tmp_path)
+
+
+def run(capsys, *given):
+    status = host.main([str(part) for part in given])
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def test_identify(board, capsys):
+    link, path = board
+    status, out, _ = run(capsys, "identify", "--port", path, "--baud", 3_000_000, "--json")
+    said = json.loads(out)
+    assert status == 0
+    assert said["hash"] == link.network.hash[:32]
+    assert (said["network"], said["manifest"]) == (link.network.name, None)
+    assert (said["weight_bits"], said["act_bits"]) == (1, 2)
+    assert said["folding"] == folding_hash(link.folding).hex()
+    assert said["lanes"] + said["multipliers"] == sum(fold.lanes for fold in link.folding.values())
+    assert said["interval_estimated"] == max(interval(link.network, link.folding).values())
+    assert (said["clock_mhz"], said["baud"]) == (12.0, 3_000_000)
+    status, out, _ = run(capsys, "identify", "--port", path)
+    assert "clock mhz" in out
+
+
+def test_image_files_of_any_size_and_format(board, capsys, tmp_path, manifest_path):
+    link, path = board
+    images, logits = images_and_logits(link, 3)
+    files = []
+    for index, (image, ending) in enumerate(zip(images, ("png", "bmp", "tiff"), strict=True)):
+        files.append(tmp_path / f"{index}.{ending}")
+        Image.fromarray(image[0] * 17).save(files[-1])
+    large, colour = tmp_path / "large.png", tmp_path / "colour.png"
+    Image.fromarray(np.repeat(np.repeat(images[0][0] * 17, 8, 0), 8, 1)).save(large)
+    Image.fromarray(np.repeat(images[1][0][..., None] * 17, 3, 2)).save(colour)
+    given = ["classify", "--port", path, "--json", "--net", manifest_path, *files, large, colour]
+    status, out, err = run(capsys, *given)
+    answers = [json.loads(line) for line in out.splitlines()]
+    assert status == 0
+    expected = [*logits.tolist(), logits[0].tolist(), logits[1].tolist()]
+    assert [answer["logits"] for answer in answers] == expected
+    assert answers[0]["class"] == f"class{answers[0]['label']}"
+    assert err.splitlines() == [f"{large}: resized from 16x16 to 2x2"]
+    status, out, err = run(capsys, "classify", "--port", path, files[0])
+    assert (status, err) == (0, "")
+    assert f"{files[0]}: {answers[0]['label']} (" in out
+
+
+def test_self_test(board, capsys):
+    link, path = board
+    status, out, _ = run(capsys, "selftest", "--port", path, "--json", "--count", 100)
+    said = json.loads(out)
+    assert status == 0
+    assert said["cycles_per_image"] == pytest.approx(link.identity.interval, rel=0.05)
+    assert said["images_per_second"] == pytest.approx(12e6 / said["cycles_per_image"], rel=0.01)
+
+
+def test_pixels_become_codes_in_the_order_of_the_link():
+    pixels = np.arange(12, dtype=np.uint8).reshape(3, 2, 2) * 20
+    assert host.codes_of(pixels, 8) == payload(pixels)
+
+
+def one_error(capsys, *given):
+    status, out, err = run(capsys, *given)
+    assert (status, out) == (1, "")
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    return err
+
+
+def test_errors_are_one_line(board, capsys, tmp_path, monkeypatch):
+    path = board[1]
+    text = tmp_path / "text.png"
+    text.write_text("no image")
+    assert "not an image that Pillow reads" in one_error(capsys, "classify", "--port", path, text)
+    assert "cannot be read (No such file" in one_error(capsys, "classify", "--port", path, tmp_path / "absent.png")
+    assert "cannot be opened" in one_error(capsys, "identify", "--port", tmp_path / "tty")
+    assert "Give the data set with --set" in one_error(capsys, "data", "--port", path)
+    assert "Data set digits has (1, 8, 8) images, the board takes (1, 2, 2)" in one_error(
+        capsys, "data", "--port", path, "--set", "digits"
+    )
+    other = one_error(capsys, "identify", "--port", path, "--net", "digits-w1a2")
+    assert f"The board does not hold digits-w1a2 but {board[0].network.name}, hash " in other
+    monkeypatch.setattr(client_module, "POLL", 0.01)
+    master, slave = os.openpty()
+    silent = os.ttyname(slave)
+    assert "asked 3 times: no reply" in one_error(capsys, "identify", "--port", silent, "--timeout", 0.05)
+    os.close(master)
+    os.close(slave)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        [],
+        ["identify"],
+        ["identify", "--port", "x", "--baud", "3000001"],
+        ["data", "--port", "x", "--images", "0"],
+        ["selftest", "--port", "x", "--count", "256"],
+        ["classify", "--port", "x"],
+    ],
+)
+def test_wrong_arguments_end_with_status_2(given, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        host.main(given)
+    assert stopped.value.code == 2
+    assert "usage" in capsys.readouterr().err
+
+
+def test_ports_are_listed_by_the_command():
+    done = subprocess.run(
+        [sys.executable, "-m", "popstream.boards.host.host", "ports"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout or done.stderr == "no serial ports\n"
+
+
+def test_a_port_that_vanishes_is_an_error():
+    master, slave = os.openpty()
+    with open_port(os.ttyname(slave), 115_200) as port:
+        os.close(slave)
+        os.close(master)
+        with pytest.raises(LinkError, match="The port failed"):
+            Client(port, timeout=0.05).identify()

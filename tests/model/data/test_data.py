@@ -1,0 +1,82 @@
+"""Data sets: the pickled layout of CIFAR-10, damage, and the digits' split."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+from popstream.model import data
+
+
+def write_batches(folder, per_batch=4):
+    root = folder / data.CIFAR10_FOLDER
+    root.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for name in [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]:
+        batch = {
+            b"data": rng.integers(0, 256, (per_batch, 3072), dtype=np.uint8),
+            b"labels": [int(v) for v in rng.integers(0, 10, per_batch)],
+        }
+        (root / name).write_bytes(pickle.dumps(batch, protocol=2))
+    return root
+
+
+def test_batches_are_read_in_order(tmp_path, monkeypatch):
+    root = write_batches(tmp_path)
+    monkeypatch.setenv("CIFAR10_DIR", str(tmp_path))
+    source = data.load("cifar10")
+    assert source.train_images.shape == (20, 3, 32, 32)
+    second = pickle.loads((root / "data_batch_2").read_bytes(), encoding="bytes")
+    np.testing.assert_array_equal(source.train_images[4:8].reshape(4, -1), second[b"data"])
+    np.testing.assert_array_equal(source.train_labels[4:8], second[b"labels"])
+
+
+def test_the_folder_itself_may_be_named(tmp_path):
+    assert data.find_cifar10(write_batches(tmp_path)) == tmp_path / data.CIFAR10_FOLDER
+
+
+@pytest.mark.parametrize(("damage", "message"), [
+    (lambda p: p.unlink(), "data_batch_3 is missing"),
+    (lambda p: p.write_bytes(p.read_bytes()[:100]), "data_batch_3 is damaged"),
+    (lambda p: p.write_bytes(b"not a pickle"), "data_batch_3 is damaged"),
+    (lambda p: p.write_bytes(b"cno_such_module\nname\n."), "data_batch_3 is damaged [(]ModuleNotFoundError"),
+    (lambda p: (p.unlink(), p.mkdir()), "data_batch_3 cannot be read [(]Is a directory[)]"),
+    (lambda p: p.write_bytes(pickle.dumps({b"data": np.zeros((2, 3072), np.uint8), b"labels": [1]})), "2 images, 1"),
+    (lambda p: p.write_bytes(pickle.dumps({b"data": np.zeros((1, 3072), np.uint8), b"labels": [10]})), "is damaged"),
+])  # fmt: skip
+def test_damage_is_named(tmp_path, damage, message):
+    damage(write_batches(tmp_path) / "data_batch_3")
+    with pytest.raises(data.DataError, match=message):
+        data.load("cifar10", tmp_path)
+
+
+def test_missing_folder_is_named(tmp_path):
+    with pytest.raises(data.DataError, match=r"No cifar-10-batches-py/test_batch in .*set CIFAR10_DIR"):
+        data.load("cifar10", tmp_path)
+
+
+def test_unknown_data_set():
+    with pytest.raises(ValueError, match=r"must be one of cifar10, digits, svhn, imagenet32, .*, not 'mnist'"):
+        data.load("mnist")
+
+
+def test_digits_are_split_without_overlap():
+    source = data.load("digits")
+    assert source.train_images.shape == (1437, 1, 8, 8)
+    assert source.test_images.shape == (360, 1, 8, 8)
+    assert source.train_images.max() == 255
+    assert set(np.unique(source.test_labels)) == set(range(10))
+    np.testing.assert_array_equal(data.load("digits").test_labels, source.test_labels)
+
+
+@pytest.mark.parametrize("bits", range(1, 9))
+def test_rule_r1_pixel_codes_round_half_up(bits):
+    pixels = np.arange(256, dtype=np.uint8)
+    levels = 2**bits - 1
+    exact = [(2 * levels * int(p) + 255) // 510 for p in pixels]
+    np.testing.assert_array_equal(data.quantize_pixels(pixels, bits), exact)
+    assert data.quantize_pixels(pixels, bits)[[0, 255]].tolist() == [0, levels]
+
+
+def test_rule_r1_has_no_tie_at_one_bit():
+    assert data.quantize_pixels(np.array([127, 128], np.uint8), 1).tolist() == [0, 1]  # 127/255 < 1/2 < 128/255

@@ -1,0 +1,172 @@
+"""The manifest: round trip, derived fields, hash, forks, and what a failed save leaves behind."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from popstream.model import manifest
+from popstream.model.manifest import (
+    ManifestError,
+    Network,
+    Node,
+    accumulator_range,
+    find,
+    fork,
+    load,
+    save,
+    signed_width,
+)
+from tests.model.damage import edit, edit_tensors, entry
+from tests.networks import SHORTCUTS, random_network
+
+CONV, REQUANT = "group0.conv0.conv", "group0.conv0.requant"
+
+
+@pytest.mark.parametrize("shortcut", SHORTCUTS)
+@pytest.mark.parametrize("convs", [1, 2])
+def test_round_trip(shortcut: str, convs: int, tmp_path: Path):
+    network = random_network(1, shortcut=shortcut, convs_per_shortcut=convs, weight_bits=3)
+    path = save(network, tmp_path / "a" / "net")
+    for given in (path, path.parent, str(path)):
+        again = load(given)
+        assert again.hash == network.hash
+        assert [node.name for node in again.nodes] == [node.name for node in network.nodes]
+        for node, other in zip(again.nodes, network.nodes, strict=True):
+            assert (node.op, node.inputs, node.attributes) == (other.op, other.inputs, other.attributes)
+            assert (node.shape, node.kind, node.bits) == (other.shape, other.kind, other.bits)
+            assert {k: (v.dtype, v.tolist()) for k, v in node.tensors.items()} == {
+                k: (v.dtype, v.tolist()) for k, v in other.tensors.items()
+            }
+        assert (again.name, again.data, again.classes) == (network.name, network.data, network.classes)
+        assert (again.accuracy, again.training) == (network.accuracy, network.training)
+
+
+def test_derived_fields(network: Network):
+    assert (network.input.kind, network.input.shape, network.input.bits) == ("codes", (3, 8, 8), 8)
+    stem = network.node("stem.conv")
+    low, high = accumulator_range(stem)
+    assert (stem.kind, stem.shape) == ("acc", (4, 8, 8))
+    assert -(2 ** (stem.bits - 1)) <= low.min() < -(2 ** (stem.bits - 2)) or high.max() >= 2 ** (stem.bits - 2)
+    assert high.max() < 2 ** (stem.bits - 1)
+    assert network.node("group1.conv0.conv").shape == (6, 4, 4)
+    shortcut = network.node("group1.conv0.shortcut")
+    assert (shortcut.kind, shortcut.shape, shortcut.bits) == ("stream", (6, 4, 4), 12)
+    assert (network.output.kind, network.output.shape, network.output.bits) == ("logits", (4, 1, 1), 32)
+    assert [node.name for node in network.consumers("stem.requant")] == [
+        "group0.conv0.threshold",
+        "group0.conv0.requant",
+    ]
+    with pytest.raises(ValueError, match="read-only"):
+        stem.tensors["weight"][0] = 0
+
+
+def test_accumulator_range_by_hand():
+    weight = np.array([0, 1, 2, 3], np.uint8).reshape(2, 2, 1, 1)  # w = -3, -1 and 1, 3
+    node = Node("c", "conv", ("x",), dict(weight_bits=2, act_bits=3), dict(weight=weight))
+    low, high = accumulator_range(node)
+    assert (low.tolist(), high.tolist()) == ([-28, 0], [0, 28])
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "width"), [(0, 0, 1), (-1, 0, 1), (0, 1, 2), (-2, 1, 2), (-3, 0, 3), (-128, 127, 8), (0, 128, 9)]
+)
+def test_signed_width(low: int, high: int, width: int):
+    assert signed_width(low, high) == width
+
+
+def test_signed_width_of_nothing():
+    with pytest.raises(ValueError, match="must not be empty, not 1 to 0"):
+        signed_width(1, 0)
+
+
+def test_fork():
+    network = random_network(1, shortcut="B", convs_per_shortcut=2)
+    start, main, skip = fork(network, network.node("group1.conv1.requant"))
+    assert start.name == "group0.conv1.requant"
+    assert [n.name for n in main] == [f"group1.conv{i}.{op}" for i in (0, 1) for op in ("threshold", "conv")]
+    assert [n.name for n in skip] == [f"group1.conv0.project.{op}" for op in ("threshold", "conv", "requant")]
+    start, main, skip = fork(network, network.node("group0.conv1.requant"))
+    assert (start.name, len(main), skip) == ("stem.requant", 4, [])
+    with pytest.raises(ValueError, match=r"Node 'stem\.requant' has no skip input"):
+        fork(network, network.node("stem.requant"))
+
+
+def test_any_order_loads_and_hashes_alike(network: Network, folder: Path):
+    edit(folder, lambda content: content["nodes"].reverse())
+    again = load(folder)
+    assert again.hash == network.hash
+    names = [node.name for node in again.nodes]
+    assert all(names.index(i) < names.index(node.name) for node in again.nodes for i in node.inputs)
+
+
+def test_hash_covers_attributes_and_tensors(network: Network, folder: Path):
+    edit(folder, lambda content: content.update(accuracy={"top1_float": 91.5, "top1_frozen": None, "images": 10000}))
+    assert load(folder).hash == network.hash
+    edit(folder, lambda content: entry(content, "stem.requant").update(relu=True))
+    changed = load(folder).hash
+    assert changed != network.hash
+    edit_tensors(folder, lambda tensors: tensors["linear.bias"].__setitem__(0, 7))
+    assert load(folder).hash not in (network.hash, changed)
+
+
+def test_find(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    assert load(find(str(saved))).name == "random"
+    assert find(str(saved / "network.json")) == saved / "network.json"
+    shutil.copytree(saved, tmp_path / "kept")
+    monkeypatch.setattr(manifest, "ZOO", tmp_path)
+    assert find("kept") == tmp_path / "kept"
+    message = "none: neither a manifest nor a network of model/zoo (kept)"
+    with pytest.raises(ManifestError, match=re.escape(message)):
+        find("none")
+
+
+def test_does_not_import_torch():
+    code = "import sys, model.rom.image, sim.golden, tests.networks; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[3])
+
+
+def test_identity_shortcut_node(network: Network):
+    nodes = {node.name: node for node in network.nodes}
+    add = nodes["group0.conv1.requant"]
+    nodes["same"] = Node("same", "shortcut", (REQUANT,), dict(stride=1, reduce="sample", out_channels=4, pad_front=0))
+    nodes[add.name] = Node(add.name, "requant", (add.inputs[0], "same"), add.attributes, add.tensors)
+    built = Network.build("fine", "random", network.classes, nodes.values())
+    start, main, skip = fork(built, built.node(add.name))
+    assert (start.name, len(main), [node.name for node in skip]) == (REQUANT, 2, ["same"])
+
+
+@pytest.mark.parametrize("failing", ["write_bytes", "replace"])
+@pytest.mark.parametrize("call", [1, 2])
+def test_failed_save_leaves_nothing_new(network: Network, tmp_path: Path, failing: str, call: int, monkeypatch):
+    """The n-th write or rename fails: a new folder vanishes, and no scratch file stays in an old one."""
+    kept = tmp_path / "kept"
+    save(network, kept)
+    before = {path.name for path in kept.iterdir()}
+    calls = 0
+    owner = Path if failing == "write_bytes" else manifest.os
+    real = getattr(owner, failing)
+
+    def fail(*arguments):
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            raise OSError("disk full")
+        return real(*arguments)
+
+    for folder in (tmp_path / "new", kept):
+        calls = 0
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, failing, fail)
+            with pytest.raises(OSError, match="disk full"):
+                save(network, folder)
+    assert {path.name for path in kept.iterdir()} == before
+    assert load(kept).hash == network.hash
+    if failing == "write_bytes" or call == 1:
+        assert not (tmp_path / "new").exists()
+    else:
+        assert [path.name for path in (tmp_path / "new").iterdir()] == ["network.safetensors"]

@@ -1,0 +1,225 @@
+"""Sweeps: specifications checked; SIGKILL loses and repeats no run; two nodes of a cluster give the same table."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from popstream.model.sweeping import sweep
+from popstream.model.sweeping.spec import SPECS, load_spec, placed
+from popstream.model.training.recipe import RecipeError
+
+ROOT = Path(__file__).parents[3]
+ONE = """
+data = "digits"
+augment = { shift = 1, flip = false }
+[network]
+depth = 4
+widths = [4]
+in_channels = 1
+learned_clip = true
+[[phase]]
+name = "train"
+epochs = 2
+batch = 128
+"""
+SPEC = """
+title = "Two bits, taught by float"
+seeds = [0, 1]
+[[group]]
+name = "float"
+recipe = "one.toml"
+[[group]]
+name = "bits"
+recipe = "one.toml"
+set = { "phase.*.teacher" = "@float", "phase.*.start" = "@float" }
+axes = ["phase.*.weight_bits", "phase.*.act_bits"]
+points = [[1, 2]]
+"""
+RUNS = ["float-seed0", "float-seed1", "bits-w1-a2-seed0", "bits-w1-a2-seed1"]
+CLUSTER = """
+import os, sys
+from ray.cluster_utils import Cluster
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+cluster.add_node(num_cpus=1)
+os.environ["RAY_ADDRESS"] = cluster.address
+from model import sweep
+code = sweep.main(sys.argv[1:])
+cluster.shutdown()
+sys.exit(code)
+"""
+
+
+def write(folder, spec=SPEC, one=ONE):
+    (folder / "one.toml").write_text(one)
+    path = folder / "small.toml"
+    path.write_text(spec.replace("one.toml", str(folder / "one.toml")))
+    return path
+
+
+def rows(folder):
+    """The table: every row without what differs from one execution to the next."""
+    content = json.loads((folder / "runs.json").read_text())
+    return [{k: v for k, v in row.items() if k not in ("minutes", "node")} for row in content["runs"]]
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory):
+    """A sweep whose driver is killed after its first run, and started again at once."""
+    folder = tmp_path_factory.mktemp("sweep")
+    command = [
+        sys.executable,
+        "-m",
+        "popstream.model.sweeping.sweep",
+        str(write(folder)),
+        "--out",
+        str(folder / "out"),
+        "--jobs",
+        "2",
+    ]
+    environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
+    first = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment)
+    assert first.stdout is not None
+    done = first.stdout.readline().split(":")[0]
+    os.kill(first.pid, signal.SIGKILL)
+    first.stdout.close()
+    assert first.wait() == -signal.SIGKILL
+    before = {p.parent.name: p.stat().st_mtime_ns for p in (folder / "out").glob("*/final.pt")}
+    second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment, check=False)
+    assert second.returncode == 0, second.stderr
+    return folder / "out", done, before, second.stdout
+
+
+@pytest.mark.timeout(900)
+def test_a_killed_sweep_goes_on_without_losing_or_repeating_a_run(interrupted):
+    out, done, before, printed = interrupted
+    assert [row["run"] for row in rows(out)] == RUNS
+    assert done in before
+    assert (out / done / "final.pt").stat().st_mtime_ns == before[done]  # not trained again
+    assert "4 runs done, 0 failed" in printed
+    for name in RUNS:
+        log = torch.load(out / name / "final.pt", weights_only=True)["log"]
+        assert [(row["phase"], row["epoch"]) for row in log] == [("train", 1), ("train", 2)]
+        assert (out / name / "train.log").read_text().count("train 2/2: loss") == 1
+    assert [row["top1_frozen"] is None for row in rows(out)] == [True, True, False, False]
+    made = json.loads((out / RUNS[2] / "manifest" / "network.json").read_text())["training"]["command"]
+    assert made == f"make sweep SPEC=small, run {RUNS[2]}"
+
+
+def test_no_finished_run_is_missing_from_the_table_of_a_sweep_that_goes_on(interrupted, tmp_path, monkeypatch):
+    """The first row that is written anew stands among all the others: a kill right after it loses none."""
+    spec = load_spec(interrupted[0].parent / "small.toml")
+    written = []
+    monkeypatch.setattr(sweep, "write_json", lambda path, content: written.append(len(content["runs"])))
+    sweep.run_sweep(spec, interrupted[0], 1)
+    assert written == [len(RUNS)] * len(RUNS)
+
+
+def test_a_student_of_another_teacher_is_not_taken_for_finished(interrupted, tmp_path):
+    """The teacher was trained anew by another recipe: the student's own recipe is the same, its result is not."""
+    shutil.copytree(interrupted[0] / RUNS[2], tmp_path / "out" / RUNS[2])
+    shutil.copytree(interrupted[0] / RUNS[0], tmp_path / "out" / RUNS[0])
+    spec = load_spec(write(tmp_path, one=ONE))
+    assert sweep.finished(spec.runs[2], tmp_path / "out") is not None
+    changed = load_spec(
+        write(tmp_path, SPEC.replace('recipe = "one.toml"', 'recipe = "one.toml"\nset = {"phase.*.lr" = 0.07}', 1))
+    )
+    student = changed.runs[2]
+    assert student.recipe == spec.runs[2].recipe
+    assert sweep.finished(student, tmp_path / "out") is None
+    row = sweep.train_run(student, tmp_path / "out", "cpu", 1, False, "")
+    assert f"float-seed0 changed after it was begun; remove {tmp_path}/out/{RUNS[2]} to start again" in row["error"]
+
+
+@pytest.mark.timeout(900)
+def test_two_nodes_give_the_same_table(interrupted, tmp_path):
+    spec = interrupted[0].parent / "small.toml"
+    command = [sys.executable, "-c", CLUSTER, str(spec), "--out", str(tmp_path / "out")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert rows(tmp_path / "out") == rows(interrupted[0])
+    content = json.loads((tmp_path / "out" / "runs.json").read_text())
+    assert len({row["node"] for row in content["runs"]}) == 2
+
+
+def test_a_lock_keeps_two_from_one_run(tmp_path):
+    script = "import sys, time; from pathlib import Path; from model.sweeping.sweep import locked\n"
+    script += "with locked(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    began = time.monotonic()
+    killer = subprocess.Popen(["sh", "-c", f"sleep 0.5; kill -KILL {holder.pid}"])
+    with sweep.locked(tmp_path):
+        assert time.monotonic() - began > 0.4
+    holder.stdout.close()
+    holder.wait()
+    killer.wait()
+
+
+def test_a_failed_run_is_named_and_tried_again(tmp_path):
+    spec = load_spec(write(tmp_path))
+    missing = sweep.train_run(spec.runs[2], tmp_path / "out", "cpu", 1, False, "")  # its teacher was not trained
+    assert "No checkpoint" in missing["error"]
+    assert "failed: No checkpoint" in sweep.line(missing)
+    assert not (tmp_path / "out" / spec.runs[2].name / "result.json").exists()
+
+
+def test_runs_of_a_specification(tmp_path):
+    text = (
+        SPEC.split("axes")[0]
+        + 'grid = { "phase.train.weight_bits" = [1, 32], "network.activation" = ["relu", "mish"] }'
+    )
+    spec = load_spec(write(tmp_path, text + "\n"))
+    assert [run.name for run in spec.runs if run.seed == 0] == [
+        "float-seed0", "bits-w1-activationrelu-seed0", "bits-w1-activationmish-seed0",
+        "bits-w32-activationrelu-seed0", "bits-w32-activationmish-seed0",
+    ]  # fmt: skip
+    last = spec.runs[-1]
+    assert last.recipe["network"]["activation"] == "mish"
+    assert list(last.needs) == ["float-seed1"]
+    assert placed(last.recipe, Path("/runs"))["phase"][0]["teacher"] == "/runs/float-seed1/final.pt"
+    assert (spec.cpus, spec.gpus) == (1, 0)
+
+
+@pytest.mark.parametrize(("old", "new", "message"), [
+    ("seeds = [0, 1]", "seeds = []", "seeds must be a list of whole numbers from 0, not "),
+    ("seeds = [0, 1]", "seeds = [1, 1]", "seeds must differ"),
+    ("seeds = [0, 1]", "seeds = [0]\ncpus = 0", "cpus must be a whole number from 1, not 0"),
+    ("seeds = [0, 1]", "seeds = [0]\ngpus = 1.5", "gpus must be a share from 0 to 1, or a whole number, not 1.5"),
+    ("seeds = [0, 1]", "seeds = [0]\nnodes = 2", "sweep has an unknown option 'nodes'"),
+    ('name = "float"', 'name = "floats"', "teacher '@float' must be an earlier group of one run a seed [(]floats[)]"),
+    ("points = [[1, 2]]", "points = [[1]]", "a point of group 'bits' has a value an axis"),
+    ("points = [[1, 2]]", 'points = [[1, 2]]\ngrid = { data = [] }', "a grid, or axes and points, not both"),
+    ("points = [[1, 2]]", "points = [[1, 2], [1, 2]]", "two runs are named 'bits-w1-a2-seed0'"),
+    ("points = [[1, 2]]", "points = [[1, 9]]", "Activations must be 1 to 8 bits, or 32 for float, not 9"),
+    ("phase.*.act_bits", "phase.low.act_bits", "names no phase; there are train, and [*] for all"),
+    ("phase.*.act_bits", "bits", "option 'bits' must be data, network.<key>"),
+    ("title =", "titel =", "sweep has an unknown option 'titel'"),
+    ('recipe = "one.toml"', 'recipe = "none"', "group 'float': no recipe .*none.toml"),
+])  # fmt: skip
+def test_wrong_specifications(tmp_path, old, new, message):
+    with pytest.raises(RecipeError, match=message):
+        load_spec(write(tmp_path, SPEC.replace(old, new, 1)))
+
+
+def test_unknown_specification_and_wrong_options(capsys):
+    assert sweep.main(["no-such-sweep"]) == 1
+    assert "No sweep" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        sweep.main(["no-such-sweep", "--jobs", "0"])
+    assert "--jobs must be at least 1, not 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", sorted(SPECS.glob("*.toml")), ids=lambda p: p.stem)
+def test_shipped_specifications_are_valid(path):
+    assert load_spec(path).runs

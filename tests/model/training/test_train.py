@@ -1,0 +1,256 @@
+"""Training: recipes, resuming after SIGKILL to the same weights, and what happens when things go wrong."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from popstream.model.networks.resnet import ResNet, ResNetConfig
+from popstream.model.training import checkpoint, train
+from popstream.model.training.augment import Augmentation
+from popstream.model.training.recipe import RECIPES, RecipeError, learning_rate, load_recipe, recipe_up_to
+
+ROOT = Path(__file__).parents[3]
+RECIPE = """
+data = "digits"
+augment = { shift = 1, flip = false }
+[network]
+depth = 4
+widths = [8]
+in_channels = 1
+learned_clip = true
+[[phase]]
+name = "float"
+epochs = 2
+batch = 32
+[[phase]]
+name = "w1a2"
+weight_bits = 1
+act_bits = 2
+epochs = 4
+batch = 32
+teacher = "float"
+lr = 0.05
+"""
+
+
+def write(tmp_path, text=RECIPE):
+    path = tmp_path / "small.toml"
+    path.write_text(text)
+    return path
+
+
+def command(recipe, out):
+    return [
+        sys.executable,
+        "-m",
+        "popstream.model.training.train",
+        str(recipe),
+        "--out",
+        str(out),
+        "--threads",
+        "1",
+        "--device",
+        "cpu",
+    ]
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("unbroken")
+    subprocess.run(command(write(folder), folder / "out"), cwd=ROOT, check=True, capture_output=True)
+    return torch.load(folder / "out" / "final.pt", weights_only=True)
+
+
+def test_sigkill_and_resume_give_the_unbroken_weights(tmp_path, unbroken):
+    recipe, out = write(tmp_path), tmp_path / "out"
+    for epochs_seen in (1, 4):  # once in the first phase, once in the second
+        process = subprocess.Popen(command(recipe, out), cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(epochs_seen if epochs_seen == 1 else 2)]
+        assert all("loss" in line for line in lines)
+        os.kill(process.pid, signal.SIGKILL)
+        process.stdout.close()
+        assert process.wait() == -signal.SIGKILL
+        assert not (out / "final.pt").exists()
+    done = subprocess.run(command(recipe, out), cwd=ROOT, check=True, capture_output=True, text=True)
+    assert "float 1/2" not in done.stdout  # it went on, it did not start again
+    final = torch.load(out / "final.pt", weights_only=True)
+    assert [(r["phase"], r["epoch"]) for r in final["log"]] == [(r["phase"], r["epoch"]) for r in unbroken["log"]]
+    for name, value in unbroken["model"].items():
+        assert torch.equal(final["model"][name], value), name
+    assert (out / "curves.png").stat().st_size > 10_000
+
+
+def test_it_learns(unbroken):
+    assert unbroken["log"][-1]["loss"] < unbroken["log"][0]["loss"]
+    assert unbroken["top1_float"] > 30  # ten classes: chance is 10
+
+
+def run(recipe, out):
+    return train.main([str(recipe), "--out", str(out), "--device", "cpu"])
+
+
+def test_a_loss_that_is_not_finite_keeps_the_checkpoint(tmp_path, capsys):
+    text = RECIPE.replace("epochs = 2\n", "epochs = 1\n")
+    out = tmp_path / "out"
+    path = write(tmp_path, text.replace("epochs = 4", "epochs = 1"))
+    assert run(path, out) == 0
+    before = (out / "float.pt").read_bytes()
+    broken = write(tmp_path, text.replace("lr = 0.05", "lr = 1e30"))
+    (out / "final.pt").unlink()
+    state = torch.load(out / "state.pt", weights_only=True)
+    state["phase"], state["recipe"] = 0, recipe_up_to(load_recipe(broken), 0)
+    state["model"] = torch.load(out / "float.pt", weights_only=True)["model"]
+    torch.save(state, out / "state.pt")
+    kept = (out / "state.pt").read_bytes()
+    capsys.readouterr()
+    assert run(broken, out) == 1
+    assert "the loss is nan; lower lr (1e+30). The last checkpoint is kept" in capsys.readouterr().err
+    assert (out / "state.pt").read_bytes() == kept
+    assert (out / "float.pt").stat().st_size == len(before)
+
+
+def test_another_recipe_is_refused(tmp_path, capsys):
+    out = tmp_path / "out"
+    short = RECIPE.split('[[phase]]\nname = "w1a2"')[0]
+    assert run(write(tmp_path, short.replace("epochs = 2", "epochs = 1")), out) == 0
+    assert run(write(tmp_path, short.replace("epochs = 2", "epochs = 3")), out) == 1
+    assert "was made by another recipe; remove" in capsys.readouterr().err
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path, capsys):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "state.pt").write_bytes(b"PK not really")
+    assert run(write(tmp_path), out) == 1
+    assert "state.pt is damaged" in capsys.readouterr().err
+
+
+def test_a_full_disk_leaves_the_checkpoint_before_it(tmp_path, monkeypatch):
+    path = tmp_path / "state.pt"
+    checkpoint.save({"epoch": 1}, path)
+
+    def fail(state, beside):
+        Path(beside).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(checkpoint.TrainingError, match=r"No space left on device.*the checkpoint before it is intact"):
+        checkpoint.save({"epoch": 2}, path)
+    assert torch.load(path, weights_only=True) == {"epoch": 1}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_teacher_of_other_classes_is_refused(tmp_path):
+    out = tmp_path / "float.pt"
+    config = {"depth": 4, "widths": (4,), "in_channels": 1, "classes": 7}
+    model = ResNet(ResNetConfig(**config))
+    checkpoint.save({"config": config, "model": model.state_dict()}, out)
+    with pytest.raises(checkpoint.TrainingError, match="has 7 classes, the student 10"):
+        checkpoint.load_teacher(out, ResNetConfig(in_channels=1), torch.device("cpu"))
+    with pytest.raises(checkpoint.TrainingError, match="has 1 in_channels, the student 3"):
+        checkpoint.load_teacher(out, ResNetConfig(classes=7), torch.device("cpu"))
+
+
+@pytest.mark.parametrize(("old", "new", "message"), [
+    ("in_channels = 1", "in_channels = 1\nclasses = 7", "digits has classes = 10, the recipe's network 7"),
+    ("in_channels = 1", "in_channels = 3", "digits has in_channels = 1, the recipe's network 3"),
+])  # fmt: skip
+def test_a_network_that_does_not_fit_the_data_is_refused(tmp_path, capsys, old, new, message):
+    assert run(write(tmp_path, RECIPE.replace(old, new)), tmp_path / "out") == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("old", "new", "message"), [
+    ('data = "digits"', 'data = "mnist"', "data must be one of cifar10, .*digits, .*not 'mnist'"),
+    ("batch = 32", "bacth = 32", "phase 0 has an unknown option 'bacth'; it takes"),
+    ("epochs = 2", "", "phase 0 lacks 'epochs'"),
+    ("epochs = 2", "epochs = 0", "epochs must be at least 1, not 0"),
+    ("lr = 0.05", 'optimizer = "lion"', "optimizer must be one of sgd, adam, adadelta, rmsprop, not 'lion'"),
+    ("act_bits = 2", "act_bits = 9", "Activations must be 1 to 8 bits, or 32 for float, not 9"),
+    ("depth = 4", "depth = 5", "Depth must be 2n[+]2 for 1 groups, not 5"),
+    ('teacher = "float"', 'teacher = "big"', r"teacher must be an earlier phase [(]float[)], .* not 'big'"),
+    ("[network]", "[network", "small.toml: "),
+    ('name = "w1a2"', 'name = "float"', r"name of phase 1 must be .* not taken [(]state, final, float[)], not 'float'"),
+    ('name = "w1a2"', 'name = "final"', r"name of phase 1 must be .* not 'final'"),
+    ("lr = 0.05", 'lr = "high"', "lr of phase 1 must be a number, not 'high'"),
+    ("batch = 32", "batch = 3.5", "batch of phase 0 must be of type int, not 3.5"),
+    ("depth = 4", 'depth = "4"', "small.toml: "),
+    ("[network]", "[export]\nstream_bits = 17\n[network]", "stream_bits must be 2 to 16, not 17"),
+    ("augment = {", "seed = 0.5\naugment = {", "seed must be of type int, not 0.5"),
+    ("learned_clip = true", 'activation = "swish"', "Activation must be one of relu, .*, not 'swish'"),
+    ("lr = 0.05", "grad_bits = 4\nfrozen = true", "a frozen phase has float gradients; leave grad_bits of phase 1"),
+    ("act_bits = 2", "frozen = true", "phase 1 is frozen; give it act_bits of 1 to 8, not 32"),
+    ("learned_clip = true", "bits = { conv9 = [1, 2] }", "Bits are given for 'conv9', but the layers are stem, "),
+])  # fmt: skip
+def test_wrong_recipes(tmp_path, old, new, message):
+    with pytest.raises(RecipeError, match=message):
+        load_recipe(write(tmp_path, RECIPE.replace(old, new, 1)))
+
+
+def test_a_recipe_needs_phases(tmp_path):
+    text = RECIPE.split("[[phase]]")[0]
+    for phases in ("phase = []\n" + text, text + '[phase]\nname = "float"\nepochs = 1\n'):
+        with pytest.raises(RecipeError, match=r"a recipe needs at least one table \[\[phase\]\], not "):
+            load_recipe(write(tmp_path, phases))
+
+
+def test_unknown_recipe_lists_the_known(capsys):
+    assert train.main(["no-such-net"]) == 1
+    assert "No recipe" in (message := capsys.readouterr().err)
+    assert ", ".join(sorted(p.stem for p in RECIPES.glob("*.toml"))) in message
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda p: p.stem)
+def test_shipped_recipes_are_valid(path):
+    assert load_recipe(path)["phase"]
+
+
+def test_schedules():
+    phase = {"lr": 1.0, "warmup": 1.0, "epochs": 9, "schedule": "cosine"}
+    assert learning_rate(phase, 0.5) == pytest.approx(0.501)
+    assert learning_rate(phase, 5) == pytest.approx(0.5)
+    assert learning_rate(phase, 9) == pytest.approx(0)
+    step = phase | {"schedule": "step"}
+    assert [round(learning_rate(step, e), 3) for e in (1, 4.9, 5, 7)] == [1.0, 1.0, 0.1, 0.01]
+
+
+def test_augmentation_only_shifts_and_mirrors():
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(1, 256, (50, 3, 6, 5), dtype=torch.uint8)
+    padded = torch.nn.functional.pad(images, (2,) * 4)
+    out = Augmentation(2, True, generator)(padded)
+    assert out.shape == images.shape
+    seen = set()
+    for source, result in zip(padded, out, strict=True):
+        crops = {(y, x): source[:, y : y + 6, x : x + 5] for y in range(5) for x in range(5)}
+        matches = [(place, False) for place, crop in crops.items() if torch.equal(result, crop)]
+        matches += [(place, True) for place, crop in crops.items() if torch.equal(result, crop.flip(2))]
+        assert matches
+        seen.add(matches[0])
+    assert len(seen) > 20
+
+
+def test_timing_of_progress_is_shown(tmp_path):
+    began = time.time()
+    text = subprocess.run(command(write(tmp_path, RECIPE.split("[[phase]]\nname = \"w1a2\"")[0]), tmp_path / "out"),
+                          cwd=ROOT, check=True, capture_output=True, text=True).stdout  # fmt: skip
+    seconds = float(text.splitlines()[0].split("seconds")[1])
+    assert 0 < seconds < time.time() - began
+
+
+@pytest.mark.parametrize(("option", "value", "message"), [
+    ("--device", "abacus", "--device must be one that torch has here, such as cpu, not 'abacus'"),
+    ("--threads", "-3", "--threads must not be negative, not -3"),
+])  # fmt: skip
+def test_wrong_options(capsys, option, value, message):
+    with pytest.raises(SystemExit):
+        train.main(["digits-w1a2", option, value])
+    assert message in capsys.readouterr().err
