@@ -18,9 +18,9 @@ from popstream.model.quantizers import (
 )
 
 
-def prepare(images: Tensor) -> Tensor:
-    """uint8 [N, C, H, W] to float x/255, channels last."""
-    return images.float().div_(255).contiguous(memory_format=torch.channels_last)
+def prepare(images: Tensor, memory_format: torch.memory_format = torch.channels_last) -> Tensor:
+    """uint8 [N, C, H, W] to float32 x/255 in a memory layout, channels innermost by default."""
+    return images.float().div_(255).contiguous(memory_format=memory_format)
 
 
 class QuantConv2d(nn.Conv2d):

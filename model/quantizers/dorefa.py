@@ -15,7 +15,7 @@ from popstream.model.quantizers.base import (
     inverse,
     standardize,
 )
-from popstream.model.quantizers.clipped import CURVES, ClippedLevels, curve
+from popstream.model.quantizers.clipped import CURVES, DEGREES, ClippedLevels, curve
 
 WEIGHT_SCALES = ("layer", "channel")
 
@@ -108,9 +108,9 @@ class DoReFaActivations(ActivationQuantizer):
             self.step.copy_(2.4 * F.relu(x.float()).square().mean().sqrt().clamp_min(1e-3))
 
     def quantize(self, x: Tensor) -> Tensor:
-        fast = x.dtype == torch.bfloat16 and self.activation in CURVES
+        fast = x.dtype in DEGREES and self.activation in CURVES
         if fast or (self.learned and self.activation == "relu"):
-            shape = curve(self.activation) if fast else None
+            shape = curve(self.activation, DEGREES[x.dtype]) if fast else None
             return ClippedLevels.apply(x, self.offset, self.step.clamp_min(1e-3), self.levels, shape)
         if self.learned:
             x = (x - self.offset.view(-1, 1, 1)) / self.step.clamp_min(1e-3)

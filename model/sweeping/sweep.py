@@ -21,6 +21,7 @@ from tqdm import tqdm
 import popstream
 from popstream.model.files import write_json
 from popstream.model.sweeping.spec import SPECS, Run, Spec, load_spec, placed
+from popstream.model.training.precision import AUTO, PRECISION_HELP, PRECISIONS
 from popstream.model.training.recipe import RecipeError
 
 ROOT = Path(popstream.__file__).parents[1]
@@ -72,7 +73,9 @@ def check_needs(run: Run, place: Path) -> None:
     write_json(place / "needs.json", run.needs)
 
 
-def train_run(run: Run, folder: Path, device: str, threads: int, compile_model: bool, command: str) -> dict[str, Any]:
+def train_run(
+    run: Run, folder: Path, device: str, threads: int, compile_model: bool, command: str, precision: str = AUTO
+) -> dict[str, Any]:
     """Train or resume one run in its folder, freeze it where it has integers, and return its row of the table.
 
     `command` repeats the run; its manifest carries it.
@@ -92,7 +95,7 @@ def train_run(run: Run, folder: Path, device: str, threads: int, compile_model: 
             try:
                 check_needs(run, place)
                 recipe = placed(run.recipe, folder)
-                final = Trainer(recipe, place, torch.device(device), compile_model, command).train()
+                final = Trainer(recipe, place, torch.device(device), compile_model, command, precision).train()
                 state = torch.load(final, map_location="cpu", weights_only=True)
                 row |= summary(state) | frozen_top1(run, final, place)
             except (SweepError, TrainingError, RecipeError, DataError) as error:
@@ -144,7 +147,9 @@ def start_ray(jobs: int | None) -> Any:
     return ray
 
 
-def run_sweep(spec: Spec, folder: Path, jobs: int | None, compile_model: bool = False) -> list[dict[str, Any]]:
+def run_sweep(
+    spec: Spec, folder: Path, jobs: int | None, compile_model: bool = False, precision: str = AUTO
+) -> list[dict[str, Any]]:
     """Run or resume every run; returns the rows in the specification's order and writes them to runs.json."""
     ray = start_ray(jobs)
     try:
@@ -162,7 +167,7 @@ def run_sweep(spec: Spec, folder: Path, jobs: int | None, compile_model: bool = 
             if failed:
                 return blank(run) | {"error": f"it needs {', '.join(failed)}, which failed"}
             command = f"make sweep SPEC={spec.name}, run {run.name}"
-            row = train_run(run, folder, device, spec.cpus, compile_model, command)
+            row = train_run(run, folder, device, spec.cpus, compile_model, command, precision)
             return row | {"node": ray.get_runtime_context().get_node_id()}
 
         references: dict[str, Any] = {}
@@ -207,6 +212,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("spec", help="a specification of model/sweeps, or a path to one")
     parser.add_argument("--out", type=Path, help="folder of the runs (default build/sweeps/<spec>)")
     parser.add_argument("--jobs", type=int, help="cores of this machine to use (default: all)")
+    parser.add_argument("--precision", choices=(AUTO, *PRECISIONS), default=AUTO, help=PRECISION_HELP)
     parser.add_argument("--compile", action="store_true", help="fuse elementwise operations by torch.compile")
     options = parser.parse_args(arguments)
     if options.jobs is not None and options.jobs < 1:
@@ -215,7 +221,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         spec = load_spec(path)
         folder = (options.out or Path("build") / "sweeps" / spec.name).resolve()
-        rows = run_sweep(spec, folder, options.jobs, options.compile)
+        rows = run_sweep(spec, folder, options.jobs, options.compile, options.precision)
     except (RecipeError, SweepError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

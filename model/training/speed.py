@@ -2,8 +2,9 @@
 
 Both loops train the same network from the same weights on the same random images, with the same augmentation, optimizer
 and batch, one after the other in turns; the median of the turns counts. The plain loop is what one writes first:
-float32, NCHW, eager, quantizers as their formulas, the loss read at every step. Ours is model.training.train's:
-bfloat16, channels last, quantizers in few passes, nothing read before the end, on a GPU the step recorded as a graph.
+float32, NCHW, eager, quantizers as their formulas, the loss read at every step. Ours is model.training.train's: in
+the precision that a trial finds fastest, quantizers in few passes, nothing read before the end, on a GPU the step
+recorded as a graph.
 """
 
 import argparse
@@ -34,6 +35,16 @@ from popstream.model.quantizers import (
     RSignActivations,
 )
 from popstream.model.training.augment import Augmentation, shuffled
+from popstream.model.training.precision import (
+    AUTO,
+    PRECISION_HELP,
+    PRECISIONS,
+    TRIAL_BATCH,
+    TRIAL_FROM,
+    Precision,
+    fixed,
+    trial,
+)
 from popstream.model.training.recipe import RECIPES, RecipeError, learning_rate, load_recipe
 from popstream.model.training.step import make_optimizer, make_step
 
@@ -120,7 +131,19 @@ def our_loop(
     return total.item() / steps
 
 
-def measure(recipe: dict, phase: dict, device: torch.device, steps: int, turns: int, compile_model: bool) -> dict:
+def fastest(network: QuantNetwork, phase: dict, images: Tensor, labels: Tensor) -> str:
+    """The precision that model.train would choose for a long phase."""
+
+    def make(twin: torch.nn.Module, precision: Precision):
+        return make_step(twin, None, make_optimizer(twin, phase), 1.0, precision=precision)
+
+    found = fixed(labels.device, TRIAL_FROM)
+    return found.name if found else next(iter(trial(network, make, images, labels)))
+
+
+def measure(
+    recipe: dict, phase: dict, device: torch.device, steps: int, turns: int, compile_model: bool, precision: str = AUTO
+) -> dict:
     """Images/s of both loops for one phase of a recipe: medians of `turns` turns of `steps` batches."""
     config = phase_config(recipe, phase)
     shift = recipe.get("augment", {}).get("shift", 0)
@@ -133,13 +156,16 @@ def measure(recipe: dict, phase: dict, device: torch.device, steps: int, turns: 
     plain = build_network(config.to_dict()).to(device)
     ours = build_network(config.to_dict())
     ours.load_state_dict(plain.state_dict())
-    ours.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    ours.to(device)
     if config.act_bits != FLOAT_BITS:
         for model in (plain, ours):
             model.calibrate(prepare(augmentation(images[: phase["batch"]])))
     write_out(plain)
     optimizers = plain_optimizer(plain, phase), make_optimizer(ours, phase)
-    step = make_step(ours, None, optimizers[1], 1.0, True, compile_model)
+    cropped = augmentation(images[:TRIAL_BATCH])
+    chosen = fastest(ours, phase, cropped, labels) if precision == AUTO else precision
+    ours.to(memory_format=PRECISIONS[chosen].memory_format)  # type: ignore[call-overload]
+    step = make_step(ours, None, optimizers[1], 1.0, True, compile_model, PRECISIONS[chosen])
     loops = {
         "plain": lambda n: plain_loop(plain, optimizers[0], phase, images, labels, augmentation, n),
         "ours": lambda n: our_loop(step, ours, optimizers[1], phase, images, labels, augmentation, n),
@@ -154,7 +180,7 @@ def measure(recipe: dict, phase: dict, device: torch.device, steps: int, turns: 
     speeds = {name: statistics.median(values) for name, values in times.items()}
     return {"phase": phase["name"], "weight_bits": phase["weight_bits"], "act_bits": phase["act_bits"],
             "plain_images_per_s": round(speeds["plain"], 1), "images_per_s": round(speeds["ours"], 1),
-            "ratio": round(speeds["ours"] / speeds["plain"], 2)}  # fmt: skip
+            "ratio": round(speeds["ours"] / speeds["plain"], 2), "precision": chosen}  # fmt: skip
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -165,6 +191,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--turns", type=int, default=3, help="turns, of which the median counts")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: torch's)")
+    parser.add_argument("--precision", choices=(AUTO, *PRECISIONS), default=AUTO, help=PRECISION_HELP)
     parser.add_argument("--compile", action="store_true", help="fuse elementwise operations by torch.compile")
     options = parser.parse_args(arguments)
     for name, least in (("steps", 1), ("turns", 1), ("threads", 0)):
@@ -184,15 +211,18 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     device = torch.device(options.device)
-    rows = [measure(recipe, trained[n], device, options.steps, options.turns, options.compile) for n in names]
+    rows = [
+        measure(recipe, trained[n], device, options.steps, options.turns, options.compile, options.precision)
+        for n in names
+    ]
     hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     report: dict[str, Any] = {"network": path.stem, "device": device.type, "hardware": hardware,
                               "threads": torch.get_num_threads(), "batch": trained[names[0]]["batch"],
                               "torch": torch.__version__, "compiled": options.compile, "rows": rows}  # fmt: skip
     write_json(Path("build") / path.stem / "speed.json", report)
     table = Table(title=f"{path.stem}: training on {device.type}, {torch.get_num_threads()} threads")
-    for column in ("phase", "W", "A", "plain images/s", "images/s", "ratio"):
-        table.add_column(column, justify="left" if column == "phase" else "right")
+    for column in ("phase", "W", "A", "plain images/s", "images/s", "ratio", "precision"):
+        table.add_column(column, justify="left" if column in ("phase", "precision") else "right")
     for row in rows:
         table.add_row(*(str(value) for value in row.values()))
     Console().print(table)

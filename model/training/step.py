@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from popstream.model.networks.layers import prepare
+from popstream.model.training.precision import BFLOAT16, Precision
 
 WARM_UP = 3  # eager passes before recording, as torch.cuda.graphs asks for
 Recorder = Callable[[Callable[[], None]], Callable[[], None]]
@@ -48,14 +49,18 @@ def loss_of(logits: Tensor, labels: Tensor, taught: Tensor | None, label_weight:
 class Step:
     """model, teacher and optimizer as one call: images uint8 [N, C, H, W] and labels [N] to (loss, correct) tensors."""
 
-    def __init__(self, model: Callable[[Tensor], Tensor], teacher: nn.Module | None, optimizer, label_weight: float):
+    def __init__(
+        self, model: Callable[[Tensor], Tensor], teacher: nn.Module | None, optimizer, label_weight: float,
+        precision: Precision = BFLOAT16,
+    ):  # fmt: skip
         self.model, self.teacher, self.optimizer, self.label_weight = model, teacher, optimizer, label_weight
+        self.precision = precision
 
     def forward_backward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Gradients of one batch, written to the parameters."""
-        x = prepare(images)
+        x = prepare(images, self.precision.memory_format)
         # no cache of casted weights: a recorded pass must cast them anew each time, and each is used once in any case
-        with torch.autocast(images.device.type, torch.bfloat16, cache_enabled=not images.is_cuda):
+        with self.precision.autocast(images.device, cache=not images.is_cuda):
             logits = self.model(x)
             with torch.no_grad():
                 taught = self.teacher(x) if self.teacher is not None else None
@@ -153,13 +158,13 @@ class on_side_stream:
 
 def make_step(
     network: nn.Module, teacher: nn.Module | None, optimizer, label_weight: float, record: bool = True,
-    compile_model: bool = False,
+    compile_model: bool = False, precision: Precision = BFLOAT16,
 ) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:  # fmt: skip
     """The fastest step that the device takes: recorded on a GPU (unless `record` is off), eager on a CPU.
 
     `compile_model` lets torch.compile fuse the elementwise operations.
     """
     model = torch.compile(network, dynamic=False) if compile_model else network
-    step = Step(model, teacher, optimizer, label_weight)
+    step = Step(model, teacher, optimizer, label_weight, precision)
     on_gpu = next(network.parameters()).is_cuda
     return RecordedStep(step, network) if record and on_gpu else step

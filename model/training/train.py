@@ -11,7 +11,7 @@ import argparse
 import math
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,9 @@ from popstream.model.training.checkpoint import (
     source,
 )
 from popstream.model.training.curves import plot_curves
+from popstream.model.training.evaluate import evaluate, reestimate_batchnorm
 from popstream.model.training.finetune import FrozenForward
+from popstream.model.training.precision import AUTO, PRECISION_HELP, PRECISIONS, Precision, choose, trial
 from popstream.model.training.recipe import (
     RECIPES,
     RecipeError,
@@ -45,31 +47,6 @@ from popstream.model.training.recipe import (
     recipe_up_to,
 )
 from popstream.model.training.step import make_optimizer, make_step
-
-
-@torch.no_grad()
-def evaluate(model: QuantNetwork, images: Tensor, labels: Tensor, batch: int = 500, bf16: bool = False) -> float:
-    """Top-1 in percent."""
-    model.eval()
-    correct = torch.zeros((), dtype=torch.long, device=images.device)
-    for x, y in zip(images.split(batch), labels.split(batch), strict=True):
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
-            correct += (model(prepare(x)).argmax(1) == y).sum()
-    return 100 * correct.item() / len(labels)
-
-
-@torch.no_grad()
-def reestimate_batchnorm(model: QuantNetwork, batches: Iterable[Tensor]) -> None:
-    """Set BatchNorm's statistics to their mean over batches of training images, in float32."""
-    norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None
-    model.train()
-    for x in batches:
-        model(prepare(x))
-    for norm in norms:
-        norm.momentum = 0.1
 
 
 def check_data(images: data.DataSet, config: Any) -> None:
@@ -96,9 +73,14 @@ def take_over(model: QuantNetwork, weights: dict, phase: str) -> None:
 class Trainer:
     """The data on its device, the log, and one method a level: train, phase, epoch."""
 
-    def __init__(self, recipe: dict, out: Path, device: torch.device, compile_model: bool = False, command: str = ""):
+    def __init__(
+        self, recipe: dict, out: Path, device: torch.device, compile_model: bool = False, command: str = "",
+        precision: str = AUTO,
+    ):  # fmt: skip
         self.recipe, self.out, self.device, self.compile_model = recipe, out, device, compile_model
         self.command = command  # which repeats this training: it goes into the manifest
+        self.wanted = precision
+        self.precisions: dict[str, dict[str, str]] = {}  # of each phase: its name, and the machine it was chosen on
         torch.manual_seed(recipe.get("seed", 0))
         generator = torch.Generator(device).manual_seed(recipe.get("seed", 0))
         options = recipe.get("augment", {})
@@ -149,6 +131,23 @@ class Trainer:
         if bits not in (32, before):
             model.calibrate(prepare(next(self.batches(500, 500))))
 
+    def precision(self, network: QuantNetwork, teacher: QuantNetwork | None, phase: dict, resumed: bool) -> Precision:
+        """The phase's precision: as asked for, as it was on this machine, or as a trial finds it; told in one line."""
+        pixels = phase["epochs"] * len(self.labels) * self.calibration[0, 0].numel()
+
+        def run() -> dict[str, float]:
+            def make(twin: torch.nn.Module, precision: Precision):
+                return make_step(twin, teacher, make_optimizer(twin, phase), phase["label_weight"], precision=precision)
+
+            return trial(network, make, self.calibration, self.labels)
+
+        before = self.precisions.get(phase["name"], {}) if resumed else None
+        self.precisions[phase["name"]], why = choose(self.wanted, before, self.device, pixels, run)
+        name = self.precisions[phase["name"]]["precision"]
+        if why:
+            print(f"{phase['name']}: {name}, {why}", flush=True)
+        return PRECISIONS[name]
+
     def phase(self, index: int, phase: dict, weights: dict | None, resumed: dict | None) -> QuantNetwork:
         """Run or resume one phase from the weights of the one before; writes state.pt every epoch."""
         config = phase_config(self.recipe, phase)
@@ -165,6 +164,8 @@ class Trainer:
             if phase["frozen"]:
                 model.set_progress(1.0)
                 reestimate_batchnorm(model, self.batches(500, 10000))
+        precision = self.precision(model, teacher, phase, resumed is not None)
+        model.to(memory_format=precision.memory_format)  # type: ignore[call-overload]
         optimizer = make_optimizer(model, phase)
         if resumed is not None:
             optimizer.load_state_dict(resumed["optimizer"])
@@ -177,7 +178,9 @@ class Trainer:
         if phase["frozen"]:
             assert isinstance(model, ResNet), "check_frozen refuses a recipe of another family"
             forward = FrozenForward(model, self.calibration, self.recipe.get("export", {}).get("stream_bits", 16))
-        step = make_step(forward, teacher, optimizer, phase["label_weight"], not phase["frozen"], self.compile_model)
+        step = make_step(
+            forward, teacher, optimizer, phase["label_weight"], not phase["frozen"], self.compile_model, precision
+        )
         for epoch in range(first, phase["epochs"]):
             began = time.time()
             note = f"{phase['name']} {epoch + 1}/{phase['epochs']}"
@@ -187,8 +190,9 @@ class Trainer:
             loss, top1_train = self.epoch(step, optimizer, phase, epoch, note)
             if isinstance(forward, FrozenForward):
                 forward.rescale()
+            top1_test = evaluate(model, *self.test, precision=precision)
             row = {"phase": phase["name"], "epoch": epoch + 1, "loss": round(loss, 4),
-                   "top1_train": round(top1_train, 2), "top1_test": round(evaluate(model, *self.test, bf16=True), 2),
+                   "top1_train": round(top1_train, 2), "top1_test": round(top1_test, 2),
                    "seconds": round(time.time() - began, 1)}  # fmt: skip
             self.log.append(row)
             print(f"{note}: " + "  ".join(f"{k} {v}" for k, v in list(row.items())[2:]), flush=True)
@@ -196,7 +200,7 @@ class Trainer:
                      "model": model.state_dict(), "optimizer": optimizer.state_dict(),
                      "generator": self.augmentation.generator.get_state(), "rng": torch.get_rng_state(),
                      "cuda_rng": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
-                     }  # fmt: skip
+                     "precisions": self.precisions}  # fmt: skip
             save(state, self.out / "state.pt")
             self.plot()
         save({"config": config.to_dict(), "model": host(model)}, self.out / f"{phase['name']}.pt")
@@ -213,7 +217,7 @@ class Trainer:
         """Run or resume every phase, re-estimate BatchNorm (not after a frozen phase), and write `out`/final.pt."""
         resumed = read_state(self.out / "state.pt", self.recipe)
         if resumed:
-            self.log = resumed["log"]
+            self.log, self.precisions = resumed["log"], resumed.get("precisions", {})
         weights = model = None
         for index, phase in enumerate(self.recipe["phase"]):
             if resumed and resumed["phase"] > index:
@@ -226,7 +230,8 @@ class Trainer:
             reestimate_batchnorm(model, self.batches(500, 10000))
         top1 = evaluate(model, *self.test)
         result = {"config": model.config.to_dict(), "model": host(model), "log": self.log, "recipe": self.recipe,
-                  "data": self.recipe["data"], "command": self.command, "top1_float": top1}  # fmt: skip
+                  "data": self.recipe["data"], "command": self.command, "top1_float": top1,
+                  "precisions": self.precisions}  # fmt: skip
         save(result, self.out / "final.pt")
         print(f"{self.out / 'final.pt'}: top-1 {top1:.2f} % on {len(self.test[1])} test images, last epoch")
         return self.out / "final.pt"
@@ -239,6 +244,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: torch's)")
     parser.add_argument("--seed", type=int, help="in place of the recipe's; its checkpoints go to <out>/seed<n>")
+    parser.add_argument("--precision", choices=(AUTO, *PRECISIONS), default=AUTO, help=PRECISION_HELP)
     parser.add_argument("--compile", action="store_true", help="fuse elementwise operations by torch.compile")
     options = parser.parse_args(arguments)
     for name in ("threads", "seed"):
@@ -258,7 +264,7 @@ def main(arguments: list[str] | None = None) -> int:
         out, command = options.out or Path("build") / path.stem / "train", f"make train NET={options.net}"
         if options.seed is not None and options.seed != recipe.get("seed", 0):
             recipe["seed"], out, command = options.seed, out / f"seed{options.seed}", f"{command} SEED={options.seed}"
-        Trainer(recipe, out, device, options.compile, command).train()
+        Trainer(recipe, out, device, options.compile, command, options.precision).train()
     except (TrainingError, RecipeError, data.DataError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

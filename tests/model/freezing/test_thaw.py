@@ -14,8 +14,9 @@ from popstream.model.freezing.thaw import ThawError, thaw
 from popstream.model.networks.layers import prepare
 from popstream.model.networks.resnet import ResNet, ResNetConfig
 from popstream.model.training.checkpoint import TrainingError, load_network, source
+from popstream.model.training.evaluate import evaluate
 from popstream.model.training.recipe import RecipeError, load_recipe
-from popstream.model.training.train import Trainer, evaluate
+from popstream.model.training.train import Trainer
 from tests.model.training.test_train import write
 
 SMALL = {"depth": 6, "widths": [4, 6], "in_channels": 1, "weight_bits": 1, "act_bits": 2, "learned_clip": True}

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from popstream.model.quantizers.base import ACTIVATIONS, RoundToLevels, inverse
-from popstream.model.quantizers.clipped import CURVES, ClippedLevels, curve, horner
+from popstream.model.quantizers.clipped import CURVES, DEGREES, ClippedLevels, curve, horner
 from popstream.model.quantizers.dorefa import DoReFaActivations, DoReFaWeights, GradientQuantizer
 
 BITS = range(1, 9)
@@ -94,27 +94,29 @@ def test_fused_clip_equals_plain_autograd():
 
 
 @pytest.mark.parametrize("name", CURVES)
-def test_curves_are_their_polynomials(name):
+@pytest.mark.parametrize(("dtype", "errors"), [(torch.bfloat16, (1e-5, 1e-4)), (torch.float32, (1e-7, 2e-6))])
+def test_curves_are_their_polynomials(name, dtype, errors):
     """The errors that the module's first lines give, at points between the interpolated ones."""
-    fitted, v = curve(name), torch.linspace(0, 1, 10_001, dtype=torch.float64)
+    fitted, v = curve(name, DEGREES[dtype]), torch.linspace(0, 1, 10_001, dtype=torch.float64)
     x = (fitted.unit * v).requires_grad_()
     h = ACTIVATIONS[name](x)
     (slope,) = torch.autograd.grad(h.sum(), x)
-    assert (horner(fitted.ratio, v) * v - h).abs().max() < 1e-5
-    assert (horner(fitted.slope, v) - fitted.unit * slope).abs().max() < 1e-4
+    assert (horner(fitted.ratio, v) * v - h).abs().max() < errors[0]
+    assert (horner(fitted.slope, v) - fitted.unit * slope).abs().max() < errors[1]
     assert h[-1].item() == pytest.approx(1, abs=1e-12)
 
 
 @pytest.mark.parametrize("name", CURVES)
 @pytest.mark.parametrize("bits", [1, 2, 4])
 @pytest.mark.parametrize("learned", [False, True])
-def test_curves_in_bfloat16_follow_the_formula(name, bits, learned):
-    """Codes and gradients of autograd through the formula, to the accuracy of bfloat16."""
+@pytest.mark.parametrize("dtype", DEGREES)
+def test_curves_follow_the_formula(name, bits, learned, dtype):
+    """Codes and gradients of autograd through the formula, to the accuracy of the type."""
     quantizer = DoReFaActivations(bits, 5, name, learned)
     if learned:
         quantizer.offset.data, quantizer.step.data = images(5, seed=1) / 2, torch.tensor(1.3)
-    x = images(4, 5, 16, 16).bfloat16().to(memory_format=torch.channels_last)
-    grad = (images(4, 5, 16, 16, seed=2) + 0.5).bfloat16()
+    x = images(4, 5, 16, 16).to(dtype).to(memory_format=torch.channels_last)
+    grad = (images(4, 5, 16, 16, seed=2) + 0.5).to(dtype)
     found = x.clone().requires_grad_()
     mine = quantizer(found)
     mine.backward(grad)
@@ -122,12 +124,13 @@ def test_curves_in_bfloat16_follow_the_formula(name, bits, learned):
     exact = x.float().requires_grad_()
     clipped = ACTIVATIONS[name]((exact - offset.view(-1, 1, 1)) / step).clamp(0, 1)
     clipped.backward(grad.float())
-    assert mine.dtype == found.grad.dtype == torch.bfloat16
+    assert mine.dtype == found.grad.dtype == dtype
     codes = (mine.float() * (2**bits - 1)).round()
     expected = torch.floor(clipped * (2**bits - 1) + 0.5)
     assert (codes - expected).abs().max() <= 1
-    assert (codes != expected).float().mean() < 0.01 * 2**bits  # only where a level is near
-    assert (found.grad.float() - exact.grad).abs().mean() < 0.01 * exact.grad.abs().mean()
+    close = 0.01 if dtype == torch.bfloat16 else 1e-5
+    assert (codes != expected).float().mean() < close * 2**bits  # only where a level is near
+    assert (found.grad.float() - exact.grad).abs().mean() < close * exact.grad.abs().mean()
     if learned:
         torch.testing.assert_close(quantizer.offset.grad, offset.grad, rtol=0.03, atol=1)
         torch.testing.assert_close(quantizer.step.grad, step.grad, rtol=0.03, atol=1)

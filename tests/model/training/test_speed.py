@@ -9,6 +9,7 @@ from popstream.model.networks import build_network, phase_config
 from popstream.model.quantizers.clipped import ClippedLevels
 from popstream.model.quantizers.rows import long_rows
 from popstream.model.training import speed
+from popstream.model.training.precision import PRECISIONS
 from popstream.model.training.recipe import OPTIMIZERS, RECIPES, load_recipe
 from popstream.model.training.step import make_optimizer
 
@@ -22,6 +23,7 @@ def test_report(tmp_path, monkeypatch, capsys):
     ]  # fmt: skip
     for row in report["rows"]:
         assert row["ratio"] == pytest.approx(row["images_per_s"] / row["plain_images_per_s"], abs=0.01)
+        assert row["precision"] in PRECISIONS
     assert report["threads"] == 1
     assert "ratio" in capsys.readouterr().out
     assert speed.main(["digits-w1a2", "--phases", "w4a4"]) == 1

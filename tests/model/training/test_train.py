@@ -92,8 +92,11 @@ def test_it_learns(unbroken):
     assert unbroken["top1_float"] > 30  # ten classes: chance is 10
 
 
+QUIET = ("--device", "cpu", "--threads", "1")  # as many threads as cores wait for each other beside other tests
+
+
 def run(recipe, out):
-    return train.main([str(recipe), "--out", str(out), "--device", "cpu"])
+    return train.main([str(recipe), "--out", str(out), *QUIET])
 
 
 def test_a_loss_that_is_not_finite_keeps_the_checkpoint(tmp_path, capsys):
