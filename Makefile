@@ -14,6 +14,10 @@ unexport ARGUMENTS BAUD BOARD FAMILY FLASH FPS FREQ N NET PYTHON RELOADABLE RTL 
 # Freed activations stay with the process: without, glibc returns and faults them in again at every step.
 TRAINING := MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=4000000000
 
+# A variable's value as one word of the shell, whatever is in it; ARGUMENTS are several, which no shell reads.
+quoted = '$(subst ','\'',$(value $(1)))'
+RUN = POPSTREAM_ARGUMENTS=$(call quoted,ARGUMENTS) $(PY) -m popstream
+
 BOARD_GIVEN = @test -n "$(BOARD)" || { echo "error: name a board, BOARD=...; make boards lists them" >&2; exit 1; }
 
 .DEFAULT_GOAL := help
@@ -26,7 +30,7 @@ help:  ## list the targets
 	@echo "NET=$(NET) picks a network of model/zoo, N=$(N) the number of images; ARGUMENTS= adds options (ARGUMENTS=--help lists them)."
 
 sim: $(VENV)/.sim  ## stream real images through the RTL and compare with the golden model (WAVES=1, STALL=0.3)
-	$(PY) -m popstream.sim.run $(NET) --images $(N) --stall $(STALL) --seed $(SEED) $(if $(WAVES),--waves) $(ARGUMENTS)
+	$(RUN) sim $(call quoted,NET) --images $(call quoted,N) --stall $(call quoted,STALL) --seed $(call quoted,SEED) $(if $(WAVES),--waves)
 
 test: $(VENV)/.dev $(VENV)/.sim $(VENV)/.build $(VENV)/.train $(VENV)/.host $(VENV)/.farm $(VENV)/.plot  ## lint, type check and run every test
 	$(VENV)/bin/ruff check .
@@ -55,10 +59,10 @@ rom: $(VENV)/.core  ## pack NET's manifest into a ROM image (.bin, .mem) and rea
 	$(PY) -m popstream.model.rom.image $(NET) $(ARGUMENTS)
 
 accuracy: $(VENV)/.sim $(VENV)/.train $(VENV)/.farm  ## float, frozen, golden (N images) and RTL (RTL images) top-1 side by side
-	$(PY) -m popstream.sim.accuracy $(NET) --images $(N) --rtl $(or $(RTL),$(N)) $(ARGUMENTS)
+	$(RUN) accuracy $(call quoted,NET) --images $(call quoted,N) --rtl $(if $(value RTL),$(call quoted,RTL),$(call quoted,N))
 
 occupancy: $(VENV)/.sim $(VENV)/.plot  ## how long each stage of NET is busy, starved and blocked; plots of that and of cost
-	$(PY) -m popstream.sim.reports.occupancy $(NET) $(ARGUMENTS)
+	$(RUN) occupancy $(call quoted,NET)
 
 bits: $(VENV)/.sim $(VENV)/.train $(VENV)/.build $(VENV)/.plot  ## cycles x LUT of NET's recipe for all W and A of 1, 2 and 4 (untrained)
 	$(PY) -m popstream.sim.reports.bits $(NET) $(ARGUMENTS)
@@ -71,7 +75,7 @@ cost: $(VENV)/.build  ## compare the cost model with synthesis on ten points; go
 	$(PY) -m popstream.hw.synthesis.fit $(ARGUMENTS)
 
 verilog: $(VENV)/.build  ## write NET's accelerator as Verilog, with its port list
-	$(PY) -m popstream.hw.verilog $(NET) $(ARGUMENTS)
+	$(RUN) verilog $(call quoted,NET)
 
 unit: $(VENV)/.build  ## place and route the compute unit by itself, beside others' blocks (ARGUMENTS='conv16 conv64')
 	$(PY) -m popstream.hw.synthesis.alone $(ARGUMENTS)
@@ -106,7 +110,7 @@ reload: $(VENV)/.build  ## put NET into a bitstream of BOARD built with RELOADAB
 	$(PY) -m popstream.boards.reload.reload $(BOARD) --net $(NET) $(ARGUMENTS)
 
 boards: $(VENV)/.build  ## list the boards, and which networks fit them
-	$(PY) -m popstream.boards.fitting.catalog $(ARGUMENTS)
+	$(RUN) boards
 
 flash: $(VENV)/.build  ## write NET's bitstream to BOARD's SRAM, or with FLASH=1 to its flash
 	$(BOARD_GIVEN)

@@ -5,11 +5,9 @@ ports.json says everything that whoever instantiates `top` needs: each port with
 beat is laid out, the folding, the cycles per image that it should take, FIFO depths and taps.
 """
 
-import argparse
 import json
 import os
 import shutil
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,9 +16,8 @@ from amaranth.back import verilog
 
 from popstream.hw.accelerator import Accelerator, Tap
 from popstream.hw.blocks.head import LABEL_BITS, LOGIT_BITS
-from popstream.hw.folding.folding import DEFAULT_INTERVAL, Folding, FoldingError, interval
-from popstream.hw.solver.solve import solve
-from popstream.model.manifest import ManifestError, Network, find, load
+from popstream.hw.folding.folding import Folding, interval
+from popstream.model.manifest import Network
 
 __all__ = ["describe", "write"]
 
@@ -118,33 +115,3 @@ def write(network: Network, folding: Folding, folder: Path, taps: bool = False, 
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return folder / "top.v"
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="popstream verilog", description="Write an accelerator as Verilog.")
-    parser.add_argument("net", help="a network of model/zoo, or the path of a manifest")
-    parser.add_argument("--interval", type=int, default=DEFAULT_INTERVAL, help="most cycles an image (%(default)s)")
-    parser.add_argument("--folding", type=Path, help="a folding.json to use instead of --interval")
-    parser.add_argument("--taps", action="store_true", help="bring every node's values out")
-    parser.add_argument("--out", type=Path, help="folder to write to (build/<net>/verilog)")
-    options = parser.parse_args(arguments)
-    try:
-        network = load(find(options.net))
-        folding = Folding.load(options.folding, network) if options.folding else solve(network, options.interval)
-        top = write(network, folding, options.out or Path("build") / network.name / "verilog", options.taps)
-    except (ManifestError, FoldingError, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    cycles = interval(network, folding)
-    slowest = max(cycles, key=lambda name: cycles[name])
-    lanes = sum(fold.lanes for fold in folding.values() if fold.arithmetic == "lanes")
-    multipliers = sum(fold.lanes for fold in folding.values() if fold.arithmetic == "mac")
-    print(
-        f"{network.name}: {cycles[slowest]:,} cycles an image (slowest: {slowest}), {lanes:,} one-bit lanes, "
-        f"{multipliers:,} multipliers -> {top}"
-    )
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,13 +1,10 @@
-"""`make sim`: real images through the simulated accelerator, every value compared with the golden model.
+"""Real images through the simulated accelerator, every value compared with the golden model: `popstream sim`.
 
-    popstream sim digits-w1a2 --images 20 --stall 0.25
-    popstream sim digits-w1a2 --fault 'stem.conv.weight[0,0,1,1]'      # must fail, and say where
-
-Prints a table and writes build/<net>/sim.json (sim-fault.json with a fault). Status 0 only without a mismatch.
+Writes build/<net>/sim.json (sim-fault.json with a fault).
 """
 
-import argparse
-import sys
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,49 +12,17 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from popstream.model.data import DataError
 from popstream.model.files import write_json
-from popstream.model.manifest import ManifestError, Network
-from popstream.sim.bench.build import BuildError
+from popstream.model.manifest import Network
 from popstream.sim.bench.run import Result
 from popstream.sim.golden import fault as faults
 from popstream.sim.rtl.compare import Divergence, Report, compare
-from popstream.sim.rtl.images import (
-    Images,
-    add_options,
-    check_options,
-    folding_for,
-    network_and_images,
-    percent,
-    processes_for,
-)
-from popstream.sim.rtl.rtl import RtlSimulator, SimulationError
+from popstream.sim.rtl.images import ROOT, Images, percent, processes_for
+from popstream.sim.rtl.rtl import RtlSimulator
+
+__all__ = ["TAP_IMAGES", "simulate_and_compare", "table"]
 
 TAP_IMAGES = 50  # 600,000 values each for ResNet-20
-MISMATCH, ERROR = 1, 2  # exit statuses
-
-
-def arguments(given: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="popstream sim", description=__doc__.splitlines()[0])
-    add_options(parser)
-    parser.add_argument("--images", type=int, default=20, help="number of test images (%(default)s)")
-    parser.add_argument("--taps", type=int, default=TAP_IMAGES, help="most images compared by node (%(default)s)")
-    parser.add_argument("--fault", help="node.tensor[index] or node.tensor[index]^bit: flip it in the hardware only")
-    parser.add_argument("--waves", action="store_true", help="write build/<net>/waves.vcd; take few images")
-    options = parser.parse_args(given)
-    check_options(parser, options)
-    if options.taps < 0:
-        parser.error(f"--taps must not be negative, not {options.taps}")
-    return options
-
-
-def make_simulator(network: Network, options: argparse.Namespace, console: Console) -> RtlSimulator:
-    """The accelerator of the network, with the fault if one is asked for."""
-    folding = folding_for(network, options)
-    if options.fault:
-        network = faults.apply(network, faults.parse(options.fault))
-    with console.status("generating and compiling the accelerator"):
-        return RtlSimulator(network, folding, waves=options.waves, optimize=options.optimize, root=options.root)
 
 
 def stream(simulator: RtlSimulator, codes: np.ndarray, **options: Any) -> Result:
@@ -107,9 +72,9 @@ def figures(
     }
 
 
-def table(content: dict[str, Any], tapped: int) -> Table:
+def table(content: dict[str, Any]) -> Table:
     """What the figures say, for a person."""
-    interval = content["interval_cycles"]
+    interval, tapped = content["interval_cycles"], content["tap_images"]
     rows = [
         ("images", f"{content['images']}, {tapped} of them node by node"),
         ("values compared", f"{content['values_compared']:,}"),
@@ -127,51 +92,39 @@ def table(content: dict[str, Any], tapped: int) -> Table:
     return shown
 
 
-def simulate_and_compare(options: argparse.Namespace, console: Console) -> int:
-    network, images, notice = network_and_images(options.net, options.images, options.seed)
-    if notice:
-        console.print(notice, soft_wrap=True)
+def simulate_and_compare(
+    network: Network,
+    images: Images,
+    folding: Mapping[str, Any],
+    console: Console,
+    *,
+    taps: int = TAP_IMAGES,
+    stall: float = 0.0,
+    seed: int = 0,
+    fault: str | None = None,
+    waves: bool = False,
+    processes: int | None = None,
+    optimize: int = 2,
+    root: Path = ROOT,
+) -> dict[str, Any]:
+    """Stream the images through the accelerator, compare with golden, write sim.json; returns its content.
+
+    At most `taps` images are compared node by node; `fault` is flipped in the hardware only. SimulationError where the
+    accelerator hangs, BuildError, FaultError.
+    """
     codes = images.codes
-    simulator = make_simulator(network, options, console)
-    folder = options.root / network.name
-    waves = folder / "waves.vcd" if options.waves else None
-    tapped = min(options.taps, len(codes))
-    settings = dict(stall=options.stall, seed=options.seed, processes=processes_for(len(codes), options.processes))
-    result = stream(simulator, codes, tap_images=tapped, waves=waves, **settings)
+    faulty = faults.apply(network, faults.parse(fault)) if fault else network
+    with console.status("generating and compiling the accelerator"):
+        simulator = RtlSimulator(faulty, folding, waves=waves, optimize=optimize, root=root)
+    folder = root / network.name
+    path = folder / "waves.vcd" if waves else None
+    tapped = min(taps, len(codes))
+    settings = dict(stall=stall, seed=seed, processes=processes_for(len(codes), processes))
+    result = stream(simulator, codes, tap_images=tapped, waves=path, **settings)
     with console.status("computing the golden model"):
         report = compare(network, codes, result)
     report = locate(network, simulator, codes, report, console)
     content = figures(network, images, result, report, simulator)
-    content |= dict(tap_images=tapped, stall=options.stall, seed=options.seed, fault=options.fault)
-    path = folder / ("sim-fault.json" if options.fault else "sim.json")
-    write_json(path, content)
-    console.print(table(content, tapped))
-    if waves:
-        console.print(f"waves in {waves}", soft_wrap=True)
-    if report.good:
-        console.print(f"Every value is equal. {path}", soft_wrap=True)
-        return 0
-    console.print(f"FAILED at {report.divergence}. {path}", soft_wrap=True, markup=False)
-    return MISMATCH
-
-
-def main(given: list[str] | None = None) -> int:
-    """The exit status: 0 if all is equal, 1 for a mismatch, 2 if it could not be found out."""
-    from popstream.hw.folding.folding import FoldingError
-
-    options = arguments(given)
-    try:
-        return simulate_and_compare(options, Console())
-    except SimulationError as error:
-        print(f"FAILED: {error}", file=sys.stderr)
-        return MISMATCH
-    except (ManifestError, DataError, FoldingError, BuildError, faults.FaultError, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return ERROR
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return ERROR
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    content |= dict(tap_images=tapped, stall=stall, seed=seed, fault=fault)
+    write_json(folder / ("sim-fault.json" if fault else "sim.json"), content)
+    return content

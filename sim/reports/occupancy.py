@@ -1,37 +1,26 @@
-"""`make occupancy`: how long the lanes of each stage work, starve and are blocked, as a table and as plots.
-
-    popstream occupancy resnet20-w1a2 --images 12
+"""How long the lanes of each stage work, starve and are blocked, as a table and as plots: `popstream occupancy`.
 
 In each cycle a compute unit is busy (its lanes work), starved (it has no window) or blocked (it has one, but no room
 behind). Averages are over whole images in steady state: from one result to another, no later than the last image goes
-in. Writes build/<net>/occupancy.json, occupancy.png (stages over time) and cost.png (estimated cost of each stage);
-status 0 only if the logits are the golden model's.
+in. Writes build/<net>/occupancy.json, occupancy.png (stages over time) and cost.png (estimated cost of each stage).
 """
 
-import argparse
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
-from popstream.model.console import table_console
-from popstream.model.data import DataError
 from popstream.model.files import write_json
-from popstream.model.manifest import ManifestError, Network
-from popstream.sim import golden
-from popstream.sim.bench.build import BuildError
+from popstream.model.manifest import Network
 from popstream.sim.driver.driver import Answer, arguments_for, beats, read_answer
 from popstream.sim.driver.farm import DriverModel
-from popstream.sim.driver.worker import ProgramError, run
-from popstream.sim.rtl.images import ROOT, add_options, check_options, folding_for, network_and_images
-from popstream.sim.run import ERROR, MISMATCH
+from popstream.sim.driver.worker import run
+from popstream.sim.rtl.images import ROOT
 
-__all__ = ["IMAGES", "Occupancy", "TooFewImagesError", "measure"]
+__all__ = ["IMAGES", "Occupancy", "TooFewImagesError", "measure", "table", "write_all"]
 
 IMAGES = 12
 BIN = 64  # cycles
@@ -165,53 +154,12 @@ def table(content: Mapping[str, Any]) -> Table:
     return shown
 
 
-def arguments(given: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="popstream occupancy", description=__doc__.splitlines()[0])
-    add_options(parser)
-    parser.add_argument("--images", type=int, default=IMAGES, help="test images to stream (%(default)s)")
-    options = parser.parse_args(given)
-    check_options(parser, options)
-    return options
-
-
-def report(options: argparse.Namespace, console: Console) -> int:
+def write_all(network: Network, occupancy: Occupancy, mismatches: int, folder: Path) -> dict[str, Any]:
+    """Write occupancy.json, occupancy.png and cost.png; returns the figures."""
     from popstream.sim.reports.charts import cost_chart, occupancy_chart
 
-    network, images, notice = network_and_images(options.net, options.images, options.seed)
-    if notice:
-        console.print(notice, soft_wrap=True)
-    with console.status("generating, compiling and running the accelerator"):
-        folding = folding_for(network, options)
-        occupancy = measure(network, folding, images.codes, options.root, options.optimize)
-    wrong = (golden.run_batches(network, images.codes) != occupancy.answer.logits).any(axis=1)
-    content = figures(network, occupancy, int(wrong.sum()))
-    folder = options.root / network.name
+    content = figures(network, occupancy, mismatches)
     write_json(folder / "occupancy.json", content)
     occupancy_chart(folder / "occupancy.png", network.name, occupancy)
     cost_chart(folder / "cost.png", network.name, content["stages"])
-    console.print(table(content))
-    console.print(f"{folder / 'occupancy.json'}, occupancy.png, cost.png", soft_wrap=True)
-    if content["mismatches"]:
-        print(f"FAILED: {content['mismatches']} images differ from the golden model", file=sys.stderr)
-    return MISMATCH if content["mismatches"] else 0
-
-
-def main(given: list[str] | None = None) -> int:
-    """The exit status: 0, 1 if a logit is wrong or the accelerator hangs, 2 if it could not be found out."""
-    from popstream.hw.folding.folding import FoldingError
-
-    options = arguments(given)
-    try:
-        return report(options, table_console())
-    except ProgramError as error:
-        print(f"FAILED: {error}", file=sys.stderr)
-        return MISMATCH
-    except ModuleNotFoundError as error:
-        print(f"error: Package {error.name} is missing; `make occupancy` sets it up", file=sys.stderr)
-    except (ManifestError, DataError, FoldingError, BuildError, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-    return ERROR
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return content

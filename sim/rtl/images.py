@@ -1,6 +1,5 @@
 """Which images a network is simulated on, and small things that the two commands share."""
 
-import argparse
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,41 +73,16 @@ def processes_for(images: int, asked: int | None = None) -> int:
     return asked or max(1, min(len(os.sched_getaffinity(0)), images // PER_PROCESS))
 
 
-def folding_for(network: Network, options: argparse.Namespace) -> Any:
-    """The folding that the options ask for: of a file, or solved. Raises hw.folding.folding.FoldingError."""
+def folding_for(network: Network, interval: int | None = None, file: Path | None = None) -> Any:
+    """The folding of `file`, else one solved for at most `interval` cycles. Raises hw.folding.folding.FoldingError."""
     from popstream.hw.folding.folding import DEFAULT_INTERVAL, Folding
     from popstream.hw.solver.solve import solve
 
-    if options.folding:
-        return Folding.load(options.folding, network)
-    return solve(network, options.interval or DEFAULT_INTERVAL)
+    if file:
+        return Folding.load(file, network)
+    return solve(network, interval or DEFAULT_INTERVAL)
 
 
 def percent(value: float | None) -> str:
     """For a table."""
     return "-" if value is None else f"{value:.2f} %"
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """The network and how it is simulated."""
-    parser.add_argument("net", help="a network of model/zoo, or the path of a manifest")
-    parser.add_argument("--stall", type=float, default=0.0, help="probability of pauses on both sides (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of pauses and random images (%(default)s)")
-    parser.add_argument("--interval", type=int, help="fold for at most so many cycles an image")
-    parser.add_argument("--folding", type=Path, help="a folding.json to use instead")
-    parser.add_argument("--processes", type=int, help="simulators at once (one for each core)")
-    parser.add_argument("--optimize", type=int, default=2, help="level of the C++ compiler (%(default)s)")
-    parser.add_argument("--root", type=Path, default=ROOT, help="folder of everything built (%(default)s)")
-
-
-def check_options(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
-    """The parser's error for an option of `add_options`, or a number of images, out of its range."""
-    for name in ("images", "interval", "processes"):
-        if getattr(options, name) is not None and getattr(options, name) < 1:
-            parser.error(f"--{name} must be at least 1, not {getattr(options, name)}")
-    if options.interval and options.folding:
-        parser.error("--interval and --folding exclude each other")
-    if not 0 <= options.stall < 1:
-        parser.error(f"--stall must be a probability from 0 to below 1, not {options.stall}")
-    if options.seed < 0:
-        parser.error(f"--seed must not be negative, not {options.seed}")

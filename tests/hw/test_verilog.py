@@ -9,6 +9,7 @@ from popstream.hw import verilog
 from popstream.hw.folding.folding import Folding, interval
 from popstream.hw.solver.solve import solve
 from popstream.model.manifest import save
+from tests.command import run_cli
 from tests.networks import random_network
 
 OPTIONS = dict(height=4, width=6, channels=(2, 4), first_bits=(2, 3), last_bits=(2, 2), blocks=1)
@@ -90,42 +91,43 @@ def test_a_failure_leaves_what_was_there(network, tmp_path, monkeypatch):
     assert (tmp_path / "top.v").read_text() == "before"
 
 
-def test_command(network, tmp_path, capsys):
+def test_command(network, tmp_path):
     save(network, tmp_path / "net")
-    out = tmp_path / "out"
-    assert verilog.main([str(tmp_path / "net"), "--interval", "700", "--taps", "--out", str(out)]) == 0
+    out, again = tmp_path / "out", tmp_path / "again"
+    status, printed, _ = run_cli("verilog", tmp_path / "net", "--interval", 700, "--taps", "--out", out)
+    assert status == 0
     assert re.fullmatch(r"small: \d+ cycles an image \(slowest: \S+\), \d+ one-bit lanes, \d+ multipliers -> .*top.v\n",
-                        capsys.readouterr().out)  # fmt: skip
+                        printed)  # fmt: skip
     listed = json.loads((out / "ports.json").read_text())
     assert listed["interval"] <= 700
     assert listed["taps"]
-    again = tmp_path / "again"
-    folding = str(out / "folding.json")
-    assert verilog.main([str(tmp_path / "net"), "--folding", folding, "--taps", "--out", str(again)]) == 0
+    folding = out / "folding.json"
+    assert run_cli("verilog", tmp_path / "net", "--folding", folding, "--taps", "--out", again)[0] == 0
     assert (again / "top.v").read_text() == (out / "top.v").read_text()
 
 
-def test_more_classes_than_a_label_can_name(tmp_path, capsys):
+def test_more_classes_than_a_label_can_name(tmp_path):
     save(random_network(1, classes=300, strides=(1,), channels=(2,), height=2, width=2), tmp_path / "net")
-    assert verilog.main([str(tmp_path / "net"), "--out", str(tmp_path / "out")]) == 1
-    assert "1 to 256 classes, not [300]" in (error := capsys.readouterr().err)
+    status, _, error = run_cli("verilog", tmp_path / "net", "--out", tmp_path / "out")
+    assert status == 1
+    assert "1 to 256 classes, not [300]" in error
     assert error.count("\n") == 1
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "expected", "message"),
     [
-        (["nowhere"], "nowhere: neither a manifest nor a network of model/zoo"),
-        (["NET", "--interval", "5"], "no folding takes at most 5 cycles an image"),
-        (["NET", "--interval", "0"], "Target interval must be at least 1 cycle, not 0"),
-        (["NET", "--folding", "missing.json"], "missing.json"),
+        (["nowhere"], 2, "NET: 'nowhere' is no network"),
+        (["NET", "--interval", "5"], 1, "no folding takes at most 5 cycles an image"),
+        (["NET", "--interval", "0"], 2, "--interval must be at least 1, not 0"),
+        (["NET", "--folding", "missing.json"], 2, "missing.json is not there"),
     ],
 )
-def test_errors_are_one_line(network, tmp_path, capsys, arguments, message):
+def test_errors_are_one_line(network, tmp_path, arguments, expected, message):
     save(network, tmp_path / "net")
     arguments = [str(tmp_path / "net") if a == "NET" else a for a in arguments]
-    assert verilog.main([*arguments, "--out", str(tmp_path / "out")]) == 1
-    error = capsys.readouterr().err
+    status, _, error = run_cli("verilog", *arguments, "--out", tmp_path / "out")
+    assert status == expected
     assert error.startswith("error: ")
     assert error.count("\n") == 1
     assert message in error

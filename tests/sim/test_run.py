@@ -11,9 +11,9 @@ import pytest
 
 from popstream.model import data
 from popstream.model.manifest import Network, find, load, save
-from popstream.sim import run
 from popstream.sim.rtl import images as selection
 from popstream.sim.rtl.rtl import RtlSimulator, SimulationError
+from tests.command import run_cli
 from tests.networks import random_network
 
 ROOT = Path("build/tests")
@@ -29,9 +29,9 @@ def small(tmp_path_factory):
     return network, [str(folder), *COMMON, "--interval", "400"]
 
 
-def test_digits(capfd):
-    assert run.main(["digits-w1a2", *COMMON, "--images", "24", "--stall", "0.3"]) == 0
-    printed = capfd.readouterr().out
+def test_digits():
+    status, printed, _ = run_cli("sim", "digits-w1a2", *COMMON, "--images", 24, "--stall", 0.3)
+    assert status == 0
     assert "RTL against golden model" in printed
     assert "Every value is equal" in printed
     content = json.loads((ROOT / "digits-w1a2" / "sim.json").read_text())
@@ -56,44 +56,46 @@ def fault_in(network, op):
 
 
 @pytest.mark.parametrize("op", ["conv", "threshold"])
-def test_a_fault_is_found_and_named(small, capfd, op):
+def test_a_fault_is_found_and_named(small, op):
     network, arguments = small
     node, fault = fault_in(network, op)
-    assert run.main([*arguments, "--fault", fault, "--images", "6"]) == run.MISMATCH
-    printed = capfd.readouterr().out
+    status, _, printed = run_cli("sim", *arguments, "--fault", fault, "--images", 6)
+    assert status == 1
     channel = re.search(r"\[(\d+)", fault)[1]
-    place = rf"FAILED at node {re.escape(node.name)} \({op}\), image 0, pixel \(\d,\d\), channel {channel}: "
+    place = rf"first at node {re.escape(node.name)} \({op}\), image 0, pixel \(\d,\d\), channel {channel}: "
     assert re.search(place + r"expected -?\d+, got -?\d+", printed)
     content = json.loads((ROOT / "small" / "sim-fault.json").read_text())
     assert content["fault"] == fault
     assert content["divergence"] in printed
 
 
-def test_a_fault_beyond_the_taps(small, capfd):
+def test_a_fault_beyond_the_taps(small):
     """Logits alone tell that an image is wrong; it is simulated again to find the node."""
     network, arguments = small
     node, fault = fault_in(network, "conv")
-    assert run.main([*arguments, "--fault", fault, "--images", "6", "--taps", "0"]) == run.MISMATCH
+    status, _, printed = run_cli("sim", *arguments, "--fault", fault, "--images", 6, "--taps", 0)
+    assert status == 1
     content = json.loads((ROOT / "small" / "sim-fault.json").read_text())
     assert 0 < content["mismatches"] <= 6
-    assert f"FAILED at node {node.name} (conv), image " in capfd.readouterr().out
+    assert f"first at node {node.name} (conv), image " in printed
 
 
-def test_waves(small, capfd):
-    assert run.main([*small[1], "--images", "2", "--waves"]) == 0
+def test_waves(small):
+    status, printed, _ = run_cli("sim", *small[1], "--images", 2, "--waves")
+    assert status == 0
     path = ROOT / "small" / "waves.vcd"
-    assert f"waves in {path}" in capfd.readouterr().out
+    assert f"waves in {path}" in printed
     assert path.stat().st_size > 100_000
 
 
-def test_a_hang_fails(small, capfd, monkeypatch):
+def test_a_hang_fails(small, monkeypatch):
     def hang(*_, **__):
         raise SimulationError("The accelerator hangs: no beat moved for 9 cycles")
 
     monkeypatch.setattr(RtlSimulator, "__init__", lambda *_, **__: None)
     monkeypatch.setattr(RtlSimulator, "simulate", hang)
-    assert run.main([*small[1], "--images", "2"]) == run.MISMATCH
-    assert capfd.readouterr().err == "FAILED: The accelerator hangs: no beat moved for 9 cycles\n"
+    status, _, said = run_cli("sim", *small[1], "--images", 2)
+    assert (status, said) == (1, "error: The accelerator hangs: no beat moved for 9 cycles\n")
 
 
 @pytest.mark.parametrize(
@@ -102,39 +104,37 @@ def test_a_hang_fails(small, capfd, monkeypatch):
         (["--fault", "nowhere.weight[0]"], "error: No node 'nowhere' with tensors"),
         (["--fault", "weight"], "error: Fault must look like"),
         (["--interval", "1"], "error: "),
-        (["--folding", "none.json"], "error: none.json: "),
-        (["--optimize", "9"], "error: Optimization must be 0 to 3, not 9"),
     ],
 )
-def test_errors_are_one_line(small, capfd, extra, message):
-    arguments = small[1][:-2] if extra[0] == "--folding" else small[1]
-    assert run.main([*arguments, *extra]) == run.ERROR
-    printed = capfd.readouterr().err
-    assert printed.startswith(message)
-    assert printed.count("\n") == 1
+def test_errors_are_one_line(small, extra, message):
+    status, _, said = run_cli("sim", *small[1], *extra)
+    assert status == 1
+    assert said.startswith(message)
+    assert said.count("\n") == 1
 
 
 @pytest.mark.parametrize(
     ("extra", "message"),
     [
         (["--images", "0"], "--images must be at least 1, not 0"),
-        (["--stall", "1"], "--stall must be a probability from 0 to below 1, not 1.0"),
-        (["--taps", "-1"], "--taps must not be negative, not -1"),
-        (["--seed", "-1"], "--seed must not be negative, not -1"),
-        (["--interval", "9", "--folding", "x"], "--interval and --folding exclude each other"),
+        (["--stall", "1"], "--stall must be a probability from 0 to below 1, not 1"),
+        (["--taps", "-1"], "--taps must be at least 0, not -1"),
+        (["--seed", "-1"], "--seed must be at least 0, not -1"),
+        (["--optimize", "9"], "--optimize must be 0 to 3, not 9"),
+        (["--folding", "none.json"], "--folding must be a file, and none.json is not there"),
+        (["--interval", "9", "--folding", __file__], "--interval and --folding exclude each other; give one of them"),
     ],
 )
-def test_wrong_options(capfd, extra, message):
-    with pytest.raises(SystemExit):
-        run.main(["digits-w1a2", *extra])
-    assert message in capfd.readouterr().err
+def test_wrong_options(extra, message):
+    status, _, said = run_cli("sim", "digits-w1a2", *extra)
+    assert status == 2
+    assert said.startswith(f"error: {message}")
+    assert said.count("\n") == 1
 
 
-def test_no_such_network_and_too_many_images(capfd):
-    assert run.main(["none"]) == run.ERROR
-    assert "none: neither a manifest nor a network of model/zoo" in capfd.readouterr().err
-    assert run.main(["digits-w1a2", "--images", "361"]) == run.ERROR
-    assert "Number of images must be 1 to 360 (digits), not 361" in capfd.readouterr().err
+def test_too_many_images():
+    status, _, said = run_cli("sim", "digits-w1a2", "--images", 361)
+    assert (status, said) == (1, "error: Number of images must be 1 to 360 (digits), not 361\n")
 
 
 def test_without_cifar10_the_digits_run(monkeypatch, tmp_path):
@@ -156,7 +156,7 @@ def test_without_cifar10_the_digits_run(monkeypatch, tmp_path):
     assert images.top1(images.labels[:50]) == 100
 
 
-def test_a_damaged_batch_is_an_error_not_a_reason_for_digits(monkeypatch, tmp_path, capfd):
+def test_a_damaged_batch_is_an_error_not_a_reason_for_digits(monkeypatch, tmp_path):
     network = random_network(2, height=4, width=4, channels=(3,), strides=(1,))
     save(Network.build("wants-cifar", "cifar10", network.classes, network.nodes), tmp_path)
     batches = tmp_path / data.CIFAR10_FOLDER
@@ -164,8 +164,9 @@ def test_a_damaged_batch_is_an_error_not_a_reason_for_digits(monkeypatch, tmp_pa
     for name in ("test_batch", *(f"data_batch_{i}" for i in range(1, 6))):
         (batches / name).write_bytes(b"cut")
     monkeypatch.setenv("CIFAR10_DIR", str(tmp_path))
-    assert run.main([str(tmp_path)]) == run.ERROR
-    assert re.fullmatch(r"error: .*data_batch_1 is damaged .*; fetch it again\n", capfd.readouterr().err)
+    status, _, said = run_cli("sim", tmp_path)
+    assert status == 1
+    assert re.fullmatch(r"error: .*data_batch_1 is damaged .*; fetch it again\n", said)
 
 
 def test_images_of_another_shape_and_processes():
@@ -180,5 +181,5 @@ def test_images_of_another_shape_and_processes():
 
 
 def test_torch_is_not_needed():
-    program = "import sys, sim.run, sim.accuracy; sys.exit('torch' in sys.modules)"
+    program = "import sys, popstream.sim.run, popstream.sim.accuracy; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

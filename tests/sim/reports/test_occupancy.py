@@ -15,6 +15,7 @@ from popstream.sim.driver.driver import Answer
 from popstream.sim.driver.worker import ProgramError
 from popstream.sim.reports import occupancy
 from popstream.sim.reports.occupancy import BIN, Occupancy, TooFewImagesError, measure
+from tests.command import run_cli
 from tests.networks import random_images, random_network
 
 ROOT = Path("build/tests")
@@ -79,12 +80,12 @@ def test_too_few_images(measured):
         Occupancy(measured.units, measured.counts, few, 1)
 
 
-def test_command(network, tmp_path, capsys):
+def test_command(network, tmp_path):
     pytest.importorskip("matplotlib")
     save(network, tmp_path)
     given = [str(tmp_path), "--optimize", "0", "--root", str(ROOT), "--interval", str(TARGET)]
-    assert occupancy.main([*given, "--images", "20"]) == 0
-    printed = capsys.readouterr().out
+    status, printed, _ = run_cli("occupancy", *given, "--images", 20)
+    assert status == 0
     assert "one-bit lanes, busy" in printed
     folder = ROOT / "counted"
     content = json.loads((folder / "occupancy.json").read_text())
@@ -96,21 +97,21 @@ def test_command(network, tmp_path, capsys):
     assert content["interval_cycles"] == pytest.approx(content["predicted_interval_cycles"], rel=0.1)
     for plot in ("occupancy.png", "cost.png"):
         assert (folder / plot).read_bytes().startswith(b"\x89PNG")
-    assert occupancy.main([*given, "--images", "1"]) == occupancy.ERROR
-    assert "1 images are too few for a steady state" in capsys.readouterr().err
+    status, _, said = run_cli("occupancy", *given, "--images", 1)
+    assert status == 1
+    assert "1 images are too few for a steady state" in said
 
 
-def test_a_hang_and_a_wrong_logit_fail(network, measured, tmp_path, capsys, monkeypatch):
+def test_a_hang_and_a_wrong_logit_fail(network, measured, tmp_path, monkeypatch):
     save(network, tmp_path)
     given = [str(tmp_path), "--root", str(tmp_path), "--interval", str(TARGET), "--images", "20"]
     wrong = replace(measured, answer=replace(measured.answer, logits=measured.answer.logits + 1))
     monkeypatch.setattr(occupancy, "measure", lambda *_: wrong)
-    assert occupancy.main(given) == occupancy.MISMATCH
-    assert "FAILED: 20 images differ from the golden model" in capsys.readouterr().err
+    status, _, said = run_cli("occupancy", *given)
+    assert (status, said) == (1, "error: 20 of 20 images differ from the golden model\n")
 
     def hang(*_):
         raise ProgramError("The accelerator hangs: no beat moved")
 
     monkeypatch.setattr(occupancy, "measure", hang)
-    assert occupancy.main(given) == occupancy.MISMATCH
-    assert capsys.readouterr().err == "FAILED: The accelerator hangs: no beat moved\n"
+    assert run_cli("occupancy", *given)[::2] == (1, "error: The accelerator hangs: no beat moved\n")

@@ -1,0 +1,7 @@
+"""`python -m popstream` is the command `popstream`."""
+
+import sys
+
+from popstream.cli import main
+
+sys.exit(main())

@@ -1,0 +1,36 @@
+"""The command's application and the groups that its verbs stand in; each file of verbs adds its own."""
+
+from importlib.metadata import PackageNotFoundError, version
+
+from cyclopts import App, Group
+
+from popstream.cli.pages import Page
+
+__all__ = ["BOARD", "DESIGN", "SIMULATE", "TRAIN", "app"]
+
+SIMULATE = Group("Run a network in simulation", sort_key=1)
+TRAIN = Group("Train networks", sort_key=2)
+DESIGN = Group("Look at the hardware", sort_key=3)
+BOARD = Group("Put it on a board", sort_key=4)
+
+
+def current() -> str:
+    """The version that is installed."""
+    try:
+        return version("popstream")
+    except PackageNotFoundError:
+        return "not installed"
+
+
+app = App(
+    name="popstream",
+    help="Low-bit ResNets as streaming bit-serial popcount accelerators, proven bit for bit.\n\n"
+    "popstream VERB --help shows a verb's options, an example and how long it takes.",
+    help_format="plaintext",
+    help_formatter=Page(),
+    group_commands=Group("Else", sort_key=9),
+    version=current,
+    result_action="return_value",
+    suppress_keyboard_interrupt=False,
+)
+app.register_install_completion_command(help="Install completion for this shell.")

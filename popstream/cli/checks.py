@@ -1,0 +1,126 @@
+"""Checks of options' values: ValueError with what is allowed and what was given, "must be at least 1, not 0".
+
+wrong.py puts the option's name before it. A check is called with the type and the value, which may be None.
+"""
+
+import difflib
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from popstream import model
+
+__all__ = [
+    *("Check", "at_least", "between", "check_board", "check_file", "check_name", "check_net", "check_stem"),
+    *("known_boards", "known_nets", "positive", "probability", "recipes", "sweeps"),
+]
+
+Check = Callable[[Any, Any], None]
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")  # as a manifest's: it becomes a folder of build/
+
+
+def at_least(least: int) -> Check:
+    """A check of numbers."""
+
+    def check(_: Any, value: Any) -> None:
+        if value is not None and value < least:
+            raise ValueError(f"must be at least {least}, not {value:g}")
+
+    return check
+
+
+def between(least: float, most: float, unit: str = "") -> Check:
+    """A check of numbers; both ends are allowed."""
+
+    def check(_: Any, value: Any) -> None:
+        if value is not None and not least <= value <= most:
+            raise ValueError(f"must be {least:,g} to {most:,g}{unit}, not {value:,g}")
+
+    return check
+
+
+def positive(_: Any, value: Any) -> None:
+    """A number of any size above 0."""
+    if value is not None and not 0 < value < float("inf"):
+        raise ValueError(f"must be more than 0, not {value:g}")
+
+
+def probability(_: Any, value: float) -> None:
+    """A share of cycles."""
+    if not 0 <= value < 1:
+        raise ValueError(f"must be a probability from 0 to below 1, not {value:g}")
+
+
+def unknown(what: str, given: str, known: Iterable[str], where: str) -> str:
+    """What to say of a name that nothing has: the nearest, and all there are."""
+    names = list(known)
+    near = difflib.get_close_matches(given, names, 1)
+    guess = f"did you mean {near[0]}? " if near else ""
+    return f"{given!r} is no {what}; {guess}known are {', '.join(names) or 'none'} ({where})"
+
+
+def known_boards() -> list[str]:
+    """Names of all boards."""
+    from popstream.boards.known import boards
+
+    return list(boards())
+
+
+def known_nets() -> list[str]:
+    """Names of the trained networks."""
+    from popstream.model.manifest import zoo
+
+    return [folder.name for folder in zoo()]
+
+
+def check_net(_: Any, value: str) -> None:
+    """A network that is there: in the zoo, or a manifest."""
+    from popstream.model.manifest import ManifestError, find
+
+    try:
+        find(value)
+    except (ManifestError, OSError, ValueError):
+        if value in known_boards():
+            raise ValueError(f"{value!r} is a board; the network comes first") from None
+        raise ValueError(unknown("network", value, known_nets(), "or give the path of a manifest")) from None
+
+
+def check_board(_: Any, value: str) -> None:
+    """A board that is known."""
+    if value not in known_boards():
+        raise ValueError(unknown("board", value, known_boards(), "popstream boards"))
+
+
+def check_name(_: Any, value: str | None) -> None:
+    """A name that may become a folder's."""
+    if value is not None and not NAME.fullmatch(value):
+        raise ValueError(f"must be letters, digits, '_', '.' or '-', not {value!r}")
+
+
+def check_stem(kind: str, folder: Callable[[], Path]) -> Check:
+    """A check of a name of `folder`'s TOML files, or of a path to one."""
+
+    def check(_: Any, value: str) -> None:
+        named = NAME.fullmatch(value) and (folder() / f"{value}.toml").is_file()
+        if not named and not (value.endswith(".toml") and Path(value).is_file()):
+            names = sorted(path.stem for path in folder().glob("*.toml"))
+            raise ValueError(unknown(kind, value, names, "or give the path of a .toml file"))
+
+    return check
+
+
+def recipes() -> Path:
+    """The folder of recipes; popstream.model.training is not imported for it."""
+    return Path(model.__file__).parent / "recipes"
+
+
+def sweeps() -> Path:
+    """The folder of sweeps."""
+    return Path(model.__file__).parent / "sweeps"
+
+
+def check_file(_: Any, value: Path | None) -> None:
+    """A file that can be read; what is in it is checked by who reads it."""
+    if value is not None and not value.is_file():
+        raise ValueError(f"must be a file, and {value} is {'a folder' if value.is_dir() else 'not there'}")

@@ -1,0 +1,66 @@
+"""From the command line to an exit status: 0, 1 for a failure, 2 for a wrong command line, 130 for Ctrl-C.
+
+What goes wrong is said in one line on the standard error: what was given, what is allowed, what to do. An error that
+nothing of popstream foresaw keeps its traceback; POPSTREAM_TRACEBACK=1 shows it for all others.
+"""
+
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+
+from cyclopts import CycloptsError
+
+from popstream.cli import boards, hardware, simulate
+from popstream.cli.app import app
+from popstream.cli.options import UsageError
+from popstream.cli.wrong import usage_line
+
+__all__ = ["main"]
+
+VERBS = (boards, hardware, simulate)
+"""Importing a file adds its verbs."""
+
+FAILURE, USAGE, INTERRUPTED = 1, 2, 130
+ARGUMENTS = "POPSTREAM_ARGUMENTS"  # make's ARGUMENTS, which no shell is to read
+RESUMING = ("train", "sweep", "accuracy", "bitstreams", "cost", "tables")  # verbs that go on where they were stopped
+EXTRAS = {"torch": "train", "scipy": "train", "ray": "farm", "matplotlib": "plot", "serial": "host", "PIL": "host"}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the verb that `arguments` (those of the process by default) name; returns the exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    given += shlex.split(os.environ.pop(ARGUMENTS, "")) if arguments is None else []
+    try:
+        return app(given, exit_on_error=False, print_error=False, verbose=False) or 0
+    except CycloptsError as error:
+        return say(usage_line(error), USAGE)
+    except UsageError as error:
+        return say(str(error), USAGE)
+    except KeyboardInterrupt:
+        again = "; the same command goes on" if given and given[0] in RESUMING else ""
+        print(f"interrupted{again}", file=sys.stderr)
+        return INTERRUPTED
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if os.environ.get("POPSTREAM_TRACEBACK") or package in ("", "popstream"):
+            raise
+        extra = EXTRAS.get(package, "build")
+        return say(
+            f"package {package} is missing; pip install 'popstream[{extra}]' brings it, and so does make", FAILURE
+        )
+    except Exception as error:
+        if os.environ.get("POPSTREAM_TRACEBACK") or not foreseen(error):
+            raise
+        return say(str(error), FAILURE)
+
+
+def foreseen(error: Exception) -> bool:
+    """Whether the error is one that popstream raises to be read, or the system's word on a file."""
+    return isinstance(error, ValueError | OSError) or type(error).__module__.startswith("popstream.")
+
+
+def say(text: str, status: int) -> int:
+    """The line on the standard error; returns `status`."""
+    print(f"error: {' '.join(text.split())}", file=sys.stderr)
+    return status

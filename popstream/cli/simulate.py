@@ -1,0 +1,160 @@
+"""Verbs that run a network in simulation."""
+
+from typing import Annotated
+
+from popstream.cli.app import SIMULATE, app
+from popstream.cli.checks import at_least
+from popstream.cli.options import (
+    BUILD,
+    Failed,
+    Folding,
+    Images,
+    Interval,
+    Net,
+    Optimize,
+    Processes,
+    Root,
+    Seed,
+    Stall,
+    exclusive,
+    option,
+)
+
+
+@app.command(group=SIMULATE)
+def sim(
+    net: Net,
+    /,
+    *,
+    images: Images = 20,
+    stall: Stall = 0.0,
+    seed: Seed = 0,
+    interval: Interval = None,
+    folding: Folding = None,
+    taps: Annotated[int, option("most images compared node by node", at_least(0), metavar="N")] = 50,
+    fault: Annotated[
+        str | None, option("flip node.tensor[index] or ...^bit in the hardware only", metavar="BIT")
+    ] = None,
+    waves: Annotated[bool, option("write build/<net>/waves.vcd; take few images")] = False,
+    processes: Processes = None,
+    optimize: Optimize = 2,
+    root: Root = BUILD,
+) -> int:
+    """Stream real images through the RTL and compare every value with the golden model.
+
+    Writes build/<net>/sim.json; status 1 if a value differs, with the first place that does.
+
+    Example: popstream sim digits-w1a2 --images 20 --stall 0.25
+    Takes half a minute, most of it to compile; resnet20-w1a2 two minutes.
+    """
+    from rich.console import Console
+
+    from popstream.sim.rtl.images import folding_for, network_and_images
+    from popstream.sim.run import simulate_and_compare, table
+
+    exclusive(interval=interval, folding=folding)
+    console = Console()
+    network, chosen, notice = network_and_images(net, images, seed)
+    if notice:
+        console.print(notice, soft_wrap=True)
+    content = simulate_and_compare(
+        network, chosen, folding_for(network, interval, folding), console,
+        taps=taps, stall=stall, seed=seed, fault=fault, waves=waves, processes=processes, optimize=optimize, root=root,
+    )  # fmt: skip
+    folder = root / network.name
+    path = folder / ("sim-fault.json" if fault else "sim.json")
+    console.print(table(content))
+    if waves:
+        console.print(f"waves in {folder / 'waves.vcd'}", soft_wrap=True)
+    if content["divergence"] is None and not content["mismatches"]:
+        console.print(f"Every value is equal. {path}", soft_wrap=True)
+        return 0
+    raise Failed(
+        f"{content['mismatches']} of {content['images']} images differ, first at {content['divergence']}; {path}"
+    )
+
+
+@app.command(group=SIMULATE)
+def accuracy(
+    net: Net,
+    /,
+    *,
+    images: Images = 1000,
+    rtl: Annotated[int, option("how many of them for the RTL; 0 leaves it out", at_least(0), metavar="N")] = 20,
+    stall: Stall = 0.0,
+    seed: Seed = 0,
+    interval: Interval = None,
+    folding: Folding = None,
+    processes: Processes = None,
+    optimize: Optimize = 2,
+    root: Root = BUILD,
+) -> int:
+    """Put float, frozen, golden and RTL top-1 side by side; the last three must agree.
+
+    The RTL runs by Ray on every core, or on the cluster that RAY_ADDRESS names. Writes build/<net>/accuracy.json.
+
+    Example: popstream accuracy digits-w1a2 --images 360 --rtl 360
+    Takes TIME.
+    """
+    from rich.console import Console
+
+    from popstream.sim.accuracy import measure, table
+    from popstream.sim.rtl.images import folding_for, network_and_images
+
+    exclusive(interval=interval, folding=folding)
+    console = Console()
+    network, chosen, notice = network_and_images(net, images)
+    if notice:
+        console.print(notice, soft_wrap=True)
+    content = measure(
+        network, chosen, folding_for(network, interval, folding),
+        rtl=rtl, stall=stall, seed=seed, processes=processes, optimize=optimize, root=root,
+    )  # fmt: skip
+    path = root / network.name / "accuracy.json"
+    console.print(table(content))
+    wrong = content["mismatches_frozen_golden"] + content["mismatches_golden_rtl"]
+    if wrong:
+        first = f", RTL at {content['first_divergence']}" if content["first_divergence"] else ""
+        raise Failed(f"{wrong} mismatches{first}; {path}")
+    console.print(f"All agree. {path}", soft_wrap=True)
+    return 0
+
+
+@app.command(group=SIMULATE)
+def occupancy(
+    net: Net,
+    /,
+    *,
+    images: Images = 12,
+    seed: Seed = 0,
+    interval: Interval = None,
+    folding: Folding = None,
+    optimize: Optimize = 2,
+    root: Root = BUILD,
+) -> int:
+    """Measure how long the lanes of each stage work, starve and are blocked.
+
+    In steady state. Writes build/<net>/occupancy.json, occupancy.png (stages over time) and cost.png.
+
+    Example: popstream occupancy digits-w1a2
+    Takes TIME.
+    """
+    from popstream.model.console import table_console
+    from popstream.sim import golden
+    from popstream.sim.reports.occupancy import measure, table, write_all
+    from popstream.sim.rtl.images import folding_for, network_and_images
+
+    exclusive(interval=interval, folding=folding)
+    console = table_console()
+    network, chosen, notice = network_and_images(net, images, seed)
+    if notice:
+        console.print(notice, soft_wrap=True)
+    with console.status("generating, compiling and running the accelerator"):
+        found = measure(network, folding_for(network, interval, folding), chosen.codes, root, optimize)
+    wrong = int((golden.run_batches(network, chosen.codes) != found.answer.logits).any(axis=1).sum())
+    folder = root / network.name
+    console.print(table(write_all(network, found, wrong, folder)))
+    console.print(f"{folder / 'occupancy.json'}, occupancy.png, cost.png", soft_wrap=True)
+    if wrong:
+        raise Failed(f"{wrong} of {images} images differ from the golden model")
+    return 0
