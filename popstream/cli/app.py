@@ -1,9 +1,8 @@
 """The command's application and the groups that its verbs stand in; each file of verbs adds its own."""
 
-from importlib.metadata import PackageNotFoundError, version
-
 from cyclopts import App, Group
 
+import popstream
 from popstream.cli.pages import Page
 
 __all__ = ["BOARD", "DESIGN", "SIMULATE", "TRAIN", "app"]
@@ -14,14 +13,6 @@ DESIGN = Group("Look at the hardware", sort_key=3)
 BOARD = Group("Put it on a board", sort_key=4)
 
 
-def current() -> str:
-    """The version that is installed."""
-    try:
-        return version("popstream")
-    except PackageNotFoundError:
-        return "not installed"
-
-
 app = App(
     name="popstream",
     help="Low-bit ResNets as streaming bit-serial popcount accelerators, proven bit for bit.\n\n"
@@ -29,7 +20,7 @@ app = App(
     help_format="plaintext",
     help_formatter=Page(),
     group_commands=Group("Else", sort_key=9),
-    version=current,
+    version=lambda: popstream.__version__,
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
