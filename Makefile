@@ -10,7 +10,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 ARGUMENTS ?=
 # What is given to one make is not for another that it starts, as a test does.
-unexport ARGUMENTS BAUD BOARD FAMILY FLASH FPS FREQ N NET PYTHON RELOADABLE RTL SEED SEEDS SPEC STALL WAVES
+unexport ARGUMENTS BAUD BOARD CHECK FAMILY FLASH FPS FREQ N NET PYTHON RELOADABLE RTL SEED SEEDS SPEC STALL TAKE TIME WAVES
 # Freed activations stay with the process: without, glibc returns and faults them in again at every step.
 TRAINING := MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=4000000000
 
@@ -22,7 +22,7 @@ BOARD_GIVEN = @test -n "$(BOARD)" || { echo "error: name a board, BOARD=...; mak
 
 .DEFAULT_GOAL := help
 .PHONY: help sim test train sweep tables speed export rom accuracy bits fold cost occupancy verilog resources unit \
-    bitstream bitstreams bench boards flash board-sim netlist reload host lint clean
+    bitstream bitstreams bench boards flash board-sim netlist reload host docs lint clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
@@ -115,6 +115,9 @@ boards: $(VENV)/.build  ## list the boards, and which networks fit them
 flash: $(VENV)/.build  ## write NET's bitstream to BOARD's SRAM, or with FLASH=1 to its flash
 	$(BOARD_GIVEN)
 	$(PY) -m popstream.boards.flow.flash $(BOARD) --net $(NET) $(if $(FLASH),--flash) $(ARGUMENTS)
+
+docs: $(VENV)/.sim $(VENV)/.build  ## tables and figures of README and docs/ made anew; first TAKE='build/.../sim.json' over, or TIME='make sim'
+	$(PY) -m docs $(if $(TAKE),--take $(TAKE)) $(if $(TIME),--time '$(TIME)') $(if $(CHECK),--check) $(ARGUMENTS)
 
 lint: $(VENV)/.dev  ## ruff and mypy
 	$(VENV)/bin/ruff check .

@@ -1,0 +1,27 @@
+"""The tables of the pages, by the name that stands in their marks. Door: TABLES."""
+
+from collections.abc import Callable
+
+from docs.tables import accuracy, hardware, rules, training
+
+__all__ = ["TABLES"]
+
+TABLES: dict[str, Callable[[], str]] = {
+    "accuracy": accuracy.beside_published,
+    "agreement": accuracy.agreement,
+    "bits": hardware.bits,
+    "bitstreams-digits": lambda: hardware.bitstreams("digits-w1a2"),
+    "bitstreams-resnet20": lambda: hardware.bitstreams("resnet20-w1a2"),
+    "cost": hardware.cost,
+    "cycles": accuracy.cycles,
+    "grids": training.grids,
+    "rules": rules.rules,
+    "sim-output": accuracy.sim_output,
+    "speed": training.speed,
+    "throughput": hardware.throughput,
+    "throughput-full": hardware.throughput_full,
+    "times": training.times,
+    "unit": hardware.unit,
+    "zoo": accuracy.zoo_table,
+}
+"""Markdown without a line end; none of them types a figure."""
