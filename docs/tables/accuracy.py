@@ -82,7 +82,8 @@ def beside_published() -> str:
         cells = []
         for entry in published:
             bits = "" if entry.act_bits in (w, a) else f", A = {entry.act_bits:g} on average"
-            cells.append(f"[{entry.method}]({entry.source}) {entry.top1:g} %{bits}")
+            digits = 1 if round(entry.top1, 1) == entry.top1 else 2
+            cells.append(f"[{entry.method}]({entry.source}) {percent(entry.top1, digits)}{bits}")
         rows.append([shown_bits(w), shown_bits(a), ", ".join(mine.get((w, a), ["-"])), ", ".join(cells)])
     return noted(table(("W", "A", "popstream", "published"), rows))
 
@@ -124,12 +125,13 @@ def agreement() -> str:
         result, sim = record["result"], simulated.get(record["result"]["network"])
         wrong = result["mismatches_frozen_golden"] + result["mismatches_golden_rtl"]
         wrong += sim["result"]["mismatches"] if sim else 0
-        rows.append([
-            f"`{result['network']}`{old(record)}", count(result["images"]), count(result["rtl_images"]),
-            count(sim["result"]["values_compared"]) if sim else "-", f"**{wrong}**",
-        ])  # fmt: skip
+        compared = (
+            f"{count(sim['result']['values_compared'])} ({count(sim['result']['images'])} images)" if sim else "-"
+        )
+        cells = [f"`{result['network']}`{old(record)}", count(result["images"]), count(result["rtl_images"]), compared]
+        rows.append([*cells, f"**{wrong}**"])
     columns = (
-        "network", "images, torch = NumPy>", "images, NumPy = RTL>", "values of every layer compared>", "mismatches>"
+        "network", "PyTorch = NumPy, images>", "NumPy = RTL, images>", "every layer's every value>", "mismatches>"
     )  # fmt: skip
     return noted(table(columns, rows))
 

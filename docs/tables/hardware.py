@@ -52,7 +52,8 @@ def throughput() -> str:
             ]))  # fmt: skip
     for entry in PUBLISHED:
         lut = "-" if entry.lut is None else f"{count(entry.lut)} LUT6"
-        cells = [entry.design, entry.device, percent(entry.top1, 1), count(entry.images_per_s), lut, count(entry.dsp)]
+        name = f"[{entry.design}]({entry.source})" if entry.source else entry.design
+        cells = [name, entry.device, percent(entry.top1, 1), count(entry.images_per_s), lut, count(entry.dsp)]
         rows.append((entry.images_per_s or 0, cells))
     rows.sort(key=lambda row: -row[0])
     return table(("design", "device", "top-1>", "images/s>", "LUT>", "DSP>"), [cells for _, cells in rows])

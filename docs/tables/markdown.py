@@ -20,7 +20,7 @@ def count(number: float | None, digits: int = 0) -> str:
 
 def percent(value: float | None, digits: int = 2) -> str:
     """A percentage, "-" where there is none."""
-    return "-" if value is None else f"{value:.{digits}f} %"
+    return "-" if value is None else f"{value:.{digits}f}\N{NO-BREAK SPACE}%"
 
 
 def distinct(values: Iterable[str]) -> str:
