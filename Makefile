@@ -116,8 +116,9 @@ flash: $(VENV)/.build  ## write NET's bitstream to BOARD's SRAM, or with FLASH=1
 	$(BOARD_GIVEN)
 	$(PY) -m popstream.boards.flow.flash $(BOARD) --net $(NET) $(if $(FLASH),--flash) $(ARGUMENTS)
 
-docs: $(VENV)/.sim $(VENV)/.build  ## tables and figures of README and docs/ made anew; first TAKE='build/.../sim.json' over, or TIME='make sim'
-	$(PY) -m docs $(if $(TAKE),--take $(TAKE)) $(if $(TIME),--time '$(TIME)') $(if $(CHECK),--check) $(ARGUMENTS)
+docs: $(VENV)/.sim $(VENV)/.build  ## tables and figures of README and docs/ made anew (TAKE='build/.../sim.json', TIME='make sim', CHECK=1)
+	POPSTREAM_ARGUMENTS=$(call quoted,ARGUMENTS) $(PY) -m docs $(foreach file,$(value TAKE),--take '$(subst ','\'',$(file))') \
+	    $(if $(value TIME),--time $(call quoted,TIME)) $(if $(CHECK),--check)
 
 lint: $(VENV)/.dev  ## ruff and mypy
 	$(VENV)/bin/ruff check .

@@ -6,6 +6,8 @@ make docs TIME="make sim"                        run a command first, and keep h
 make docs CHECK=1                                write nothing, fail if something is out of date
 """
 
+import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -71,4 +73,4 @@ def main(
 
 
 if __name__ == "__main__":
-    sys.exit(app())
+    sys.exit(app(sys.argv[1:] + shlex.split(os.environ.pop("POPSTREAM_ARGUMENTS", "")), result_action="return_value"))

@@ -29,9 +29,9 @@ PUBLISHED = (
     Published("FINN CNV W1A2", "Zynq UltraScale+ class", 9_150, 87.8),
     Published("FINN CNV W2A2", "Zynq UltraScale+ class", 2_580, 89.0),
     Published("fpgaConvNet ResNet, 8 bit", "ZC706", 6_790, 86.0, 108_000, 525),
-    Published("nn2FPGA ResNet-20, 8 bit", "Ultra96", 3_254, 91.3, source=NN2FPGA),
-    Published("nn2FPGA ResNet-20, 8 bit", "KV260", 7_601, 91.3, source=NN2FPGA),
     Published("nn2FPGA ResNet-8, 8 bit", "Ultra96", 12_971, 88.7, source=NN2FPGA),
     Published("nn2FPGA ResNet-8, 8 bit", "KV260", 30_153, 88.7, source=NN2FPGA),
+    Published("nn2FPGA ResNet-20, 8 bit", "Ultra96", 3_254, 91.3, source=NN2FPGA),
+    Published("nn2FPGA ResNet-20, 8 bit", "KV260", 7_601, 91.3, source=NN2FPGA),
     Published("FracBNN W1A1.4", "Ultra96", None, 89.1, source=FRACBNN),
 )

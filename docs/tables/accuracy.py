@@ -159,6 +159,6 @@ def sim_output() -> str:
         return "*Not measured yet.*"
     result = found[0]["result"]
     console = Console(file=io.StringIO(), width=80, no_color=True)
-    console.print(sim_run.table(result, result["tap_images"]))
+    console.print(sim_run.table(result))
     console.print("Every value is equal." if not result["mismatches"] else f"FAILED at {result['divergence']}.")
     return f"```text\n{console.file.getvalue().rstrip()}\n```"  # type: ignore[attr-defined]
