@@ -5,7 +5,6 @@ the first of those, by Ray on every core or on the cluster that RAY_ADDRESS name
 same command goes on. float was measured in training. Writes build/<net>/accuracy.json.
 """
 
-import os
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -17,6 +16,7 @@ from rich.table import Table
 from tqdm import tqdm
 
 from popstream.model.files import write_json
+from popstream.model.machine import cores
 from popstream.model.manifest import Network
 from popstream.sim import golden
 from popstream.sim.bench.run import Result
@@ -55,14 +55,11 @@ def measure(
 ) -> dict[str, Any]:
     """The content of accuracy.json, which it writes; the RTL sees the first `rtl` images, 0 leaves it out.
 
-    ValueError for a network without labelled images, TorchError, BuildError, SimulationError where the RTL hangs.
+    TorchError, BuildError, SimulationError where the RTL hangs.
     """
-    if images.pixels is None:
-        raise ValueError(f"{network.name} is for data set {network.data!r}, of which there are no labelled images")
     frozen = frozen_logits(network, images.pixels)
     bar = partial(tqdm, desc="golden", leave=False, disable=None)
-    workers = len(os.sched_getaffinity(0))
-    expected = golden.run_batches(network, images.codes, workers=workers, progress=bar)
+    expected = golden.run_batches(network, images.codes, workers=cores(), progress=bar)
     count = len(images.codes)
     few = min(rtl, count)
     content: dict[str, Any] = {

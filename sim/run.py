@@ -55,6 +55,7 @@ def figures(
     return {
         "network": network.name,
         "images": report.images,
+        "images_from": images.source,
         "mismatches": report.mismatches,
         "top1_golden": images.top1(report.golden_labels),
         "top1_rtl": images.top1(result.labels),
@@ -76,7 +77,7 @@ def table(content: dict[str, Any]) -> Table:
     """What the figures say, for a person."""
     interval, tapped = content["interval_cycles"], content["tap_images"]
     rows = [
-        ("images", f"{content['images']}, {tapped} of them node by node"),
+        ("images", f"{content['images']} ({content['images_from']}), {tapped} of them node by node"),
         ("values compared", f"{content['values_compared']:,}"),
         ("mismatching images", str(content["mismatches"])),
         ("top-1, golden", percent(content["top1_golden"])),

@@ -36,7 +36,7 @@ from popstream.sim.bench.build import BuildError, build
 from popstream.sim.bench.run import SimulationError, simulate
 from popstream.sim.bench.top import generate
 from popstream.sim.rtl.compare import Report, compare
-from popstream.sim.rtl.images import network_and_images
+from popstream.sim.rtl.images import images_for
 from popstream.sim.rtl.rtl import read_ports
 
 __all__ = ["Flip", "Netlist", "board_netlist", "flip_lut", "map_network", "models", "netlist_verilog"]
@@ -183,9 +183,9 @@ def main(given: list[str] | None = None) -> int:
     options, began = arguments(given), time.time()
     try:
         network = load(find(options.net))
-        network, images, notice = network_and_images(options.net, options.images, 0)
-        if notice:
-            print(notice)
+        images = images_for(network, options.images)
+        if images.notice:
+            print(images.notice)
         whole = (
             Folding.load(options.folding, network)
             if options.folding

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from popstream.model.machine import cores, free_memory
+
 SVHN_FILES = ("train_32x32.mat", "test_32x32.mat")
 SVHN_CLASSES = [str(n) for n in range(10)]
 FOLDERS = ("train", "val")
@@ -102,15 +104,6 @@ def class_names(root: Path) -> list[str]:
     return names
 
 
-def free_bytes() -> int:
-    """Memory that is free or only caches files; where the system does not say, what is free."""
-    try:
-        lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
-        return int(lines["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
 def load_folders(size: int, folder: Path | None = None) -> tuple[list[str], list[tuple[np.ndarray, np.ndarray]]]:
     """Class names, and images and labels of train/ and of val/, decoded into memory by all cores.
 
@@ -125,14 +118,14 @@ def load_folders(size: int, folder: Path | None = None) -> tuple[list[str], list
         raise DataError(f"{root}: train and val must have the same classes, but {odd[0]!r} is in one alone")
     listed = [list(list_images(root / part, names)) for part in FOLDERS]
     train, val = map(len, listed)
-    need, free = (2 * train + val) * 3 * size * size, free_bytes()  # training pads a copy of its images
+    need, free = (2 * train + val) * 3 * size * size, free_memory()  # training pads a copy of its images
     if need > free:
         raise DataError(
             f"{root}: {train + val:,} images of {size} x {size} need {need / 2**30:.1f} GiB of memory, and "
             f"{free / 2**30:.1f} are free; take a smaller size ({', '.join(f'imagenet{n}' for n in IMAGENET_SIZES)})"
         )
     parts = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         for files in listed:
             images = np.empty((len(files), 3, size, size), np.uint8)
             decoded = pool.map(lambda entry: read_image(entry[0], size), files)

@@ -42,7 +42,7 @@ def sim(
 ) -> int:
     """Stream real images through the RTL and compare every value with the golden model.
 
-    Writes build/<net>/sim.json; status 1 if a value differs, with the first place that does.
+    Where its data set cannot be had, they are pieces of photographs, without labels. Writes build/<net>/sim.json; status 1 if a value differs, with the first place that does.
 
     Example: popstream sim digits-w1a2 --images 20 --stall 0.25
     Takes half a minute, most of it to compile; resnet20-w1a2 two minutes.
@@ -54,9 +54,9 @@ def sim(
 
     exclusive(interval=interval, folding=folding)
     console = Console()
-    network, chosen, notice = network_and_images(net, images, seed)
-    if notice:
-        console.print(notice, soft_wrap=True)
+    network, chosen = network_and_images(net, images, seed)
+    if chosen.notice:
+        console.print(chosen.notice, soft_wrap=True)
     content = simulate_and_compare(
         network, chosen, folding_for(network, interval, folding), console,
         taps=taps, stall=stall, seed=seed, fault=fault, waves=waves, processes=processes, optimize=optimize, root=root,
@@ -98,14 +98,14 @@ def accuracy(
     """
     from rich.console import Console
 
+    from popstream.model.manifest import find, load
     from popstream.sim.accuracy import measure, table
-    from popstream.sim.rtl.images import folding_for, network_and_images
+    from popstream.sim.rtl.images import folding_for, labelled
 
     exclusive(interval=interval, folding=folding)
     console = Console()
-    network, chosen, notice = network_and_images(net, images)
-    if notice:
-        console.print(notice, soft_wrap=True)
+    network = load(find(net))
+    chosen = labelled(network, images)
     content = measure(
         network, chosen, folding_for(network, interval, folding),
         rtl=rtl, stall=stall, seed=seed, processes=processes, optimize=optimize, root=root,
@@ -146,9 +146,9 @@ def occupancy(
 
     exclusive(interval=interval, folding=folding)
     console = table_console()
-    network, chosen, notice = network_and_images(net, images, seed)
-    if notice:
-        console.print(notice, soft_wrap=True)
+    network, chosen = network_and_images(net, images, seed)
+    if chosen.notice:
+        console.print(chosen.notice, soft_wrap=True)
     with console.status("generating, compiling and running the accelerator"):
         found = measure(network, folding_for(network, interval, folding), chosen.codes, root, optimize)
     wrong = int((golden.run_batches(network, chosen.codes) != found.answer.logits).any(axis=1).sum())

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from popstream.model.files import write_whole
+from popstream.model.machine import cores
 from popstream.model.manifest import Network
 from popstream.sim.bench.build import BuildError, check_tools, key
 from popstream.sim.bench.run import Result, SimulationError, steady_interval
@@ -89,7 +90,7 @@ def cluster(processes: int | None) -> Iterator[Any]:
         raise BuildError(message) from None
     options: dict[str, Any] = dict(log_to_driver=False, logging_level="ERROR")
     if not os.environ.get(ADDRESS):
-        here = processes or len(os.sched_getaffinity(0))
+        here = processes or cores()
         options |= dict(address="local", num_cpus=here, include_dashboard=False)
     try:
         ray.init(**options)

@@ -1,11 +1,12 @@
 """`make accuracy`: four columns on the digits, and what it says when two of them differ."""
 
 import json
+import re
 import sys
 
 import pytest
 
-from popstream import model
+from popstream.model import freezing
 from popstream.model.data import quantize_pixels
 from popstream.model.manifest import save
 from popstream.sim import accuracy, golden
@@ -53,7 +54,7 @@ def test_a_difference_is_counted(monkeypatch):
 def test_without_torch(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.delitem(sys.modules, "popstream.model.freezing.frozen", raising=False)
-    monkeypatch.delattr(model, "frozen", raising=False)
+    monkeypatch.delattr(freezing, "frozen", raising=False)
     status, _, said = run_cli("accuracy", "digits-w1a2", *COMMON, "--images", 3)
     assert status == 1
     assert said == "error: Package torch is missing, which the frozen network needs; `make accuracy` sets it up\n"
@@ -63,7 +64,15 @@ def test_needs_labelled_images(tmp_path):
     save(random_network(1, height=4, width=4, channels=(3,), strides=(1,)), tmp_path)
     status, _, said = run_cli("accuracy", tmp_path, "--images", 3)
     assert status == 1
-    assert "of which there are no labelled images" in said
+    assert said.startswith("error: random is for 'random', of which there are no labelled images (")
+    assert said.count("\n") == 1
+
+
+def test_no_accuracy_on_images_without_labels(tmp_path, monkeypatch):
+    monkeypatch.setenv("CIFAR10_DIR", str(tmp_path))
+    status, printed, said = run_cli("accuracy", "resnet20-w2a2", "--images", 3)
+    assert (status, printed) == (1, "")
+    assert re.fullmatch(r"error: No cifar-10-batches-py/test_batch in .*; set CIFAR10_DIR .*\n", said)
 
 
 @pytest.mark.parametrize(("name", "least"), [("images", 1), ("interval", 1), ("rtl", 0)])

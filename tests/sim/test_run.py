@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from popstream.model import data
+from popstream.model.data.cifar10 import CIFAR10_FOLDER
 from popstream.model.manifest import Network, find, load, save
 from popstream.sim.rtl import images as selection
 from popstream.sim.rtl.rtl import RtlSimulator, SimulationError
@@ -137,29 +137,27 @@ def test_too_many_images():
     assert (status, said) == (1, "error: Number of images must be 1 to 360 (digits), not 361\n")
 
 
-def test_without_cifar10_the_digits_run(monkeypatch, tmp_path):
-    network = random_network(2, height=4, width=4, channels=(3,), strides=(1,))
-    content = (network.classes, network.nodes)
-    save(Network.build("wants-cifar", "cifar10", *content), tmp_path)
-    real = data.load
-
-    def missing(name, folder=None):
-        if name == "cifar10":
-            raise data.DataError("No cifar-10-batches-py here")
-        return real(name, folder)
-
-    monkeypatch.setattr(data, "load", missing)
-    used, images, notice = selection.network_and_images(str(tmp_path), 1000)
-    assert notice == "No cifar-10-batches-py here; running digits-w1a2 instead of wants-cifar"
-    assert used.name == "digits-w1a2"
-    assert images.codes.shape == (360, *used.input.shape)
-    assert images.top1(images.labels[:50]) == 100
+@pytest.mark.parametrize("name", ["cifar10", "svhn", "imagenet64"])
+def test_without_its_data_the_network_named_runs_on_photographs(monkeypatch, tmp_path, name):
+    for variable in ("CIFAR10_DIR", "SVHN_DIR", "IMAGENET_DIR"):
+        monkeypatch.setenv(variable, str(tmp_path))
+    network = random_network(8, height=5, width=4, channels=(3,), strides=(1,), name="small")
+    save(Network.build("wants-data", name, network.classes, network.nodes), tmp_path)
+    status, printed, said = run_cli("sim", tmp_path, *COMMON, "--interval", 400, "--images", 5)
+    assert (status, said) == (0, "")
+    printed = " ".join(printed.split())
+    assert "wants-data runs on 5 pieces of scikit-learn's photographs instead: every value is compared" in printed
+    assert "5 (photographs), 5 of them node by node" in printed
+    assert "Every value is equal" in printed
+    content = json.loads((ROOT / "wants-data" / "sim.json").read_text())
+    assert (content["network"], content["images"], content["images_from"]) == ("wants-data", 5, "photographs")
+    assert (content["mismatches"], content["top1_golden"], content["top1_rtl"]) == (0, None, None)
 
 
 def test_a_damaged_batch_is_an_error_not_a_reason_for_digits(monkeypatch, tmp_path):
     network = random_network(2, height=4, width=4, channels=(3,), strides=(1,))
     save(Network.build("wants-cifar", "cifar10", network.classes, network.nodes), tmp_path)
-    batches = tmp_path / data.CIFAR10_FOLDER
+    batches = tmp_path / CIFAR10_FOLDER
     batches.mkdir()
     for name in ("test_batch", *(f"data_batch_{i}" for i in range(1, 6))):
         (batches / name).write_bytes(b"cut")
@@ -172,8 +170,9 @@ def test_a_damaged_batch_is_an_error_not_a_reason_for_digits(monkeypatch, tmp_pa
 def test_images_of_another_shape_and_processes():
     network = random_network(2, height=4, width=4, channels=(3,), strides=(1,))
     wrong = Network.build("wrong", "digits", network.classes, network.nodes)
-    with pytest.raises(ValueError, match=r"wrong takes \(3, 4, 4\), but digits has \(1, 8, 8\) images"):
-        selection.images_for(wrong, 3)
+    images = selection.images_for(wrong, 3)
+    assert images.codes.shape == (3, 3, 4, 4)
+    assert images.notice.startswith("wrong takes (3, 4, 4), but digits has (1, 8, 8) images. wrong runs on 3 pieces")
     with pytest.raises(ValueError, match="Number of images must be at least 1, not 0"):
         selection.images_for(network, 0)
     assert selection.processes_for(1000, 3) == 3

@@ -13,12 +13,10 @@ NETWORKS = [folder.name for folder in zoo()]
 
 
 def pixels_and_labels(network, count):
-    """Test images uint8, and their labels; where the data set is not at hand, seeded noise and no labels."""
-    try:
+    """Test images uint8, and their labels; where the data set is not at hand, 20 photographs and no labels."""
+    images = images_for(network, min(count, 20))
+    if images.labels is not None:
         images = images_for(network, count)
-    except data.DataError:
-        noise = np.random.default_rng(0).integers(0, 256, (min(count, 20), *network.input.shape), dtype=np.uint8)
-        return noise, None
     return images.pixels, images.labels
 
 

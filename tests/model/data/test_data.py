@@ -1,15 +1,19 @@
 """Data sets: the pickled layout of CIFAR-10, damage, and the digits' split."""
 
 import pickle
+import socket
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from popstream.model import data
+from popstream.model.data import cifar10
 
 
 def write_batches(folder, per_batch=4):
-    root = folder / data.CIFAR10_FOLDER
+    root = folder / cifar10.CIFAR10_FOLDER
     root.mkdir(parents=True)
     rng = np.random.default_rng(0)
     for name in [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]:
@@ -32,14 +36,14 @@ def test_batches_are_read_in_order(tmp_path, monkeypatch):
 
 
 def test_the_folder_itself_may_be_named(tmp_path):
-    assert data.find_cifar10(write_batches(tmp_path)) == tmp_path / data.CIFAR10_FOLDER
+    assert cifar10.find_cifar10(write_batches(tmp_path)) == tmp_path / cifar10.CIFAR10_FOLDER
 
 
 @pytest.mark.parametrize(("damage", "message"), [
     (lambda p: p.unlink(), "data_batch_3 is missing"),
     (lambda p: p.write_bytes(p.read_bytes()[:100]), "data_batch_3 is damaged"),
     (lambda p: p.write_bytes(b"not a pickle"), "data_batch_3 is damaged"),
-    (lambda p: p.write_bytes(b"cno_such_module\nname\n."), "data_batch_3 is damaged [(]ModuleNotFoundError"),
+    (lambda p: p.write_bytes(b"cno_such_module\nname\n."), "data_batch_3 is damaged [(]UnpicklingError: it would call"),
     (lambda p: (p.unlink(), p.mkdir()), "data_batch_3 cannot be read [(]Is a directory[)]"),
     (lambda p: p.write_bytes(pickle.dumps({b"data": np.zeros((2, 3072), np.uint8), b"labels": [1]})), "2 images, 1"),
     (lambda p: p.write_bytes(pickle.dumps({b"data": np.zeros((1, 3072), np.uint8), b"labels": [10]})), "is damaged"),
@@ -48,6 +52,50 @@ def test_damage_is_named(tmp_path, damage, message):
     damage(write_batches(tmp_path) / "data_batch_3")
     with pytest.raises(data.DataError, match=message):
         data.load("cifar10", tmp_path)
+
+
+class Harmless:
+    """Would leave a mark if a batch could call what it names."""
+
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return Path.touch, (self.mark,)
+
+
+@pytest.mark.parametrize("where", [b"data", b"labels", b"filenames"])
+def test_a_batch_cannot_run_code(tmp_path, where):
+    path, mark = write_batches(tmp_path) / "test_batch", tmp_path / "mark"
+    batch = pickle.loads(path.read_bytes(), encoding="bytes") | {where: Harmless(mark)}
+    path.write_bytes(pickle.dumps(batch))
+    with pytest.raises(data.DamageError, match=r"test_batch is damaged \(UnpicklingError: it would call pathlib"):
+        data.load("cifar10", tmp_path)
+    assert not mark.exists()
+    pickle.loads(path.read_bytes())
+    assert mark.exists()
+
+
+@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+def test_every_protocol_is_read(tmp_path, protocol):
+    path = write_batches(tmp_path) / "test_batch"
+    batch = pickle.loads(path.read_bytes(), encoding="bytes")
+    path.write_bytes(
+        pickle.dumps(batch, protocol).replace(b"numpy._core", b"numpy.core" if protocol == 2 else b"numpy._core")
+    )
+    np.testing.assert_array_equal(cifar10.read_batch(path)[0].reshape(4, -1), batch[b"data"])
+
+
+def test_a_refused_download_is_told_at_once(tmp_path, monkeypatch):
+    monkeypatch.delenv("CIFAR10_DIR", raising=False)
+    monkeypatch.chdir(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    monkeypatch.setattr(cifar10, "CIFAR10_URL", f"http://127.0.0.1:{port}/cifar-10-python.tar.gz")  # closed again
+    began = time.monotonic()
+    with pytest.raises(data.DataError, match=r"could not be downloaded \(ConnectionError\); set CIFAR10_DIR"):
+        data.load("cifar10")
+    assert time.monotonic() - began < 5
 
 
 def test_missing_folder_is_named(tmp_path):

@@ -128,22 +128,14 @@ def test_damaged_folders_are_named(tmp_path, damage, message):
 
 
 def test_too_little_memory_is_said(tmp_path, monkeypatch):
-    monkeypatch.setattr(imagesets, "free_bytes", lambda: 1_000_000)
+    monkeypatch.setattr(imagesets, "free_memory", lambda: 1_000_000)
     with pytest.raises(
         data.DataError, match=r"12 images of 224 x 224 need 0.0 GiB of memory, and 0.0 are free; take a"
     ):
         data.load("imagenet224", write_folders(tmp_path))
     image = 3 * 32 * 32
-    monkeypatch.setattr(imagesets, "free_bytes", lambda: 18 * image - 1)  # 6, 6 of them twice: training pads a copy
+    monkeypatch.setattr(imagesets, "free_memory", lambda: 18 * image - 1)  # 6, 6 of them twice: training pads a copy
     with pytest.raises(data.DataError, match="12 images of 32 x 32"):
         imagesets.load_folders(32, tmp_path)
-    monkeypatch.setattr(imagesets, "free_bytes", lambda: 18 * image)
+    monkeypatch.setattr(imagesets, "free_memory", lambda: 18 * image)
     assert len(imagesets.load_folders(32, tmp_path)[1]) == 2
-
-
-def test_memory_that_caches_files_is_free(tmp_path, monkeypatch):
-    said = "MemTotal: 100 kB\nMemFree: 10 kB\nMemAvailable: 60 kB\n"
-    monkeypatch.setattr(imagesets.Path, "read_text", lambda path: said)
-    assert imagesets.free_bytes() == 60 * 1024
-    monkeypatch.setattr(imagesets.Path, "read_text", lambda path: "MemFree: 10 kB\n")
-    assert imagesets.free_bytes() > 2**20
