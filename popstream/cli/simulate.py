@@ -42,7 +42,8 @@ def sim(
 ) -> int:
     """Stream real images through the RTL and compare every value with the golden model.
 
-    Where its data set cannot be had, they are pieces of photographs, without labels. Writes build/<net>/sim.json; status 1 if a value differs, with the first place that does.
+    Where its data set cannot be had, they are pieces of photographs, without labels. Writes build/<net>/sim.json;
+    status 1 if a value differs, with the first place that does.
 
     Example: popstream sim digits-w1a2 --images 20 --stall 0.25
     Takes half a minute, most of it to compile; resnet20-w1a2 two minutes.
