@@ -16,6 +16,7 @@ TRAINING := MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=4000000000
 
 # A variable's value as one word of the shell, whatever is in it; ARGUMENTS are several, which no shell reads.
 quoted = '$(subst ','\'',$(value $(1)))'
+if_given = $(if $(value $(1)),$(2) $(call quoted,$(1)))
 RUN = POPSTREAM_ARGUMENTS=$(call quoted,ARGUMENTS) $(PY) -m popstream
 
 BOARD_GIVEN = @test -n "$(BOARD)" || { echo "error: name a board, BOARD=...; make boards lists them" >&2; exit 1; }
@@ -39,33 +40,31 @@ test: $(VENV)/.dev $(VENV)/.sim $(VENV)/.build $(VENV)/.train $(VENV)/.host $(VE
 	$(PY) -m pytest -n 2 --dist loadfile $(ARGUMENTS)
 
 train: $(VENV)/.train  ## train NET by its recipe in model/recipes; the same command resumes
-	$(TRAINING) $(PY) -m popstream.model.training.train $(NET) $(if $(filter command line,$(origin SEED)),--seed $(SEED)) $(ARGUMENTS)
+	$(TRAINING) $(RUN) train $(call quoted,NET) $(if $(filter command line,$(origin SEED)),--seed $(call quoted,SEED))
 
 sweep: $(VENV)/.train $(VENV)/.farm  ## train the runs of SPEC (model/sweeps) on Ray, here or at RAY_ADDRESS; the same command resumes
-	@test -n "$(SPEC)" || { echo "error: name a sweep, SPEC=...; model/sweeps has $(notdir $(basename $(wildcard model/sweeps/*.toml)))" >&2; exit 1; }
-	$(TRAINING) $(PY) -m popstream.model.sweeping.sweep $(SPEC) $(ARGUMENTS)
+	$(TRAINING) $(RUN) sweep $(call if_given,SPEC)
 
 tables: $(VENV)/.train $(VENV)/.sim  ## SPEC's results beside the published ones: tables, heat maps, curves, accuracy against LUTs
-	$(PY) -m popstream.sim.reports.sweep $(SPEC) $(ARGUMENTS)
+	$(RUN) tables $(call if_given,SPEC)
 
 speed: $(VENV)/.train  ## images/s of NET's training beside a plain PyTorch loop, in one run
-	$(TRAINING) $(PY) -m popstream.model.training.speed $(NET) $(ARGUMENTS)
+	$(TRAINING) $(RUN) speed $(call quoted,NET)
 
 export: $(VENV)/.train  ## freeze a trained NET, write model/zoo/NET and its ROM image
-	$(PY) -m popstream.model.freezing.export $(NET) $(ARGUMENTS)
-	$(PY) -m popstream.model.rom.image $(NET)
+	$(RUN) export $(call quoted,NET)
 
 rom: $(VENV)/.core  ## pack NET's manifest into a ROM image (.bin, .mem) and read it back
-	$(PY) -m popstream.model.rom.image $(NET) $(ARGUMENTS)
+	$(RUN) rom $(call quoted,NET)
 
 accuracy: $(VENV)/.sim $(VENV)/.train $(VENV)/.farm  ## float, frozen, golden (N images) and RTL (RTL images) top-1 side by side
-	$(RUN) accuracy $(call quoted,NET) --images $(call quoted,N) --rtl $(if $(value RTL),$(call quoted,RTL),$(call quoted,N))
+	$(RUN) accuracy $(call quoted,NET) --images $(call quoted,N) --rtl $(call quoted,$(if $(value RTL),RTL,N))
 
 occupancy: $(VENV)/.sim $(VENV)/.plot  ## how long each stage of NET is busy, starved and blocked; plots of that and of cost
 	$(RUN) occupancy $(call quoted,NET)
 
 bits: $(VENV)/.sim $(VENV)/.train $(VENV)/.build $(VENV)/.plot  ## cycles x LUT of NET's recipe for all W and A of 1, 2 and 4 (untrained)
-	$(PY) -m popstream.sim.reports.bits $(NET) $(ARGUMENTS)
+	$(RUN) bits $(call quoted,NET)
 
 fold: $(VENV)/.build  ## fold NET to BOARD: the fastest folding that fits, or with FPS= the smallest that reaches it
 	$(BOARD_GIVEN)

@@ -4,13 +4,10 @@
 The manifest carries the accuracy of the frozen integers on every test image, and how the network was trained.
 """
 
-import argparse
 import dataclasses
 import platform
-import sys
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from popstream.model import data, manifest
@@ -34,6 +31,8 @@ def read_checkpoint(path: Path) -> dict:
 
 def export(name: str, checkpoint: Path, folder: Path) -> manifest.Network:
     """Freeze the checkpoint, evaluate its integers on the test set and save the manifest to `folder`."""
+    if not manifest.FILE_NAME.fullmatch(name):  # it names folders, too
+        raise FreezeError(f"A network's name must be letters, digits, '_', '.' or '-', not {name!r}")
     state = read_checkpoint(checkpoint)
     model = build_network(state["config"])
     model.load_state_dict(state["model"])
@@ -54,28 +53,3 @@ def export(name: str, checkpoint: Path, folder: Path) -> manifest.Network:
     network = dataclasses.replace(network, accuracy=accuracy)
     manifest.save(network, folder)
     return network
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Freeze a trained network and write its manifest.")
-    parser.add_argument("net")
-    parser.add_argument("--checkpoint", type=Path, help="default build/<net>/train/final.pt")
-    parser.add_argument("--out", type=Path, help="folder of the manifest (default model/zoo/<net>)")
-    options = parser.parse_args(arguments)
-    try:
-        checkpoint = options.checkpoint or Path("build") / options.net / "train" / "final.pt"
-        network = export(options.net, checkpoint, options.out or manifest.ZOO / options.net)
-    except (FreezeError, manifest.ManifestError, data.DataError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    weights = sum(int(np.size(n.tensors["weight"])) for n in network.nodes if "weight" in n.tensors)
-    accuracy = network.accuracy
-    print(
-        f"{options.net}: {len(network.nodes)} nodes, {weights:,} weights, top-1 of {accuracy['images']:,} test images: "
-        f"float {accuracy['top1_float']:.2f} %, frozen {accuracy['top1_frozen']:.2f} %"
-    )
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

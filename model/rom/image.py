@@ -21,11 +21,9 @@ the least significant) is plane k of channel group*pe + lane at input chunk*simd
 sections hold two's complement integers of the smallest width that fits them all, in the tensor's own order.
 """
 
-import argparse
 import json
 import os
 import shutil
-import sys
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -36,11 +34,11 @@ import numpy as np
 from bitstring import Array, Bits, Reader, ReadError
 from bitstring import pack as pack_bits
 
-from popstream.model.manifest import ManifestError, Network, Node, find, load, signed_width
-from popstream.model.rom.files import RomError, read, read_folding, write
+from popstream.model.manifest import Network, Node, signed_width
+from popstream.model.rom.files import RomError, read, write
 from popstream.model.rom.planes import geometry, weight_codes, weight_words
 
-__all__ = ["RomError", "Section", "build", "pack", "read", "sections", "unpack", "verify", "write"]
+__all__ = ["RomError", "Section", "build", "pack", "print_table", "read", "sections", "unpack", "verify", "write"]
 
 MAGIC = b"POPS"
 VERSION = 1
@@ -271,31 +269,3 @@ def print_table(network: Network, found: list[Section], folder: Path) -> None:
     Console().print(table)
     words = found[-1].start + found[-1].words
     print(f"{folder / 'rom.bin'} and rom.mem: {words * WORD:,} bytes with header, read back equal to the manifest")
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="popstream.model.rom.image", description="Pack a manifest into a ROM image and read it back."
-    )
-    parser.add_argument("net", help="network of model/zoo, or path of a manifest")
-    parser.add_argument("--folding", type=Path, help="folding (JSON) that sets the order of the weights")
-    parser.add_argument("--check", type=Path, metavar="FILE", help="check a .bin or .mem against NET instead")
-    parser.add_argument("--build", type=Path, default=Path("build"), help="folder of the outputs (default build)")
-    options = parser.parse_args(arguments)
-    try:
-        network = load(find(options.net))
-        if options.check:
-            verify(read(options.check), network, str(options.check))
-            print(f"{options.check}: whole, and every tensor is that of {network.name}")
-            return 0
-        folder = options.build / network.name
-        found = build(network, folder, read_folding(options.folding) if options.folding else None)
-    except (ManifestError, RomError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print_table(network, found, folder)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

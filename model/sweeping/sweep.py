@@ -6,7 +6,6 @@ what is done stays done, what was interrupted goes on from its last epoch, and a
 run. All results stand in build/sweeps/<spec>/runs.json, written anew after every run.
 """
 
-import argparse
 import contextlib
 import fcntl
 import json
@@ -20,8 +19,8 @@ from tqdm import tqdm
 
 import popstream
 from popstream.model.files import write_json
-from popstream.model.sweeping.spec import SPECS, Run, Spec, load_spec, placed
-from popstream.model.training.precision import AUTO, PRECISION_HELP, PRECISIONS
+from popstream.model.sweeping.spec import Run, Spec, placed
+from popstream.model.training.precision import AUTO
 from popstream.model.training.recipe import RecipeError
 
 ROOT = Path(popstream.__file__).parents[1]
@@ -205,33 +204,3 @@ def line(row: dict[str, Any]) -> str:
         return f"{row['run']}: failed: {row['error']}"
     frozen = "no integers" if row["top1_frozen"] is None else f"frozen {row['top1_frozen']:.2f} %"
     return f"{row['run']}: float {row['top1_float']:.2f} %, {frozen}, {row['epochs']} epochs, {row['minutes']:.1f} min"
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Train the runs of a sweep on Ray; the same command resumes.")
-    parser.add_argument("spec", help="a specification of model/sweeps, or a path to one")
-    parser.add_argument("--out", type=Path, help="folder of the runs (default build/sweeps/<spec>)")
-    parser.add_argument("--jobs", type=int, help="cores of this machine to use (default: all)")
-    parser.add_argument("--precision", choices=(AUTO, *PRECISIONS), default=AUTO, help=PRECISION_HELP)
-    parser.add_argument("--compile", action="store_true", help="fuse elementwise operations by torch.compile")
-    options = parser.parse_args(arguments)
-    if options.jobs is not None and options.jobs < 1:
-        parser.error(f"--jobs must be at least 1, not {options.jobs}")
-    path = Path(options.spec) if options.spec.endswith(".toml") else SPECS / f"{options.spec}.toml"
-    try:
-        spec = load_spec(path)
-        folder = (options.out or Path("build") / "sweeps" / spec.name).resolve()
-        rows = run_sweep(spec, folder, options.jobs, options.compile, options.precision)
-    except (RecipeError, SweepError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on", file=sys.stderr)
-        return 1
-    failed = [row["run"] for row in rows if "error" in row]
-    print(f"{folder / 'runs.json'}: {len(rows) - len(failed)} runs done, {len(failed)} failed")
-    return 1 if failed else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

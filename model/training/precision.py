@@ -44,7 +44,6 @@ FLOAT32 = Precision(False, True)
 BFLOAT16 = Precision(True, True)
 PRECISIONS = {p.name: p for p in (FLOAT32, BFLOAT16, Precision(False, False), Precision(True, False))}
 AUTO = "auto"
-PRECISION_HELP = "number type and memory layout (default: the fastest here, by a short trial)"
 
 
 def machine(device: torch.device) -> str:

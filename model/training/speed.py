@@ -7,19 +7,16 @@ the precision that a trial finds fastest, quantizers in few passes, nothing read
 recorded as a graph.
 """
 
-import argparse
 import platform
 import statistics
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
@@ -37,7 +34,6 @@ from popstream.model.quantizers import (
 from popstream.model.training.augment import Augmentation, shuffled
 from popstream.model.training.precision import (
     AUTO,
-    PRECISION_HELP,
     PRECISIONS,
     TRIAL_BATCH,
     TRIAL_FROM,
@@ -45,7 +41,7 @@ from popstream.model.training.precision import (
     fixed,
     trial,
 )
-from popstream.model.training.recipe import RECIPES, RecipeError, learning_rate, load_recipe
+from popstream.model.training.recipe import RecipeError, learning_rate, load_recipe
 from popstream.model.training.step import make_optimizer, make_step
 
 IMAGE_SIZES = {"digits": 8, "cifar10": 32, "svhn": 32}
@@ -183,51 +179,39 @@ def measure(
             "ratio": round(speeds["ours"] / speeds["plain"], 2), "precision": chosen}  # fmt: skip
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Images/s of training beside a plain PyTorch loop.")
-    parser.add_argument("net", help="a recipe of model/recipes, or a path to one")
-    parser.add_argument("--phases", nargs="+", help="phases of the recipe to measure (default: the first and the last)")
-    parser.add_argument("--steps", type=int, default=6, help="batches a turn")
-    parser.add_argument("--turns", type=int, default=3, help="turns, of which the median counts")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: torch's)")
-    parser.add_argument("--precision", choices=(AUTO, *PRECISIONS), default=AUTO, help=PRECISION_HELP)
-    parser.add_argument("--compile", action="store_true", help="fuse elementwise operations by torch.compile")
-    options = parser.parse_args(arguments)
-    for name, least in (("steps", 1), ("turns", 1), ("threads", 0)):
-        if getattr(options, name) < least:
-            parser.error(f"--{name} must be at least {least}, not {getattr(options, name)}")
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    path = Path(options.net) if options.net.endswith(".toml") else RECIPES / f"{options.net}.toml"
-    try:
-        recipe = load_recipe(path)
-        trained = {phase["name"]: phase for phase in recipe["phase"] if not phase["frozen"]}
-        names = options.phases or list(dict.fromkeys([next(iter(trained)), list(trained)[-1]]))
-        for name in names:
-            if name not in trained:
-                raise RecipeError(f"{path}: no phase {name!r} to measure; there are {', '.join(trained)}")
-    except RecipeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    device = torch.device(options.device)
-    rows = [
-        measure(recipe, trained[n], device, options.steps, options.turns, options.compile, options.precision)
-        for n in names
-    ]
+def report(
+    path: Path,
+    device: torch.device,
+    phases: Sequence[str] = (),
+    steps: int = 6,
+    turns: int = 3,
+    compile_model: bool = False,
+    precision: str = AUTO,
+) -> dict[str, Any]:
+    """Measure `phases` of the recipe at `path`, by default the first and the last that are trained; writes speed.json.
+
+    RecipeError for a phase that there is not.
+    """
+    recipe = load_recipe(path)
+    trained = {phase["name"]: phase for phase in recipe["phase"] if not phase["frozen"]}
+    names = list(phases) or list(dict.fromkeys([next(iter(trained)), list(trained)[-1]]))
+    for name in names:
+        if name not in trained:
+            raise RecipeError(f"{path}: no phase {name!r} to measure; there are {', '.join(trained)}")
+    rows = [measure(recipe, trained[n], device, steps, turns, compile_model, precision) for n in names]
     hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
-    report: dict[str, Any] = {"network": path.stem, "device": device.type, "hardware": hardware,
-                              "threads": torch.get_num_threads(), "batch": trained[names[0]]["batch"],
-                              "torch": torch.__version__, "compiled": options.compile, "rows": rows}  # fmt: skip
-    write_json(Path("build") / path.stem / "speed.json", report)
-    table = Table(title=f"{path.stem}: training on {device.type}, {torch.get_num_threads()} threads")
+    content: dict[str, Any] = {"network": path.stem, "device": device.type, "hardware": hardware,
+                               "threads": torch.get_num_threads(), "batch": trained[names[0]]["batch"],
+                               "torch": torch.__version__, "compiled": compile_model, "rows": rows}  # fmt: skip
+    write_json(Path("build") / path.stem / "speed.json", content)
+    return content
+
+
+def table(content: dict[str, Any]) -> Table:
+    """The content of speed.json for a terminal."""
+    shown = Table(title=f"{content['network']}: training on {content['device']}, {content['threads']} threads")
     for column in ("phase", "W", "A", "plain images/s", "images/s", "ratio", "precision"):
-        table.add_column(column, justify="left" if column in ("phase", "precision") else "right")
-    for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
-    Console().print(table)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        shown.add_column(column, justify="left" if column in ("phase", "precision") else "right")
+    for row in content["rows"]:
+        shown.add_row(*(str(value) for value in row.values()))
+    return shown

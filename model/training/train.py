@@ -7,7 +7,6 @@ last whole epoch, to the same weights as an unbroken run (CPU). Data and augment
 Measured, W1A2 ResNet-20, one core of a 2-core AMD EPYC (bf16, batch 128): 90 s an epoch in float, 125 s in W1A2.
 """
 
-import argparse
 import math
 import sys
 import time
@@ -38,10 +37,8 @@ from popstream.model.training.checkpoint import (
 from popstream.model.training.curves import plot_curves
 from popstream.model.training.evaluate import evaluate, reestimate_batchnorm
 from popstream.model.training.finetune import FrozenForward
-from popstream.model.training.precision import AUTO, PRECISION_HELP, PRECISIONS, Precision, choose, trial
+from popstream.model.training.precision import AUTO, PRECISIONS, Precision, choose, trial
 from popstream.model.training.recipe import (
-    RECIPES,
-    RecipeError,
     learning_rate,
     load_recipe,
     recipe_up_to,
@@ -237,42 +234,22 @@ class Trainer:
         return self.out / "final.pt"
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Train a network by its recipe; the same command resumes.")
-    parser.add_argument("net", help="a recipe of model/recipes, or a path to one")
-    parser.add_argument("--out", type=Path, help="folder of the checkpoints (default build/<net>/train)")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: torch's)")
-    parser.add_argument("--seed", type=int, help="in place of the recipe's; its checkpoints go to <out>/seed<n>")
-    parser.add_argument("--precision", choices=(AUTO, *PRECISIONS), default=AUTO, help=PRECISION_HELP)
-    parser.add_argument("--compile", action="store_true", help="fuse elementwise operations by torch.compile")
-    options = parser.parse_args(arguments)
-    for name in ("threads", "seed"):
-        if (getattr(options, name) or 0) < 0:
-            parser.error(f"--{name} must not be negative, not {getattr(options, name)}")
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    try:
-        device = torch.device(options.device)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        parser.error(f"--device must be one that torch has here, such as cpu, not {options.device!r} ({reason})")
-    path = Path(options.net) if options.net.endswith(".toml") else RECIPES / f"{options.net}.toml"
-    try:
-        recipe = load_recipe(path)
-        out, command = options.out or Path("build") / path.stem / "train", f"make train NET={options.net}"
-        if options.seed is not None and options.seed != recipe.get("seed", 0):
-            recipe["seed"], out, command = options.seed, out / f"seed{options.seed}", f"{command} SEED={options.seed}"
-        Trainer(recipe, out, device, options.compile, command, options.precision).train()
-    except (TrainingError, RecipeError, data.DataError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from the last whole epoch", file=sys.stderr)
-        return 1
-    return 0
+def train(
+    path: Path,
+    out: Path | None,
+    device: torch.device,
+    seed: int | None = None,
+    compile_model: bool = False,
+    precision: str = AUTO,
+    net: str | None = None,
+) -> Path:
+    """Train or resume by the recipe at `path`, in `out` (build/<net>/train); returns the finished checkpoint's path.
 
-
-if __name__ == "__main__":
-    sys.exit(main())
+    A `seed` that is not the recipe's has the folder seed<n> in `out`. `net` is what the recipe is called in the command
+    that the checkpoint keeps. RecipeError, TrainingError, DataError.
+    """
+    recipe = load_recipe(path)
+    out, command = out or Path("build") / path.stem / "train", f"make train NET={net or path.stem}"
+    if seed is not None and seed != recipe.get("seed", 0):
+        recipe["seed"], out, command = seed, out / f"seed{seed}", f"{command} SEED={seed}"
+    return Trainer(recipe, out, device, compile_model, command, precision).train()

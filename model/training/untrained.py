@@ -5,22 +5,20 @@ multipliers have a trained network's widths. Writes build/untrained/<name>/, a m
 accuracy that such a network has: about that of guessing.
 """
 
-import argparse
-import sys
 from pathlib import Path
 
 import torch
 
 from popstream.model import data, manifest
 from popstream.model.freezing import frozen
-from popstream.model.freezing.freeze import FreezeError, freeze
+from popstream.model.freezing.freeze import freeze
 from popstream.model.networks import phase_config
 from popstream.model.networks.layers import prepare
 from popstream.model.networks.resnet import ResNet
-from popstream.model.training.recipe import RECIPES, RecipeError, load_recipe
+from popstream.model.training.recipe import load_recipe
 from popstream.model.training.train import reestimate_batchnorm
 
-__all__ = ["FOLDER", "main", "name_of", "untrained"]
+__all__ = ["FOLDER", "make", "name_of", "untrained"]
 
 CALIBRATION_IMAGES = 500
 TEST_IMAGES = 500
@@ -49,30 +47,11 @@ def name_of(recipe: str, weight_bits: int, act_bits: int) -> str:
     return f"{recipe.rsplit('-', 1)[0]}-w{weight_bits}a{act_bits}-untrained"
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="popstream untrained", description="An untrained network's manifest.")
-    parser.add_argument("recipe", help="a recipe of model/recipes, or a path to one")
-    parser.add_argument("--weight-bits", type=int, help="instead of the last phase's")
-    parser.add_argument("--act-bits", type=int, help="instead of the last phase's")
-    parser.add_argument("--name", help="of the network (<recipe's first word>-w<W>a<A>-untrained)")
-    options = parser.parse_args(arguments)
-    path = Path(options.recipe) if options.recipe.endswith(".toml") else RECIPES / f"{options.recipe}.toml"
-    try:
-        recipe = load_recipe(path)
-        last = recipe["phase"][-1]
-        bits = {
-            "weight_bits": options.weight_bits or last["weight_bits"],
-            "act_bits": options.act_bits or last["act_bits"],
-        }
-        name = options.name or name_of(path.stem, **bits)
-        network = untrained(name, recipe, bits)
-        manifest.save(network, FOLDER / name)
-    except (RecipeError, FreezeError, manifest.ManifestError, data.DataError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(f"-> {FOLDER / name}  (untrained: for resources and cycles only; NET={FOLDER / name})")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def make(path: Path, weight_bits: int | None = None, act_bits: int | None = None, name: str | None = None) -> Path:
+    """Save the untrained network of the recipe at `path`, with its last phase's bits by default; returns its folder."""
+    recipe = load_recipe(path)
+    last = recipe["phase"][-1]
+    bits = {"weight_bits": weight_bits or last["weight_bits"], "act_bits": act_bits or last["act_bits"]}
+    name = name or name_of(path.stem, **bits)
+    manifest.save(untrained(name, recipe, bits), FOLDER / name)
+    return FOLDER / name

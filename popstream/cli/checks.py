@@ -12,7 +12,7 @@ from typing import Any
 from popstream import model
 
 __all__ = [
-    *("Check", "at_least", "between", "check_board", "check_file", "check_name", "check_net", "check_stem"),
+    *("Check", "at_least", "between", "check_board", "check_file", "check_name", "check_net", "check_stem", "each"),
     *("known_boards", "known_nets", "positive", "probability", "recipes", "sweeps"),
 ]
 
@@ -98,14 +98,15 @@ def check_name(_: Any, value: str | None) -> None:
         raise ValueError(f"must be letters, digits, '_', '.' or '-', not {value!r}")
 
 
-def check_stem(kind: str, folder: Callable[[], Path]) -> Check:
-    """A check of a name of `folder`'s TOML files, or of a path to one."""
+def check_stem(kind: str, folder: Callable[[], Path], paths: bool = True) -> Check:
+    """A check of a name of `folder`'s TOML files, or, with `paths`, of a path to one."""
 
     def check(_: Any, value: str) -> None:
         named = NAME.fullmatch(value) and (folder() / f"{value}.toml").is_file()
-        if not named and not (value.endswith(".toml") and Path(value).is_file()):
+        if not named and not (paths and value.endswith(".toml") and Path(value).is_file()):
             names = sorted(path.stem for path in folder().glob("*.toml"))
-            raise ValueError(unknown(kind, value, names, "or give the path of a .toml file"))
+            where = "or give the path of a .toml file" if paths else f"the files of model/{folder().name}"
+            raise ValueError(unknown(kind, value, names, where))
 
     return check
 
@@ -124,3 +125,13 @@ def check_file(_: Any, value: Path | None) -> None:
     """A file that can be read; what is in it is checked by who reads it."""
     if value is not None and not value.is_file():
         raise ValueError(f"must be a file, and {value} is {'a folder' if value.is_dir() else 'not there'}")
+
+
+def each(check: Check) -> Check:
+    """`check` of every value of several."""
+
+    def check_all(kind: Any, values: Any) -> None:
+        for value in values:
+            check(kind, value)
+
+    return check_all

@@ -11,14 +11,14 @@ from collections.abc import Sequence
 
 from cyclopts import CycloptsError
 
-from popstream.cli import boards, hardware, simulate
+from popstream.cli import boards, hardware, simulate, train
 from popstream.cli.app import app
 from popstream.cli.options import UsageError
 from popstream.cli.wrong import usage_line
 
 __all__ = ["main"]
 
-VERBS = (boards, hardware, simulate)
+VERBS = (boards, hardware, simulate, train)
 """Importing a file adds its verbs."""
 
 FAILURE, USAGE, INTERRUPTED = 1, 2, 130

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from popstream.cli.app import SIMULATE, app
-from popstream.cli.checks import at_least
+from popstream.cli.checks import at_least, between, check_stem, each, recipes
 from popstream.cli.options import (
     BUILD,
     Failed,
@@ -159,3 +159,37 @@ def occupancy(
     if wrong:
         raise Failed(f"{wrong} of {images} images differ from the golden model")
     return 0
+
+
+@app.command(group=SIMULATE)
+def bits(
+    net: Annotated[str, option("a recipe of model/recipes, by name", check_stem("recipe", recipes, paths=False))],
+    /,
+    *,
+    bits: Annotated[
+        tuple[int, ...], option("W and A to combine", each(between(1, 8)), consume_multiple=True, metavar="BITS")
+    ] = (1, 2, 4),
+    interval: Interval = 5_000,
+    root: Root = BUILD,
+) -> None:
+    """Measure how cost grows with the bits: cycles x LUT of a recipe's untrained networks for all W and A.
+
+    Writes build/<net>/bits.json and bits.png.
+
+    Example: popstream bits digits-w1a2 --bits 1 2
+    Takes TIME.
+    """
+    from popstream.model.console import table_console
+    from popstream.model.files import write_json
+    from popstream.sim.reports.bits import measure, table
+    from popstream.sim.reports.charts import bits_chart
+
+    console = table_console(140)
+    pairs = [(weight, act) for weight in set(bits) for act in set(bits)]
+    points = sorted(pairs, key=lambda point: (point[0] * point[1], point))
+    rows = measure(net, points, interval or 5_000, root, console)
+    console.print(table(net, rows))
+    folder = root / net
+    write_json(folder / "bits.json", {"recipe": net, "interval": interval, "rows": rows})
+    bits_chart(folder / "bits.png", net, rows)
+    print(f"{folder / 'bits.json'}, bits.png")

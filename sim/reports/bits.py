@@ -8,11 +8,8 @@ simulated and the logits compared with the golden model's. What departs from pro
 cost model sees in each kind of block.
 """
 
-import argparse
-import sys
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import asdict, replace
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -24,24 +21,16 @@ from popstream.hw.blocks.threshold import Threshold
 from popstream.hw.blocks.window import Window
 from popstream.hw.cost.blocks import threshold_cost, window_cost
 from popstream.hw.cost.unit import matvec_cost
-from popstream.hw.folding.folding import Folding, FoldingError, folded, interval
+from popstream.hw.folding.folding import Folding, folded, interval
 from popstream.hw.solver.solve import solve
 from popstream.hw.synthesis.fit import measure as synthesised
-from popstream.hw.synthesis.yosys import SynthesisError
 from popstream.hw.unit.matvec import MatVec
-from popstream.model.console import table_console
-from popstream.model.data import DataError
-from popstream.model.files import write_json
 from popstream.model.manifest import ManifestError, Network, load, save
-from popstream.model.training.recipe import RECIPES, RecipeError, load_recipe
+from popstream.model.training.recipe import RECIPES, load_recipe
 from popstream.model.training.untrained import FOLDER, name_of, untrained
-from popstream.sim.bench.build import BuildError
-from popstream.sim.driver.worker import ProgramError
-from popstream.sim.reports.charts import bits_chart
-from popstream.sim.reports.occupancy import TooFewImagesError
-from popstream.sim.reports.steady import MismatchError, simulate
+from popstream.sim.reports.steady import simulate
 
-__all__ = ["main", "measure", "same_folding", "table", "varied"]
+__all__ = ["BITS", "measure", "same_folding", "table", "varied"]
 
 BITS = (1, 2, 4)
 
@@ -125,31 +114,3 @@ def table(recipe: str, rows: list[dict[str, Any]]) -> Table:
         cells += [row["lut_by_kind"][kind] for kind in kinds] + [row["ff"], row["ebr"], row["dsp"]]
         shown.add_row(*(f"{cell:,}" for cell in cells), f"{row['product'] / 1e6:,.1f} M", f"{row['per_bits']:.2f}")
     return shown
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="popstream bits", description="Interval and LUT for several W and A.")
-    parser.add_argument("recipe", help="a recipe of model/recipes, by name")
-    parser.add_argument("--bits", type=int, nargs="+", default=BITS, help="W and A to combine (%(default)s)")
-    parser.add_argument("--interval", type=int, default=5_000, help="cycles of the first point (%(default)s)")
-    parser.add_argument("--root", type=Path, default=Path("build"), help="folder to write to (%(default)s)")
-    options, console = parser.parse_args(arguments), table_console(140)
-    if min(options.bits) < 1 or max(options.bits) > 8:
-        parser.error(f"--bits must be 1 to 8, not {' '.join(map(str, options.bits))}")
-    points = sorted(product(set(options.bits), repeat=2), key=lambda point: (point[0] * point[1], point))
-    try:
-        rows = measure(options.recipe, points, options.interval, options.root, console)
-    except (ManifestError, RecipeError, DataError, FoldingError, SynthesisError, BuildError, ProgramError,
-            TooFewImagesError, MismatchError, OSError) as error:  # fmt: skip
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    console.print(table(options.recipe, rows))
-    folder = options.root / options.recipe
-    write_json(folder / "bits.json", {"recipe": options.recipe, "interval": options.interval, "rows": rows})
-    bits_chart(folder / "bits.png", options.recipe, rows)
-    print(f"{folder / 'bits.json'}, bits.png")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

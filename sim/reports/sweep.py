@@ -5,7 +5,6 @@ accuracy against the LUTs that hw.cost.network estimates for each network's acce
 needs both the training's results and the hardware's cost.
 """
 
-import argparse
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,12 @@ from typing import Any
 from tqdm import tqdm
 
 from popstream.hw.cost.network import network_cost
-from popstream.hw.folding.folding import DEFAULT_INTERVAL, FoldingError
+from popstream.hw.folding.folding import FoldingError
 from popstream.hw.solver.solve import solve
 from popstream.model.files import write_json, write_whole
-from popstream.model.manifest import ManifestError, load
+from popstream.model.manifest import load
 from popstream.model.sweeping.figures import against_bits, against_luts, heat_maps, training_curves
-from popstream.model.sweeping.spec import SPECS
-from popstream.model.sweeping.tables import Rows, TableError, load_runs, mean, points, tables
+from popstream.model.sweeping.tables import Rows, load_runs, mean, points, tables
 
 
 def luts_of(folder: Path, interval: int) -> int | None:
@@ -79,26 +77,3 @@ def write_all(folder: Path, interval: int) -> list[Path]:
     write_json(out / "tables.json", {"runs": rows, "luts": [dict(zip(("network", "lut", "top1_frozen"), f, strict=True))
                                                             for f in found]})  # fmt: skip
     return [out / "tables.md", *written]
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Put a sweep's results beside the published ones.")
-    known = ", ".join(sorted(path.stem for path in SPECS.glob("*.toml")))
-    parser.add_argument("spec", nargs="?", default="seeds", help=f"a sweep that was run (default seeds; {known})")
-    parser.add_argument("--out", type=Path, help="folder of its runs (default build/sweeps/<spec>)")
-    parser.add_argument("--interval", type=int, default=DEFAULT_INTERVAL, help="cycles an image for the LUTs")
-    options = parser.parse_args(arguments)
-    if options.interval < 1:
-        parser.error(f"--interval must be at least 1, not {options.interval}")
-    try:
-        written = write_all(options.out or Path("build") / "sweeps" / options.spec, options.interval)
-    except (TableError, ManifestError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(written[0].read_text(), end="")
-    print("\n".join(str(path) for path in written))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from popstream.cli import main
 from popstream.model.manifest import Network, save
 from popstream.model.rom import files as romfile
 from popstream.model.rom import image as rom
@@ -220,7 +221,7 @@ def test_command_line(small: Network, tmp_path: Path, capsys: pytest.CaptureFixt
     save(small, tmp_path / "net")
     build = tmp_path / "deep" / "build"
     (tmp_path / "fold.json").write_text(json.dumps({"stem.conv": {"simd": 9, "pe": 2, "arithmetic": "lanes"}}))
-    assert rom.main([str(tmp_path / "net"), "--build", str(build), "--folding", str(tmp_path / "fold.json")]) == 0
+    assert main(["rom", str(tmp_path / "net"), "--root", str(build), "--folding", str(tmp_path / "fold.json")]) == 0
     output = capsys.readouterr().out
     assert sorted(path.name for path in (build / "random").iterdir()) == ["rom.bin", "rom.json", "rom.mem"]
     data = rom.pack(small, {"stem.conv": (9, 2)})
@@ -237,27 +238,28 @@ def test_command_line(small: Network, tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "status", "message"),
     [
-        (["nothing"], "error: nothing: neither a manifest nor a network of model/zoo"),
-        (["{net}", "--folding", "{tmp}/none.json"], "none.json: cannot be read (No such file or directory)"),
-        (["{net}", "--folding", "{net}/network.json"], "network.json: not a folding (TypeError"),
+        (["nothing"], 2, "error: NET: 'nothing' is no network; known are "),
+        (["{net}", "--folding", "{tmp}/none.json"], 2, "none.json is not there"),
+        (["{net}", "--folding", "{net}/network.json"], 1, "network.json: not a folding (TypeError"),
         (
             ["{net}", "--folding", "{tmp}/fold.json"],
+            1,
             "simd must divide 27 products and pe 2 channels, but they are 2 and",
         ),
-        (["{net}", "--folding", "{tmp}/text.json"], "node 'stem.conv': simd and pe must be integers, not ('9', 1)"),
-        (["{tmp}/cut"], "cut/network.json: not valid JSON, or cut short"),
+        (["{net}", "--folding", "{tmp}/text.json"], 1, "node 'stem.conv': simd and pe must be integers, not ('9', 1)"),
+        (["{tmp}/cut"], 1, "cut/network.json: not valid JSON, or cut short"),
     ],
 )
-def test_command_line_errors(small: Network, tmp_path: Path, capsys, arguments: list[str], message: str):
+def test_command_line_errors(small: Network, tmp_path: Path, capsys, arguments: list[str], status: int, message: str):
     save(small, tmp_path / "net")
     (tmp_path / "fold.json").write_text(json.dumps({"stem.conv": {"simd": 2, "pe": 1}}))
     (tmp_path / "text.json").write_text(json.dumps({"stem.conv": {"simd": "9", "pe": 1}}))
     (tmp_path / "cut").mkdir()
     (tmp_path / "cut" / "network.json").write_text('{"schema": 1,')
     given = [argument.format(net=tmp_path / "net", tmp=tmp_path) for argument in arguments]
-    assert rom.main([*given, "--build", str(tmp_path / "build")]) == 1
+    assert main(["rom", *given, "--root", str(tmp_path / "build")]) == status
     output = capsys.readouterr()
     assert output.out == ""
     assert output.err.startswith("error: ")
@@ -273,7 +275,7 @@ def test_failing_build_leaves_nothing(small: Network, tmp_path: Path, monkeypatc
         monkeypatch.setattr(romfile.Path, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     else:
         monkeypatch.setattr(rom, "read", lambda path: romfile.read(path)[:-4])
-    assert rom.main([str(tmp_path / "net"), "--build", str(tmp_path / "a" / "build")]) == 1
+    assert main(["rom", str(tmp_path / "net"), "--root", str(tmp_path / "a" / "build")]) == 1
     assert "disk full" in (text := capsys.readouterr().err) or "rom.bin: cut short" in text
     assert not (tmp_path / "a").exists()
 
@@ -284,13 +286,13 @@ def test_a_flipped_bit_is_named_by_node_and_tensor(small: Network, tmp_path: Pat
     data = rom.pack(small)
     path = tmp_path / "x.bin"
     path.write_bytes(data)
-    assert rom.main([str(manifest_file), "--check", str(path)]) == 0
+    assert main(["rom", str(manifest_file), "--check", str(path)]) == 0
     for section in rom.sections(data)[1]:
         flipped = bytearray(data)
         flipped[4 * section.start] ^= 0x10
         path.write_bytes(flipped)
         capsys.readouterr()
-        assert rom.main([str(manifest_file), "--check", str(path)]) == 1
+        assert main(["rom", str(manifest_file), "--check", str(path)]) == 1
         name = small.nodes[section.node].name
         error = capsys.readouterr().err
         assert error.startswith(f"error: {path}: node {name!r}, tensor {section.tensor!r}: damaged: CRC-32 is ")

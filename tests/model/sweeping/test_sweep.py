@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from popstream.cli import main
 from popstream.model.sweeping import sweep
 from popstream.model.sweeping.spec import SPECS, load_spec, placed
 from popstream.model.training.recipe import RecipeError
@@ -50,8 +51,8 @@ from ray.cluster_utils import Cluster
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
 cluster.add_node(num_cpus=1)
 os.environ["RAY_ADDRESS"] = cluster.address
-from model import sweep
-code = sweep.main(sys.argv[1:])
+from popstream.cli import main
+code = main(["sweep", *sys.argv[1:]])
 cluster.shutdown()
 sys.exit(code)
 """
@@ -77,7 +78,8 @@ def interrupted(tmp_path_factory):
     command = [
         sys.executable,
         "-m",
-        "popstream.model.sweeping.sweep",
+        "popstream",
+        "sweep",
         str(write(folder)),
         "--out",
         str(folder / "out"),
@@ -213,10 +215,9 @@ def test_wrong_specifications(tmp_path, old, new, message):
 
 
 def test_unknown_specification_and_wrong_options(capsys):
-    assert sweep.main(["no-such-sweep"]) == 1
-    assert "No sweep" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        sweep.main(["no-such-sweep", "--jobs", "0"])
+    assert main(["sweep", "no-such-sweep"]) == 2
+    assert "'no-such-sweep' is no sweep; known are gpu, seeds, seeds-cpu" in capsys.readouterr().err
+    assert main(["sweep", "seeds", "--jobs", "0"]) == 2
     assert "--jobs must be at least 1, not 0" in capsys.readouterr().err
 
 

@@ -6,8 +6,9 @@ import resource
 import pytest
 import torch
 
+from popstream.cli import main
 from popstream.model.networks.resnet import ResNet, ResNetConfig
-from popstream.model.training import checkpoint, train
+from popstream.model.training import checkpoint
 from popstream.model.training.recipe import PHASE_DEFAULTS, load_recipe, recipe_up_to
 from tests.model.training.test_train import RECIPE, run, write
 
@@ -96,7 +97,7 @@ def test_a_state_from_before_an_option_came_goes_on(tmp_path):
 def test_seeds_differ_and_have_folders_of_their_own(tmp_path):
     path, out = write(tmp_path, SHORT.split('[[phase]]\nname = "w1a2"')[0]), tmp_path / "out"
     for seed in ([], ["--seed", "0"], ["--seed", "3"]):
-        assert train.main([str(path), "--out", str(out), "--device", "cpu", *seed]) == 0
+        assert main(["train", str(path), "--out", str(out), "--device", "cpu", *seed]) == 0
     first, third = (torch.load(p, weights_only=True) for p in (out / "final.pt", out / "seed3" / "final.pt"))
     assert first["log"][0]["loss"] != third["log"][0]["loss"]
     assert third["recipe"]["seed"] == 3

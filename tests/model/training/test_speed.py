@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from popstream.cli import main
 from popstream.model.networks import build_network, phase_config
 from popstream.model.quantizers.clipped import ClippedLevels
 from popstream.model.quantizers.rows import long_rows
@@ -16,7 +17,7 @@ from popstream.model.training.step import make_optimizer
 
 def test_report(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert speed.main(["digits-w1a2", "--steps", "2", "--turns", "1", "--device", "cpu", "--threads", "1"]) == 0
+    assert main(["speed", "digits-w1a2", "--steps", "2", "--turns", "1", "--device", "cpu", "--threads", "1"]) == 0
     report = json.loads((tmp_path / "build" / "digits-w1a2" / "speed.json").read_text())
     assert [(row["phase"], row["weight_bits"], row["act_bits"]) for row in report["rows"]] == [
         ("float", 32, 32), ("w1a2", 1, 2)
@@ -26,7 +27,7 @@ def test_report(tmp_path, monkeypatch, capsys):
         assert row["precision"] in PRECISIONS
     assert report["threads"] == 1
     assert "ratio" in capsys.readouterr().out
-    assert speed.main(["digits-w1a2", "--phases", "w4a4"]) == 1
+    assert main(["speed", "digits-w1a2", "--phases", "w4a4"]) == 1
     assert "no phase 'w4a4' to measure; there are float, w1a2" in capsys.readouterr().err
 
 

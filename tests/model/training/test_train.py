@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from popstream.cli import main
 from popstream.model.networks.resnet import ResNet, ResNetConfig
-from popstream.model.training import checkpoint, train
+from popstream.model.training import checkpoint
 from popstream.model.training.augment import Augmentation
 from popstream.model.training.recipe import RECIPES, RecipeError, learning_rate, load_recipe, recipe_up_to
 
@@ -49,7 +50,8 @@ def command(recipe, out):
     return [
         sys.executable,
         "-m",
-        "popstream.model.training.train",
+        "popstream",
+        "train",
         str(recipe),
         "--out",
         str(out),
@@ -96,7 +98,7 @@ QUIET = ("--device", "cpu", "--threads", "1")  # as many threads as cores wait f
 
 
 def run(recipe, out):
-    return train.main([str(recipe), "--out", str(out), *QUIET])
+    return main(["train", str(recipe), "--out", str(out), *QUIET])
 
 
 def test_a_loss_that_is_not_finite_keeps_the_checkpoint(tmp_path, capsys):
@@ -206,8 +208,8 @@ def test_a_recipe_needs_phases(tmp_path):
 
 
 def test_unknown_recipe_lists_the_known(capsys):
-    assert train.main(["no-such-net"]) == 1
-    assert "No recipe" in (message := capsys.readouterr().err)
+    assert main(["train", "no-such-net"]) == 2
+    assert "'no-such-net' is no recipe; known are" in (message := capsys.readouterr().err)
     assert ", ".join(sorted(p.stem for p in RECIPES.glob("*.toml"))) in message
 
 
@@ -251,9 +253,8 @@ def test_timing_of_progress_is_shown(tmp_path):
 
 @pytest.mark.parametrize(("option", "value", "message"), [
     ("--device", "abacus", "--device must be one that torch has here, such as cpu, not 'abacus'"),
-    ("--threads", "-3", "--threads must not be negative, not -3"),
+    ("--threads", "-3", "--threads must be at least 0, not -3"),
 ])  # fmt: skip
 def test_wrong_options(capsys, option, value, message):
-    with pytest.raises(SystemExit):
-        train.main(["digits-w1a2", option, value])
+    assert main(["train", "digits-w1a2", option, value]) == 2
     assert message in capsys.readouterr().err

@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from popstream.cli import main
 from popstream.hw.cost.network import Cost
 from popstream.hw.solver.solve import solve
 from popstream.sim.reports import bits, steady
+from popstream.sim.reports.charts import bits_chart
 from popstream.sim.reports.occupancy import TooFewImagesError
 from tests.networks import random_network
 
@@ -57,20 +59,20 @@ def test_one_folding_for_all_bits_takes_cycles_in_proportion(tmp_path, monkeypat
     for row in rows:
         assert sum(row["lut_by_kind"].values()) == 5_000
         assert min(row["lut_by_kind"].values()) > 0
-    bits.bits_chart(tmp_path / "bits.png", "some", rows)
+    bits_chart(tmp_path / "bits.png", "some", rows)
     assert (tmp_path / "bits.png").read_bytes().startswith(b"\x89PNG")
     assert "over W*A" in [column.header for column in bits.table("some", rows).columns]
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("given", "status", "message"),
     [
-        (["nothing"], "nothing.toml"),
-        (["digits-w1a2", "--interval", "1"], "1 cycles"),
+        (["nothing"], 2, "'nothing' is no recipe"),
+        (["digits-w1a2", "--interval", "1"], 1, "1 cycles"),
     ],
 )
-def test_what_cannot_be_measured_is_refused_in_a_line(given, message, tmp_path, capsys):
-    assert bits.main([*given, "--root", str(tmp_path), "--bits", "1"]) == 1
+def test_what_cannot_be_measured_is_refused_in_a_line(given, status, message, tmp_path, capsys):
+    assert main(["bits", *given, "--root", str(tmp_path), "--bits", "1"]) == status
     error = capsys.readouterr().err
     assert "error: " in error  # behind a progress bar
     assert message in error

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from popstream.cli import main
 from popstream.model.manifest import save
 from popstream.model.sweeping.published import ACCURACY, BITS, ENDS, MINUTES, PURE, TABLE
 from popstream.model.sweeping.tables import TableError, load_runs, markdown, points, spread
@@ -38,7 +39,7 @@ def folder(tmp_path):
 
 
 def test_tables_have_every_published_figure_and_ours(folder, capsys):
-    assert tables.main(["small", "--out", str(folder)]) == 0
+    assert main(["tables", "small", "--out", str(folder)]) == 0
     page = (folder / "tables" / "tables.md").read_text()
     assert page in capsys.readouterr().out
     for activation in ("relu", "mish"):
@@ -126,5 +127,5 @@ def test_nothing_to_tabulate(tmp_path, capsys, content, message):
         (folder / "runs.json").write_text(content)
     with pytest.raises(TableError, match=message):
         load_runs(folder)
-    assert tables.main(["small", "--out", str(folder)]) == 1
+    assert main(["tables", "small", "--out", str(folder)]) == 1
     assert message in capsys.readouterr().err
