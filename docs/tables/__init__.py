@@ -15,6 +15,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "cost": hardware.cost,
     "cycles": accuracy.cycles,
     "grids": training.grids,
+    "netlists": accuracy.netlists,
     "rules": rules.rules,
     "sim-output": accuracy.sim_output,
     "speed": training.speed,

@@ -13,7 +13,7 @@ from popstream.model.manifest import Network, find, load, zoo
 from popstream.model.published import FLOAT, RESNET20
 from popstream.sim import run as sim_run
 
-__all__ = ["agreement", "beside_published", "cycles", "sim_output", "zoo_table"]
+__all__ = ["agreement", "beside_published", "cycles", "netlists", "sim_output", "zoo_table"]
 
 Record = dict[str, Any]
 BITS = ((1, 1), (1, 2), (2, 2), (4, 4), (FLOAT, FLOAT))
@@ -147,6 +147,20 @@ def cycles() -> str:
             count(result["latency_cycles"]),
         ])  # fmt: skip
     columns = ("network", "images>", "values compared>", "mismatches>", "cycles an image>", "predicted>", "latency>")
+    return noted(table(columns, rows)) + "\n\n" + measured(found)
+
+
+def netlists() -> str:
+    """What was compared of synthesised netlists and of boards' complete tops."""
+    found, rows = [*records.load("netlist"), *records.load("board-sim")], []
+    for record in found:
+        result = record["result"]
+        what = f"complete top of {result['board']}" if "board" in result else "netlist after synthesis"
+        rows.append([
+            f"`{result['network']}`{old(record)}", what, result["device"], count(result["images"]),
+            count(result["values"]), count(result["mismatches"]),
+        ])  # fmt: skip
+    columns = ("network", "what", "device", "images>", "classes and logits compared>", "mismatches>")
     return noted(table(columns, rows)) + "\n\n" + measured(found)
 
 

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,13 @@ def test_every_page_can_be_reached_from_the_readme():
             links = [link.split("#")[0] for link in LINK.findall(page.read_text()) if "://" not in link]
             waiting += [(page.parent / link).resolve() for link in links if link.endswith(".md")]
     assert set(pages()) - reached == set()
+
+
+@pytest.mark.parametrize("path", pages(), ids=lambda path: path.name)
+def test_every_piece_of_python_runs(path):
+    for code in re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL):
+        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
 
 
 def layout() -> dict[str, list[str]]:
