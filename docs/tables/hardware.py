@@ -84,10 +84,10 @@ def bitstreams(network: str) -> str:
         rows.append([
             result["board"], result["device"], *(used(result, name) for name in RESOURCES),
             f"{result['target_mhz']:g} / {result['fmax_mhz']:.2f}", count(result["interval_cycles"]),
-            str(result["seed"]), count(result["minutes"], 1), record.get("note", ""),
+            str(result["seed"]), count(result["minutes"], 1),
         ])  # fmt: skip
     columns = ("board", "device", "LUT>", "FF>", "EBR>", "DSP>", "MHz wanted / reached>", "cycles an image>", "seed>",
-               "minutes>", "note")  # fmt: skip
+               "minutes>")  # fmt: skip
     return table(columns, rows) + "\n\n" + measured(found)
 
 
