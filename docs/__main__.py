@@ -60,7 +60,7 @@ def main(
         for path in take_over:
             print("\n".join(take(path, command, note)))
         if time:
-            print(f"{time}: {timed(time)['result']['seconds']} s")
+            print(f"{time}: {timed(time, note)['result']['seconds']} s")
         files = out_of_date()
     except (RecordError, PageError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

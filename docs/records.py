@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import re
+import resource
 import shlex
 import subprocess
 from collections.abc import Callable
@@ -178,14 +179,21 @@ def take(path: Path, command: str | None = None, note: str | None = None) -> lis
     return [f"{k}: {record['command']}" for k, record in records]
 
 
-def timed(command: str) -> Record:
-    """Run a command, and keep how long it took as a record. RecordError if it fails."""
-    began = datetime.now(UTC)
+def processor_seconds() -> float:
+    """What the programs started so far took of processors."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return children.ru_utime + children.ru_stime
+
+
+def timed(command: str, note: str | None = None) -> Record:
+    """Run a command, and keep how long it took, and how much of a processor, as a record. RecordError if it fails."""
+    began, used = datetime.now(UTC), processor_seconds()
     try:
         subprocess.run(shlex.split(command), cwd=ROOT, check=True)
     except (OSError, ValueError, subprocess.CalledProcessError) as error:
         raise RecordError(f"{command!r} failed, so its time is not kept: {error}") from error
     seconds = (datetime.now(UTC) - began).total_seconds()
-    record = record_of("times", {"command": command, "seconds": round(seconds, 1)}, began.timestamp())
+    result = {"command": command, "seconds": round(seconds, 1), "cpu_seconds": round(processor_seconds() - used, 1)}
+    record = record_of("times", result, began.timestamp(), note=note)
     save("times", record)
     return record

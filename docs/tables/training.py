@@ -72,5 +72,8 @@ def times() -> str:
     found = records.load("times")
     if not found:
         return "*Not measured yet.*"
-    lines = [[f"`{r['command']}`", duration(r["result"]["seconds"]), r["machine"], r.get("note", "")] for r in found]
-    return table(("command", "took>", "machine", ""), lines)
+    lines = [
+        [f"`{r['command']}`", duration(r["result"]["seconds"]), duration(r["result"]["cpu_seconds"]), r["machine"],
+         r.get("note", "")] for r in found
+    ]  # fmt: skip
+    return table(("command", "took>", "of processors>", "machine", "note"), lines)
