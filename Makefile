@@ -10,7 +10,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 ARGUMENTS ?=
 # What is given to one make is not for another that it starts, as a test does.
-unexport ARGUMENTS BAUD BOARD CHECK FAMILY FLASH FPS FREQ N NET PYTHON RELOADABLE RTL SEED SEEDS SPEC STALL TAKE TIME WAVES
+unexport ARGUMENTS BAUD BOARD BUS CHECK FAMILY FLASH FPS FREQ N NAME NET PYTHON REGISTERS RELOADABLE RTL SEED SEEDS SPEC STALL TAKE TIME WAVES
 # Freed activations stay with the process: without, glibc returns and faults them in again at every step.
 TRAINING := MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=4000000000
 
@@ -33,7 +33,7 @@ help:  ## list the targets
 sim: $(VENV)/.sim  ## stream real images through the RTL and compare with the golden model (WAVES=1, STALL=0.3)
 	$(RUN) sim $(call quoted,NET) --images $(call quoted,N) --stall $(call quoted,STALL) --seed $(call quoted,SEED) $(if $(WAVES),--waves)
 
-test: $(VENV)/.dev $(VENV)/.sim $(VENV)/.build $(VENV)/.train $(VENV)/.host $(VENV)/.farm $(VENV)/.plot  ## lint, type check and run every test
+test: $(VENV)/.dev $(VENV)/.sim $(VENV)/.build $(VENV)/.train $(VENV)/.host $(VENV)/.farm $(VENV)/.plot $(VENV)/.soc  ## lint, type check and run every test
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
@@ -73,8 +73,9 @@ fold: $(VENV)/.build  ## fold NET to BOARD: the fastest folding that fits, or wi
 cost: $(VENV)/.build  ## compare the cost model with synthesis on ten points; goes on where it was stopped
 	$(PY) -m popstream.hw.synthesis.fit $(ARGUMENTS)
 
-verilog: $(VENV)/.build  ## write NET's accelerator as Verilog, with its port list
-	$(RUN) verilog $(call quoted,NET)
+verilog: $(VENV)/.build  ## write NET's accelerator as Verilog for a design of your own (NAME=, BUS=axi, REGISTERS=1)
+	$(RUN) verilog $(call quoted,NET) $(if $(filter command line,$(origin NAME)),--name $(call quoted,NAME)) \
+	    $(if $(BUS),--bus $(call quoted,BUS)) $(if $(REGISTERS),--registers)
 
 unit: $(VENV)/.build  ## place and route the compute unit by itself, beside others' blocks (ARGUMENTS='conv16 conv64')
 	$(PY) -m popstream.hw.synthesis.alone $(ARGUMENTS)
@@ -140,7 +141,7 @@ $(VENV)/.core: pyproject.toml constraints.txt | $(VENV)/.python
 	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	@touch $@
 
-$(VENV)/.sim $(VENV)/.build $(VENV)/.train $(VENV)/.host $(VENV)/.farm $(VENV)/.plot $(VENV)/.dev: $(VENV)/.%: $(VENV)/.core
+$(VENV)/.sim $(VENV)/.build $(VENV)/.train $(VENV)/.host $(VENV)/.farm $(VENV)/.plot $(VENV)/.soc $(VENV)/.dev: $(VENV)/.%: $(VENV)/.core
 	@echo "setting up $(VENV): $*"
 	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$*]'
 	@touch $@

@@ -1,8 +1,14 @@
 # amaranth: UnusedElaboratable=no
-"""Verilog of a network's accelerator: `popstream verilog NET` writes top.v, ports.json and folding.json.
+"""Verilog of a network's accelerator: `popstream verilog NET` writes top.v, and what says how to use it.
 
-ports.json says everything that whoever instantiates `top` needs: each port with direction, width and meaning, how a
-beat is laid out, the folding, the cycles per image that it should take, FIFO depths and taps.
+    top.v          module `top`, or of another name; its submodules are called after it, so that two designs go together
+    ports.json     each port with direction, width and meaning, how a beat is laid out, the folding, the cycles an
+                   image should take, FIFO depths, taps, registers
+    folding.json   the folding
+    top.core       for FuseSoC
+    top.vlt        waivers for Verilator
+
+The same network, folding and options give the same bytes, in whatever folder and wherever this program lies.
 """
 
 import json
@@ -17,12 +23,12 @@ from amaranth.back import verilog
 from popstream.hw.accelerator import Accelerator, Tap
 from popstream.hw.blocks.head import LABEL_BITS, LOGIT_BITS
 from popstream.hw.folding.folding import Folding, interval
+from popstream.hw.packaging import TOP, check_module, files, fusesoc_core, waivers
+from popstream.hw.wrappers.registers import REGISTERS
+from popstream.hw.wrappers.wrapper import Wrapper
 from popstream.model.manifest import Network
 
 __all__ = ["describe", "write"]
-
-TOP = "top"
-FILES = ("top.v", "ports.json", "folding.json")
 
 
 def ports(accelerator: Accelerator) -> list[dict[str, Any]]:
@@ -72,46 +78,74 @@ def describe_tap(tap: Tap) -> dict[str, Any]:
     return dict(node=tap.node, port=tap.port, **numbers, correction=correction)
 
 
-def describe(accelerator: Accelerator) -> dict[str, Any]:
+def describe(accelerator: Accelerator, name: str = TOP, wrapper: Wrapper | None = None) -> dict[str, Any]:
     """The content of ports.json."""
     network, folding = accelerator.network, accelerator.folding
     channels, height, width = network.input.shape
     cycles = interval(network, folding)
+    own = [] if wrapper is not None and wrapper.bus == "axi" else ports(accelerator)
     return {
-        "top": TOP,
+        "top": name,
         "network": network.name,
         "hash": network.hash,
         "input": dict(channels=channels, height=height, width=width, bits=network.input.bits),
         "classes": list(network.classes),
-        "ports": ports(accelerator),
+        "ports": own + [port._asdict() for port in (wrapper.added if wrapper is not None else ())],
+        "bus": "plain" if wrapper is None else wrapper.bus,
+        "registers": list(REGISTERS) if wrapper is not None and wrapper.registers else [],
         "folding": folding.to_dict(),
         "interval": max(cycles.values()),
         "intervals": cycles,
         "latencies": accelerator.latencies,
-        "fifos": {name: asdict(depths) for name, depths in accelerator.depths.items()},
+        "fifos": {node: asdict(depths) for node, depths in accelerator.depths.items()},
         "taps": [describe_tap(tap) for tap in accelerator.taps],
         "counted": accelerator.counted,
     }
 
 
-def write(network: Network, folding: Folding, folder: Path, taps: bool = False, counters: bool = False) -> Path:
-    """Write top.v, ports.json and folding.json into `folder` and return the path of top.v.
+def write(
+    network: Network,
+    folding: Folding,
+    folder: Path,
+    taps: bool = False,
+    counters: bool = False,
+    *,
+    name: str = TOP,
+    bus: str = "plain",
+    registers: bool = False,
+) -> Path:
+    """Write the files above for a module `name` into `folder` and return the path of NAME.v.
 
-    They are written beside it first; a failure leaves what was there before.
+    taps, counters: as in Accelerator; bus, registers: as in hw.wrappers.wrapper.Wrapper, which has neither of them.
+    Everything is written beside the folder's content first; a failure leaves what was there before.
     """
+    check_module(name)
     folder = Path(folder)
+    wrapped = registers or bus != "plain"
+    if wrapped and (taps or counters):
+        raise ValueError("Taps and counters are for the plain bus without registers")
     accelerator = Accelerator(network, folding, taps, counters=counters)
+    wrapper = Wrapper(accelerator, bus, registers) if wrapped else None
     os.environ["AMARANTH_USE_YOSYS"] = "builtin"
-    text = verilog.convert(accelerator, name=TOP, strip_internal_attrs=True)
+    design = accelerator if wrapper is None else wrapper
+    text = verilog.convert(design, name=name, strip_internal_attrs=True, emit_src=False)
+    width, height = network.input.shape[2], network.input.shape[1]
+    about = f"Streaming accelerator, {width}x{height} pixels to {network.output.shape[0]} classes, bus {bus}"
+    content = {
+        f"{name}.v": text,
+        "ports.json": json.dumps(describe(accelerator, name, wrapper), indent=1) + "\n",
+        f"{name}.core": fusesoc_core(name, about),
+        f"{name}.vlt": waivers(name),
+    }
     folder.mkdir(parents=True, exist_ok=True)
     scratch = folder / f".verilog.{os.getpid()}"
     scratch.mkdir()
     try:
-        (scratch / "top.v").write_text(text)
-        (scratch / "ports.json").write_text(json.dumps(describe(accelerator), indent=1) + "\n")
+        for file, lines in content.items():
+            (scratch / file).write_text(lines)
         accelerator.folding.save(scratch / "folding.json")
-        for name in FILES:
-            (scratch / name).replace(folder / name)
+        for file in files(name):
+            (scratch / file).replace(folder / file)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return folder / "top.v"
+    return folder / f"{name}.v"

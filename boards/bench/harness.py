@@ -13,6 +13,7 @@ from typing import Any
 from popstream.boards.board.top import Top
 from popstream.boards.link.link import HostLink
 from popstream.boards.link.protocol import Decoder, Frame
+from popstream.hw.packaging import waivers
 from popstream.sim.bench.build import (  # fmt: skip
     OPTIMIZE,
     WAIVERS,
@@ -25,7 +26,6 @@ from popstream.sim.bench.build import (  # fmt: skip
     use_runtime,
     verilator_bin,
     versions,
-    waivers,
 )
 
 __all__ = ["Script", "board_text", "clocks_per_bit", "compile_bench", "compile_board", "compile_link"]

@@ -12,7 +12,8 @@ from typing import Any
 from popstream import model
 
 __all__ = [
-    *("Check", "at_least", "between", "check_board", "check_file", "check_name", "check_net", "check_stem", "each"),
+    *("Check", "at_least", "between", "check_board", "check_file", "check_module", "check_name", "check_net"),
+    *("check_stem", "each"),
     *("known_boards", "known_nets", "positive", "probability", "recipes", "sweeps"),
 ]
 
@@ -96,6 +97,16 @@ def check_name(_: Any, value: str | None) -> None:
     """A name that may become a folder's."""
     if value is not None and not NAME.fullmatch(value):
         raise ValueError(f"must be letters, digits, '_', '.' or '-', not {value!r}")
+
+
+def check_module(_: Any, value: str) -> None:
+    """A name that Verilog allows for a module."""
+    from popstream.hw import packaging
+
+    try:
+        packaging.check_module(value)
+    except ValueError as error:
+        raise ValueError(str(error).removeprefix(f"{packaging.SUBJECT} ")) from None
 
 
 def check_stem(kind: str, folder: Callable[[], Path], paths: bool = True) -> Check:

@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from popstream.hw.packaging import waivers
+
 TOOLS = {"g++": "g++", "make": "make", "perl": "perl"}  # command: Debian's package
 OPTIMIZE = range(4)
 TOP, BENCH = "top.v", "bench"
@@ -75,11 +77,6 @@ def key(*parts: str) -> str:
     for part in parts:
         digest.update(f"{len(part)}:{part}".encode())
     return digest.hexdigest()[:16]
-
-
-def waivers() -> str:
-    """The warnings of generated Verilog that are no faults, with a reason each."""
-    return Path(__file__).with_name(WAIVERS).read_text()
 
 
 def make_flags(optimize: int) -> str:

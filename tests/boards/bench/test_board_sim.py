@@ -13,10 +13,11 @@ from popstream.boards.bench.harness import Script, board_text, compile_board
 from popstream.boards.board.top import START_US, Top, clock_plan
 from popstream.boards.known import boards, find
 from popstream.boards.link.link import HostLink
+from popstream.hw.packaging import waivers
 from popstream.model.manifest import find as find_net
 from popstream.model.manifest import load
 from popstream.sim import golden
-from popstream.sim.bench.build import WAIVERS, BuildError, run_tool, verilator_bin, waivers
+from popstream.sim.bench.build import WAIVERS, BuildError, run_tool, verilator_bin
 from tests.boards.link_bench import ROOT, classify, images_and_logits, tiny_link
 from tests.boards.tiny import Echo
 
