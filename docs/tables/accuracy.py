@@ -117,6 +117,12 @@ def zoo_table() -> str:
     return noted(table(columns, map(zoo_row, found))) + "\n\n" + measured(found)
 
 
+def images_of(result: dict[str, Any]) -> str:
+    """How many images, and of what, unless they are of the network's own data set."""
+    of = result.get("images_from", "test images")
+    return f"{count(result['images'])} {'images' if of.startswith('test images') else of}"
+
+
 def agreement() -> str:
     """How much of hardware and software was compared, and how much differed."""
     simulated = {record["result"]["network"]: record for record in records.load("sim")}
@@ -125,9 +131,7 @@ def agreement() -> str:
         result, sim = record["result"], simulated.get(record["result"]["network"])
         wrong = result["mismatches_frozen_golden"] + result["mismatches_golden_rtl"]
         wrong += sim["result"]["mismatches"] if sim else 0
-        compared = (
-            f"{count(sim['result']['values_compared'])} ({count(sim['result']['images'])} images)" if sim else "-"
-        )
+        compared = f"{count(sim['result']['values_compared'])} ({images_of(sim['result'])})" if sim else "-"
         cells = [f"`{result['network']}`{old(record)}", count(result["images"]), count(result["rtl_images"]), compared]
         rows.append([*cells, f"**{wrong}**"])
     columns = (
