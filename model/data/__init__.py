@@ -17,7 +17,10 @@ from popstream.model.data.imagesets import IMAGENET_SIZES, SVHN_CLASSES, DamageE
 __all__ = ["CALIBRATION_IMAGES", "DATA_SETS", "DamageError", "DataError", "DataSet", "load", "quantize_pixels"]
 
 CALIBRATION_IMAGES = 2000  # the first of training, on which ranges and statistics are measured
-DATA_SETS = ("cifar10", "digits", "svhn", *(f"imagenet{size}" for size in IMAGENET_SIZES))
+SIZES = {"cifar10": 32, "digits": 8, "svhn": 32} | {f"imagenet{size}": size for size in IMAGENET_SIZES}  # pixels a side
+DATA_SETS = tuple(SIZES)
+CHANNELS = {name: 1 if name == "digits" else 3 for name in DATA_SETS}
+CLASSES = {"cifar10": 10, "digits": 10, "svhn": 10}  # a folder of images says by itself how many it has
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@
 from dataclasses import fields
 from typing import Any
 
+from popstream.model.checked import convert
 from popstream.model.networks.compact import CompactConfig, CompactResNet
 from popstream.model.networks.dorefa import AlexNet, AlexNetConfig, SVHNConfig, SVHNNet
 from popstream.model.networks.layers import QuantNetwork
@@ -36,9 +37,9 @@ def network_config(config: dict[str, Any]) -> Any:
     family = str(table.pop("family", DEFAULT_FAMILY))
     kind, _ = FAMILIES[check_name(family, FAMILIES, "Network family")]
     known = [field.name for field in fields(kind)]
-    for key in table.keys() - set(known):
+    for key in table.keys() - set(known):  # which msgspec lets pass in a dataclass
         raise ValueError(f"Network family {family!r} has no option {key!r}; it takes {', '.join(sorted(known))}")
-    return kind(**table)
+    return convert(table, kind, "network")
 
 
 def phase_config(recipe: dict, phase: dict) -> Any:

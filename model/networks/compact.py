@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from popstream.model.networks.bits import BitsConfig, check_activation
+from popstream.model.networks.bits import BitsConfig, check_activation, halved
 from popstream.model.networks.layers import QuantConv2d, QuantLinear, QuantNetwork
 from popstream.model.quantizers import FLOAT_BITS, act_quantizer, check_name, weight_quantizer
 
@@ -51,6 +51,9 @@ class CompactConfig(BitsConfig):
         super().__post_init__()
         check_name(self.model, PLANS, "Model")
         check_activation(self.activation)
+
+    def least_map(self, size: int) -> int:
+        return halved(size, len(PLANS[self.model].widths) - 1)
 
 
 class Block(nn.Module):

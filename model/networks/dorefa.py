@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from popstream.model.networks.bits import BitsConfig
+from popstream.model.networks.bits import BitsConfig, Count
 from popstream.model.networks.layers import QuantConv2d, QuantLinear, QuantNetwork
 from popstream.model.quantizers import (
     FLOAT_BITS,
@@ -47,8 +47,6 @@ class EndsConfig(BitsConfig):
     def __post_init__(self):
         super().__post_init__()
         check_bits(self.first_bits, "Weights of first_bits")
-        if len(self.last_bits) != 2:
-            raise ValueError(f"Bits of last_bits must be two numbers, [W, A], not {self.last_bits}")
         check_bits(self.last_bits[0], "Weights of last_bits")
         check_bits(self.last_bits[1], "Activations of last_bits")
 
@@ -72,8 +70,11 @@ class SVHNConfig(EndsConfig):
     def __post_init__(self):
         super().__post_init__()
         check_name(self.model, SHARES, "Model")
-        if type(self.size) is not int or self.size % 4 or self.last_kernel < 1 or self.last_kernel % 2 == 0:
+        if self.size % 4 or self.last_kernel < 1 or self.last_kernel % 2 == 0:
             raise ValueError(f"Size must be 24 and multiples of 8 more, not {self.size!r}")
+
+    def least_map(self, size: int) -> int:
+        return 1
 
     @property
     def last_kernel(self) -> int:
@@ -86,7 +87,12 @@ class AlexNetConfig(EndsConfig):
     """DoReFa-Net's AlexNet."""
 
     family: ClassVar[str] = "dorefa_alexnet"
-    classes: int = 1000
+    classes: Count = 1000
+
+    def least_map(self, size: int) -> int:
+        if size != ALEXNET_SIZE:
+            raise ValueError(f"AlexNet takes images of {ALEXNET_SIZE} x {ALEXNET_SIZE} pixels, not {size} x {size}")
+        return 1
 
 
 class Stage(nn.Module):

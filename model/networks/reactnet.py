@@ -9,13 +9,14 @@ first conv and the linear layer are float.
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 import torch.nn.functional as F
+from msgspec import Meta
 from torch import Tensor, nn
 
-from popstream.model.networks.bits import BitsConfig
+from popstream.model.networks.bits import BitsConfig, Count, halved
 from popstream.model.networks.layers import QuantConv2d, QuantLinear, QuantNetwork
 from popstream.model.quantizers import (
     ACT_QUANTIZERS,
@@ -35,8 +36,8 @@ class ReActNetConfig(BitsConfig):
     """`width` multiplies all channels."""
 
     family: ClassVar[str] = "reactnet"
-    classes: int = 1000
-    width: float = 1.0
+    classes: Count = 1000
+    width: Annotated[float, Meta(gt=0, le=32)] = 1.0
     weight_quantizer: str = "xnor"
     act_quantizer: str = "react"
 
@@ -51,6 +52,9 @@ class ReActNetConfig(BitsConfig):
             check_name(name, known, what)
             if known[name].most_bits < bits < FLOAT_BITS:
                 raise ValueError(f"{what} {name!r} has 1 bit, or 32 for float, not {bits}")
+
+    def least_map(self, size: int) -> int:
+        return halved(size, 5)
 
     @property
     def channels(self) -> tuple[int, ...]:

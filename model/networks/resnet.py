@@ -7,15 +7,17 @@ pre-activation). `convs_per_shortcut` = 1 adds after every conv, 2 after every s
 """
 
 from dataclasses import asdict, dataclass, field
+from typing import Annotated, Literal
 
 import torch.nn.functional as F
+from msgspec import Meta
 from torch import Tensor, nn
 
+from popstream.model.networks.bits import Count
 from popstream.model.networks.layers import QuantConv2d, QuantNetwork
 from popstream.model.quantizers import (
     ACT_QUANTIZERS,
     ACTIVATIONS,
-    BETA_DIMENSIONS,
     FLOAT_BITS,
     WEIGHT_QUANTIZERS,
     WEIGHT_SCALES,
@@ -40,28 +42,28 @@ class ResNetConfig:
     default to `first_bits` and `last_bits`. Raises ValueError for what is not allowed.
     """
 
-    depth: int = 20
-    widths: tuple[int, ...] = (16, 32, 64)
-    in_channels: int = 3
-    classes: int = 10
+    depth: Annotated[int, Meta(ge=4, le=2002)] = 20
+    widths: tuple[Count, ...] = (16, 32, 64)
+    in_channels: Count = 3
+    classes: Count = 10
     weight_bits: int = FLOAT_BITS
     act_bits: int = FLOAT_BITS
     first_bits: tuple[int, int] = (8, 8)
     last_bits: tuple[int, int] = (8, 8)
     shortcut: str = "avgpool"
-    convs_per_shortcut: int = 1
+    convs_per_shortcut: Literal[1, 2] = 1
     activation: str = "relu"
     stream_relu: bool = False
     learned_clip: bool = False
     weight_scale: str = "layer"
     standardize: bool = False
     grad_bits: int = FLOAT_BITS
-    width_multiplier: float = 1.0
+    width_multiplier: Annotated[float, Meta(gt=0, le=64)] = 1.0
     weight_quantizer: str = "dorefa"
     act_quantizer: str = "dorefa"
     stream_prelu: bool = False
-    project_kernel: int = 1
-    beta_dimensions: int = 1
+    project_kernel: Literal[1, 3] = 1
+    beta_dimensions: Literal[1, 2, 4] = 1
     bits: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def __post_init__(self):
@@ -76,13 +78,6 @@ class ResNetConfig:
             ("Activation quantizer", self.act_quantizer, ACT_QUANTIZERS),
         ):
             check_name(value, allowed, what)
-        for what, number, numbers in (
-            ("Convs per shortcut", self.convs_per_shortcut, (1, 2)),
-            ("Kernel of projections", self.project_kernel, (1, 3)),
-            ("Dimensions of beta", self.beta_dimensions, BETA_DIMENSIONS),
-        ):
-            if number not in numbers:
-                raise ValueError(f"{what} must be {' or '.join(map(str, numbers))}, not {number}")
         if self.stream_prelu and self.stream_relu:
             raise ValueError("The stream has a ReLU (stream_relu) or an RPReLU (stream_prelu), not both")
         if self.act_quantizer != "dorefa" and self.activation != "relu":
@@ -103,8 +98,6 @@ class ResNetConfig:
         for name in self.bits.keys() - set(self.layers):
             raise ValueError(f"Bits are given for {name!r}, but the layers are {', '.join(self.layers)}")
         for name, pair in {"first_bits": self.first_bits, "last_bits": self.last_bits, **self.bits}.items():
-            if len(pair) != 2:
-                raise ValueError(f"Bits of {name} must be two numbers, [W, A], not {pair}")
             check_bits(pair[0], f"Weights of {name}")
             check_bits(pair[1], f"Activations of {name}")
         for name in self.layers[1:-1]:
@@ -149,6 +142,17 @@ class ResNetConfig:
             w, a = self.first_bits if name == "stem" else self.last_bits
             return (FLOAT_BITS if self.weight_bits == FLOAT_BITS else w, a)
         return self.weight_bits, self.act_bits
+
+    def least_map(self, size: int) -> int:
+        """Pixels a side of the last group's maps for images of size x size; ValueError where they cannot be halved."""
+        for group in range(1, len(self.widths)):
+            if self.shortcut == "avgpool" and size % 2:
+                raise ValueError(
+                    f"group {group} would halve maps of {size} x {size}, and shortcut 'avgpool' halves even sizes "
+                    f"alone; take {group} groups (widths), shortcut A or B, or other images"
+                )
+            size = -(-size // 2)
+        return size
 
     def to_dict(self) -> dict:
         return asdict(self)

@@ -2,42 +2,90 @@
 
 import json
 import math
-import re
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, get_args
+
+from msgspec import Meta, Struct
+from msgspec.structs import fields
 
 from popstream.model import data, manifest
-from popstream.model.manifest.node import STREAM_BITS
+from popstream.model.checked import FINITE, InputError, convert
 from popstream.model.networks import DEFAULT_FAMILY, phase_config
 from popstream.model.quantizers import FLOAT_BITS
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 RECIPES = Path(__file__).parents[1] / "recipes"
 ZOO_PREFIX = "zoo/"  # of a teacher or start that is a manifest of model/zoo
-REQUIRED = {"data", "network", "phase"}
-OPTIONAL = {"seed": int, "augment": dict, "export": dict}
-PHASE_REQUIRED = {"name", "epochs"}
-PHASE_DEFAULTS = {
-    "weight_bits": 32, "act_bits": 32, "grad_bits": 32, "batch": 128, "optimizer": "sgd", "schedule": "cosine",
-    "lr": 0.1, "momentum": 0.9, "weight_decay": 1e-4, "warmup": 1.0, "teacher": "", "label_weight": 1.0,
-    "start": "", "frozen": False,
-}  # fmt: skip
-OPTIMIZERS = ("sgd", "adam", "adadelta", "rmsprop")
-SCHEDULES = ("cosine", "step")
 FILES = ("state", "final")  # names of checkpoints that no phase may have
 
+Optimizer = Literal["sgd", "adam", "adadelta", "rmsprop"]
+Schedule = Literal["cosine", "step"]
+OPTIMIZERS = get_args(Optimizer)
+Name = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z",
+        description="at most 64 letters, digits, '_', '.' or '-', a letter or digit first",
+    ),
+]
+Seed = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+NotNegative = Annotated[float, Meta(ge=0, le=FINITE)]
 
-class RecipeError(ValueError):
+
+class RecipeError(InputError):
     """A recipe is missing or wrong; the message names the file and the key."""
 
 
-def check_keys(path: Path, where: str, table: dict, allowed: set, required: set) -> None:
-    """Raise RecipeError for a key of `table` that is not allowed, or a required one that is missing."""
-    for key in sorted(table.keys() - allowed):
-        raise RecipeError(f"{path}: {where} has an unknown option {key!r}; it takes {', '.join(sorted(allowed))}")
-    for key in sorted(required - table.keys()):
-        raise RecipeError(f"{path}: {where} lacks {key!r}")
+class Phase(Struct, kw_only=True, forbid_unknown_fields=True):
+    """One [[phase]]: bits, and how long and by what the weights are trained. Ranges of bits are the network's affair.
+
+    `teacher` and `start` name a network to learn from and to begin from; `label_weight` is the labels' share beside a
+    teacher; `warmup` is in epochs; a `frozen` phase trains on the integers.
+    """
+
+    name: Name
+    epochs: Annotated[int, Meta(ge=1, le=100_000)]
+    weight_bits: int = FLOAT_BITS
+    act_bits: int = FLOAT_BITS
+    grad_bits: int = FLOAT_BITS
+    batch: Annotated[int, Meta(ge=1, le=2**20)] = 128
+    optimizer: Optimizer = "sgd"
+    schedule: Schedule = "cosine"
+    lr: NotNegative = 0.1
+    momentum: Annotated[float, Meta(ge=0, lt=1)] = 0.9
+    weight_decay: NotNegative = 1e-4
+    warmup: NotNegative = 1.0
+    teacher: str = ""
+    label_weight: NotNegative = 1.0
+    start: str = ""
+    frozen: bool = False
+
+
+class Augment(Struct, forbid_unknown_fields=True):
+    """What training images go through: shifts of up to `shift` pixels either way, mirroring by chance."""
+
+    shift: Annotated[int, Meta(ge=0, le=64)] = 0
+    flip: bool = False
+
+
+class Export(Struct, forbid_unknown_fields=True):
+    """How the network is frozen: the width R of its stream."""
+
+    stream_bits: Annotated[int, Meta(ge=2, le=16)] = 16
+
+
+class Recipe(Struct, kw_only=True, forbid_unknown_fields=True):
+    """A whole recipe; `network` is the table of a family (model/networks)."""
+
+    data: str
+    network: dict[str, Any]
+    phase: Annotated[list[Phase], Meta(min_length=1, description="at least one table [[phase]]")]
+    seed: Seed = 0
+    augment: Augment = Augment()
+    export: Export = Export()
+
+
+PHASE_DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(Phase) if not field.required}
 
 
 def read_toml(path: Path, what: str, folder: Path) -> dict[str, Any]:
@@ -46,9 +94,11 @@ def read_toml(path: Path, what: str, folder: Path) -> dict[str, Any]:
         known = ", ".join(sorted(p.stem for p in folder.glob("*.toml")))
         raise RecipeError(f"No {what} {path}; there are {known}, or write one")
     try:
-        return tomllib.loads(path.read_text())
-    except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"{path}: {error}") from error
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:  # of TOML or of UTF-8
+        raise RecipeError(f"{path}: not valid TOML ({error})") from error
 
 
 def load_recipe(path: Path) -> dict:
@@ -56,73 +106,65 @@ def load_recipe(path: Path) -> dict:
     return check_recipe(path, read_toml(path, "recipe", RECIPES))
 
 
-def check_recipe(path: Path, recipe: dict) -> dict:
-    """The recipe as read from `path` with defaults filled in; raises RecipeError naming the file and the key."""
-    check_keys(path, "recipe", recipe, REQUIRED | OPTIONAL.keys(), REQUIRED)
-    for key, kind in (OPTIONAL | {"network": dict}).items():
-        if not isinstance(recipe.get(key, kind()), kind):
-            raise RecipeError(f"{path}: {key} must be of type {kind.__name__}, not {recipe[key]!r}")
-    check_keys(path, "augment", recipe.get("augment", {}), {"shift", "flip"}, set())
-    check_keys(path, "export", recipe.get("export", {}), {"stream_bits"}, set())
-    stream_bits = recipe.get("export", {}).get("stream_bits", STREAM_BITS[-1])
-    if stream_bits not in STREAM_BITS:
-        raise RecipeError(f"{path}: stream_bits must be {STREAM_BITS[0]} to {STREAM_BITS[-1]}, not {stream_bits!r}")
-    if recipe["data"] not in data.DATA_SETS:
-        raise RecipeError(f"{path}: data must be one of {', '.join(data.DATA_SETS)}, not {recipe['data']!r}")
-    if not isinstance(recipe["phase"], list) or not recipe["phase"]:
-        raise RecipeError(f"{path}: a recipe needs at least one table [[phase]], not {recipe['phase']!r}")
-    for index, phase in enumerate(recipe["phase"]):
-        check_phase(path, index, phase, [p["name"] for p in recipe["phase"][:index]])
-        recipe["phase"][index] = phase = PHASE_DEFAULTS | phase
+def check_recipe(path: Path, table: dict) -> dict:
+    """The recipe as read from `path` with the phases' defaults filled in; RecipeError naming the file and the key."""
+    recipe = convert(table, Recipe, path, RecipeError, "the recipe")
+    if recipe.data not in data.DATA_SETS:
+        raise RecipeError(f"{path}: data must be one of {', '.join(data.DATA_SETS)}, not {recipe.data!r}")
+    filled = table | {"phase": [PHASE_DEFAULTS | phase for phase in table["phase"]]}
+    for index, phase in enumerate(recipe.phase):
+        check_names(path, index, phase, [p.name for p in recipe.phase[:index]])
         try:
-            phase_config(recipe, phase)
+            config = phase_config(filled, filled["phase"][index])
+            check_images(recipe.data, config, phase.batch)
         except (ValueError, TypeError) as error:
-            raise RecipeError(f"{path}: {error}") from error
-        check_frozen(path, index, phase, recipe["network"])
-    return recipe
+            raise RecipeError(f"{path}: phase {phase.name!r}: {error}") from error
+        check_frozen(path, index, phase, recipe.network)
+    return filled
 
 
-def check_frozen(path: Path, index: int, phase: dict, table: dict) -> None:
+def check_images(name: str, config: Any, batch: int) -> None:
+    """Raise ValueError where the images of a data set do not suit the network; its files are not looked at."""
+    for what, has, takes in (
+        ("classes", data.CLASSES.get(name), config.classes),
+        ("in_channels", data.CHANNELS[name], config.in_channels),
+    ):
+        if has not in (None, takes):
+            raise ValueError(f"The data set {name} has {what} = {has}, the recipe's network {takes}")
+    if config.least_map(data.SIZES[name]) == 1 and batch == 1:
+        raise ValueError("batch must be at least 2, not 1: the last maps have one pixel, and BatchNorm needs two")
+
+
+def check_frozen(path: Path, index: int, phase: Phase, table: dict) -> None:
     """Raise RecipeError where a phase is to train on the integers of a network that has none."""
-    if not phase["frozen"]:
+    if not phase.frozen:
         return
     family = table.get("family", DEFAULT_FAMILY)
     if family != "resnet":
         raise RecipeError(f"{path}: phase {index} is frozen, which family 'resnet' alone can be, not {family!r}")
     for key in ("weight_bits", "act_bits"):
-        if phase[key] == FLOAT_BITS:
-            raise RecipeError(f"{path}: phase {index} is frozen; give it {key} of 1 to 8, not {phase[key]}")
-    if phase["grad_bits"] != FLOAT_BITS:
+        if getattr(phase, key) == FLOAT_BITS:
+            raise RecipeError(f"{path}: phase {index} is frozen; give it {key} of 1 to 8, not {getattr(phase, key)}")
+    if phase.grad_bits != FLOAT_BITS:
         raise RecipeError(f"{path}: a frozen phase has float gradients; leave grad_bits of phase {index} away")
 
 
-def check_phase(path: Path, index: int, phase: dict, earlier: list[str]) -> None:
-    """Raise RecipeError where a phase's options are not among the allowed."""
-    check_keys(path, f"phase {index}", phase, PHASE_DEFAULTS.keys() | PHASE_REQUIRED, PHASE_REQUIRED)
-    for key, value in phase.items():
-        default = PHASE_DEFAULTS.get(key, {"name": "", "epochs": 0}.get(key))
-        kinds = (int, float) if isinstance(default, float) else (type(default),)
-        if type(value) not in kinds:
-            wanted = "a number" if float in kinds else f"of type {kinds[0].__name__}"
-            raise RecipeError(f"{path}: {key} of phase {index} must be {wanted}, not {value!r}")
-    if not NAME.fullmatch(phase["name"]) or phase["name"] in (*FILES, *earlier):
+def check_names(path: Path, index: int, phase: Phase, earlier: list[str]) -> None:
+    """Raise RecipeError where a phase's name is taken (case does not tell files apart everywhere), or a name it gives
+    is unknown.
+    """
+    taken = (*FILES, *earlier)
+    if phase.name.casefold() in (name.casefold() for name in taken):
         raise RecipeError(
-            f"{path}: name of phase {index} must be letters, digits, '_', '.' or '-', and not taken "
-            f"({', '.join((*FILES, *earlier))}), not {phase['name']!r}"
+            f"{path}: name of phase {index} must not be taken ({', '.join(taken)}, in capitals or not), "
+            f"not {phase.name!r}"
         )
-    for key, allowed in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
-        if phase.get(key, allowed[0]) not in allowed:
-            raise RecipeError(f"{path}: {key} must be one of {', '.join(allowed)}, not {phase[key]!r}")
-    for key in ("epochs", "batch"):
-        if phase.get(key, 1) < 1:
-            raise RecipeError(f"{path}: {key} must be at least 1, not {phase[key]}")
     recipes = sorted(p.stem for p in RECIPES.glob("*.toml") if p.stem != path.stem)
     zoo = [f"{ZOO_PREFIX}{folder.name}" for folder in manifest.zoo()]
-    for key in ("teacher", "start"):
-        name = phase.get(key, "")
+    for key, name in (("teacher", phase.teacher), ("start", phase.start)):
         if name and not name.endswith(".pt") and name not in (*earlier, *recipes, *zoo):
             raise RecipeError(
-                f"{path}: {key} must be an earlier phase ({', '.join(earlier)}), another recipe "
+                f"{path}: {key} of phase {index} must be an earlier phase ({', '.join(earlier)}), another recipe "
                 f"({', '.join(recipes)}), a network of the zoo ({', '.join(zoo)}) or a checkpoint (.pt), not {name!r}"
             )
 

@@ -1,0 +1,130 @@
+"""Tables and JSON that people write, checked against a declared type; errors of one line that say what and where.
+
+    class Phase(msgspec.Struct, forbid_unknown_fields=True): ...
+    convert(tomllib.loads(text), Phase, path, RecipeError)     # small.toml: lr must be a number above 0, not 'high'
+
+Bounds stand in the type (msgspec.Meta); a `description` there takes the place of a pattern in the message.
+"""
+
+import re
+import sys
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import inspect
+
+__all__ = ["FINITE", "InputError", "convert", "cut"]
+
+FINITE = sys.float_info.max  # as an upper bound: neither infinity nor not-a-number
+WORD, LINE = 300, 3000  # longest word and message of an error: beyond, it is cut
+T = TypeVar("T")
+PLACE = re.compile(r"(?s)(.*) - at `(?:key` in `)?\$(.*)`")
+STEP = re.compile(r"\.(\w+)|\[(\d+)\]|(\[\.\.\.\])")
+STRUCTURES = (inspect.StructType, inspect.DataclassType)
+
+
+class InputError(ValueError):
+    """What was given breaks a rule; one line, without more than a reader can use of a word that never ends."""
+
+    def __init__(self, message: str):
+        super().__init__(cut(" ".join(message.splitlines()), LINE))
+
+
+def cut(text: str, most: int) -> str:
+    """`text` with words of at most WORD characters and `most` in all, what is left out counted."""
+    text = re.sub(rf"\S{{{WORD + 1},}}", lambda word: shorten(word[0], WORD), text)
+    return shorten(text, most)
+
+
+def shorten(text: str, most: int) -> str:
+    """The beginning and the end of a text that is longer than `most`."""
+    if len(text) <= most:
+        return text
+    kept = most // 2 - 20
+    return f"{text[:kept]}[{len(text) - 2 * kept} characters]{text[-kept:]}"
+
+
+def convert(
+    content: Any, kind: type[T], source: object, error: type[InputError] = InputError, what: str = "the file"
+) -> T:
+    """`content` (of TOML or JSON) as a `kind`: a msgspec.Struct or a dataclass; `error` where it is not one.
+
+    The message begins with `source`, and calls the whole `what`.
+    """
+    try:
+        return msgspec.convert(content, kind)
+    except msgspec.ValidationError as wrong:
+        raise error(f"{source}: {explain(content, kind, str(wrong), what)}") from None
+
+
+def explain(content: Any, kind: type, message: str, what: str) -> str:
+    """msgspec's message in our words: the key, what is allowed there, and what was given."""
+    place = PLACE.fullmatch(message)
+    said, steps = (place[1], STEP.findall(place[2])) if place else (message, [])
+    info, names = unwrap(inspect.type_info(kind)), []
+    for name, index, entry in steps:
+        if entry:  # a table with keys of any name; msgspec does not say which
+            break
+        if name:
+            field = next(field for field in info.fields if field.encode_name == name)
+            content, allowed = content[name], field.type
+            names.append(name)
+        else:
+            allowed = info.item_types[int(index)] if hasattr(info, "item_types") else info.item_type
+            content = content[int(index)]
+            names[-1] += f" {index}" if isinstance(unwrap(allowed), STRUCTURES) else f"[{index}]"
+        info = unwrap(allowed)
+    else:
+        allowed = allowed if steps else info
+    key = " of ".join(reversed(names)) or what
+    lacks = re.fullmatch(r"Object missing required field `(.*)`", said)
+    if lacks:
+        return f"{key} lacks {lacks[1]!r}"
+    unknown = re.fullmatch(r"(?s)Object contains unknown field `(.*)`", said)
+    if unknown:
+        known = ", ".join(sorted(field.encode_name for field in info.fields))
+        return f"{key} has an unknown option {unknown[1]!r}; it takes {known}"
+    if said.startswith(("Expected ", "Invalid enum value")):
+        return f"{key} must be {describe(allowed)}, not {shorten(repr(content), 80)}"
+    return said  # of a __post_init__
+
+
+def unwrap(info: Any) -> Any:
+    """The type without its description."""
+    return info.type if isinstance(info, inspect.Metadata) else info
+
+
+def describe(info: Any) -> str:
+    """The allowed values of a type in words."""
+    if isinstance(info, inspect.Metadata):
+        return (info.extra_json_schema or {}).get("description") or describe(info.type)
+    if isinstance(info, inspect.IntType):
+        return "a whole number" + bounds(info)
+    if isinstance(info, inspect.FloatType):
+        return ("a finite number" if info.le == FINITE else "a number") + bounds(info)
+    if isinstance(info, inspect.BoolType):
+        return "true or false"
+    if isinstance(info, inspect.StrType):
+        return "text"
+    if isinstance(info, inspect.LiteralType):
+        return "one of " + ", ".join(map(str, info.values))
+    if isinstance(info, inspect.TupleType):
+        return f"a list of {len(info.item_types)}, each {describe(info.item_types[0])}"
+    if isinstance(info, inspect.CollectionType):
+        least = f" of at least {info.min_length}, each" if info.min_length else ", each"
+        return f"a list{least} {describe(info.item_type)}" if unwrap(info.item_type) != inspect.AnyType() else "a list"
+    if isinstance(info, inspect.UnionType):
+        return " or ".join(describe(kind) for kind in info.types)
+    return "null" if isinstance(info, inspect.NoneType) else "a table"
+
+
+def bounds(info: inspect.IntType | inspect.FloatType) -> str:
+    """The bounds of a number in words."""
+    low, high = (info.gt if info.ge is None else info.ge), (info.lt if info.le is None else info.le)
+    if high == FINITE:
+        high = None
+    if info.ge is not None and info.le is not None and high is not None:
+        return f" from {low} to {high}"
+    words = [] if low is None else [f"of at least {low}" if info.ge is not None else f"above {low}"]
+    words += [] if high is None else [f"at most {high}" if info.le is not None else f"below {high}"]
+    return (" " + " and ".join(words)) if words else ""
