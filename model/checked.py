@@ -111,10 +111,12 @@ def describe(info: Any) -> str:
     if isinstance(info, inspect.TupleType):
         return f"a list of {len(info.item_types)}, each {describe(info.item_types[0])}"
     if isinstance(info, inspect.CollectionType):
-        least = f" of at least {info.min_length}, each" if info.min_length else ", each"
-        return f"a list{least} {describe(info.item_type)}" if unwrap(info.item_type) != inspect.AnyType() else "a list"
+        least = f" of at least {info.min_length}" if info.min_length else ""
+        return f"a list{least}" + (f", each {describe(info.item_type)}" if info.item_type != inspect.AnyType() else "")
     if isinstance(info, inspect.UnionType):
         return " or ".join(describe(kind) for kind in info.types)
+    if isinstance(info, inspect.DictType) and info.value_type != inspect.AnyType():
+        return f"a table, each entry {describe(info.value_type)}"
     return "null" if isinstance(info, inspect.NoneType) else "a table"
 
 

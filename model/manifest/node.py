@@ -16,6 +16,7 @@ STREAM_BITS = range(2, 17)
 SHIFTS = range(1, 32)
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.]*")
 POSITIVE = range(1, 2**16)
+CLASSES = range(1, 2**8 + 1)  # a label has 8 bits, in hardware and on a board's link
 
 
 class ManifestError(ValueError):
@@ -94,7 +95,7 @@ OPS = {
     "pool": Op((("stream",),), {"bits": CODE_BITS, "shift": range(32)}, {}),
     "linear": Op(
         (("codes",),),
-        {"out_features": POSITIVE, "weight_bits": CODE_BITS, "act_bits": CODE_BITS},
+        {"out_features": CLASSES, "weight_bits": CODE_BITS, "act_bits": CODE_BITS},
         {"weight": "uint8", "bias": "int32"},
     ),
 }

@@ -29,6 +29,7 @@ FAMILIES: dict[str, tuple[type, type[QuantNetwork]]] = {
     "reactnet": (ReActNetConfig, ReActNet),
 }
 DEFAULT_FAMILY = "resnet"
+HARDWARE_FAMILIES = ("resnet", "dorefa_svhn")  # those that freezing takes
 
 
 def network_config(config: dict[str, Any]) -> Any:

@@ -7,7 +7,7 @@ pre-activation). `convs_per_shortcut` = 1 adds after every conv, 2 after every s
 """
 
 from dataclasses import asdict, dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch.nn.functional as F
 from msgspec import Meta
@@ -42,6 +42,7 @@ class ResNetConfig:
     default to `first_bits` and `last_bits`. Raises ValueError for what is not allowed.
     """
 
+    family: ClassVar[str] = "resnet"
     depth: Annotated[int, Meta(ge=4, le=2002)] = 20
     widths: tuple[Count, ...] = (16, 32, 64)
     in_channels: Count = 3

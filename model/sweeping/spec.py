@@ -21,16 +21,38 @@ import copy
 import hashlib
 import itertools
 import json
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from popstream.model.training.recipe import RECIPES, RecipeError, check_keys, check_recipe, read_toml
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from popstream.model.checked import convert
+from popstream.model.training.recipe import RECIPES, Name, Recipe, RecipeError, Seed, check_recipe, read_toml
 
 SPECS = Path(__file__).parents[1] / "sweeps"
 SHORT = {"weight_bits": "w", "act_bits": "a", "grad_bits": "g"}
-GROUP = {"name": str, "recipe": str, "set": dict, "grid": dict, "axes": list, "points": list}
+
+
+class Group(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One [[group]]: a recipe, options of all its runs, and those that vary: a grid, or axes with points."""
+
+    name: Name
+    recipe: str
+    set: dict[str, Any] = {}
+    grid: dict[str, Annotated[list[Any], Meta(min_length=1)]] | UnsetType = UNSET
+    axes: list[str] | UnsetType = UNSET
+    points: list[list[Any]] | UnsetType = UNSET
+
+
+class Sweep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A specification as it stands in its file; `cpus` and `gpus` are what a run takes of a machine."""
+
+    title: str
+    seeds: Annotated[list[Seed], Meta(min_length=1)]
+    group: Annotated[list[Group], Meta(min_length=1, description="at least one table [[group]]")]
+    cpus: Annotated[int, Meta(ge=1, le=1024)] = 1
+    gpus: Annotated[float, Meta(ge=0, le=64)] = 0.0
 
 
 @dataclass(frozen=True)
@@ -66,67 +88,53 @@ class Spec:
 
 def load_spec(path: Path) -> Spec:
     """Read and check a specification; raises RecipeError naming the file and the key."""
-    table = read_toml(path, "sweep", SPECS)
-    check_keys(path, "sweep", table, {"title", "seeds", "cpus", "gpus", "group"}, {"title", "seeds", "group"})
-    seeds, cpus, gpus = table["seeds"], table.get("cpus", 1), table.get("gpus", 0)
-    if not isinstance(seeds, list) or not seeds or any(type(s) is not int or s < 0 for s in seeds):
-        raise RecipeError(f"{path}: seeds must be a list of whole numbers from 0, not {seeds!r}")
-    if len(set(seeds)) != len(seeds):
-        raise RecipeError(f"{path}: seeds must differ, not {seeds!r}")
-    if type(cpus) is not int or cpus < 1:
-        raise RecipeError(f"{path}: cpus must be a whole number from 1, not {cpus!r}")
-    if type(gpus) not in (int, float) or not (0 <= gpus <= 1 or gpus == int(gpus)):
-        raise RecipeError(f"{path}: gpus must be a share from 0 to 1, or a whole number, not {gpus!r}")
-    if not isinstance(table["group"], list) or not table["group"]:
-        raise RecipeError(f"{path}: a sweep needs at least one table [[group]], not {table['group']!r}")
+    sweep = convert(read_toml(path, "sweep", SPECS), Sweep, path, RecipeError, "the sweep")
+    if len(set(sweep.seeds)) != len(sweep.seeds):
+        raise RecipeError(f"{path}: seeds must differ, not {sweep.seeds!r}")
+    if sweep.gpus > 1 and not sweep.gpus.is_integer():
+        raise RecipeError(f"{path}: gpus must be a share from 0 to 1, or a whole number, not {sweep.gpus!r}")
     runs: list[Run] = []
-    for index, group in enumerate(table["group"]):
-        for key, kind in GROUP.items():
-            if not isinstance(group.get(key, kind()), kind):
-                raise RecipeError(f"{path}: {key} of group {index} must be of type {kind.__name__}, not {group[key]!r}")
-        check_keys(path, f"group {index}", group, set(GROUP), {"name", "recipe"})
-        runs += group_runs(path, group, seeds, runs)
+    for group in sweep.group:
+        runs += group_runs(path, group, sweep.seeds, runs)
     names = [run.name for run in runs]
     for name in names:
         if names.count(name) > 1:
             raise RecipeError(
                 f"{path}: two runs are named {name!r}; give each group its name and each point its option"
             )
-    return Spec(path.stem, table["title"], cpus, gpus, tuple(runs))
+    return Spec(path.stem, sweep.title, sweep.cpus, sweep.gpus, tuple(runs))
 
 
-def combinations(path: Path, group: dict) -> list[dict[str, Any]]:
+def combinations(path: Path, group: Group) -> list[dict[str, Any]]:
     """The options of each point of a group's grid or list; one point without any where it has neither."""
-    if "grid" in group and ("axes" in group or "points" in group):
-        raise RecipeError(f"{path}: group {group['name']!r} has a grid, or axes and points, not both")
-    if "grid" in group:
-        for key, values in group["grid"].items():
-            if not isinstance(values, list) or not values:
-                raise RecipeError(f"{path}: {key} of group {group['name']!r} must be a list of values, not {values!r}")
-        return [dict(zip(group["grid"], point, strict=True)) for point in itertools.product(*group["grid"].values())]
-    axes, points = group.get("axes", []), group.get("points", [[]])
+    if group.grid is not UNSET:
+        if group.axes is not UNSET or group.points is not UNSET:
+            raise RecipeError(f"{path}: group {group.name!r} has a grid, or axes and points, not both")
+        return [dict(zip(group.grid, point, strict=True)) for point in itertools.product(*group.grid.values())]
+    axes, points = group.axes or [], [[]] if group.points is UNSET else group.points
     for point in points:
-        if not isinstance(point, list) or len(point) != len(axes):
-            raise RecipeError(f"{path}: a point of group {group['name']!r} has a value an axis ({axes}), not {point!r}")
+        if len(point) != len(axes):
+            raise RecipeError(f"{path}: a point of group {group.name!r} has a value an axis ({axes}), not {point!r}")
     return [dict(zip(axes, point, strict=True)) for point in points]
 
 
-def group_runs(path: Path, group: dict, seeds: list[int], earlier: list[Run]) -> list[Run]:
+def group_runs(path: Path, group: Group, seeds: list[int], earlier: list[Run]) -> list[Run]:
     """The runs of one group, all seeds of a point together."""
-    source = Path(group["recipe"]) if group["recipe"].endswith(".toml") else RECIPES / f"{group['recipe']}.toml"
+    source = Path(group.recipe) if group.recipe.endswith(".toml") else RECIPES / f"{group.recipe}.toml"
     if not source.exists():
-        raise RecipeError(f"{path}: group {group['name']!r}: no recipe {source}")
-    table = tomllib.loads(source.read_text())
+        raise RecipeError(f"{path}: group {group.name!r}: no recipe {source}")
+    table = read_toml(source, "recipe", RECIPES)
+    convert(table, Recipe, source, RecipeError, "the recipe")
     runs = []
     for point in combinations(path, group):
         for seed in seeds:
             changed = copy.deepcopy(table) | {"seed": seed}
-            for key, value in (group.get("set", {}) | point).items():
+            for key, value in (group.set | point).items():
                 override(path, changed, key, value)
             needs = resolve(path, changed, seed, earlier)
-            label = "-".join([group["name"], *(label_of(k, v) for k, v in point.items()), f"seed{seed}"])
+            label = "-".join([group.name, *(label_of(k, v) for k, v in point.items()), f"seed{seed}"])
             where = Path(f"{path}, {label}")
-            runs.append(Run(label, group["name"], seed, point, check_recipe(where, changed), needs))
+            runs.append(Run(label, group.name, seed, point, check_recipe(where, changed), needs))
     return runs
 
 

@@ -11,7 +11,8 @@ from msgspec.structs import fields
 
 from popstream.model import data, manifest
 from popstream.model.checked import FINITE, InputError, convert
-from popstream.model.networks import DEFAULT_FAMILY, phase_config
+from popstream.model.manifest.node import CLASSES, STREAM_BITS
+from popstream.model.networks import DEFAULT_FAMILY, HARDWARE_FAMILIES, phase_config
 from popstream.model.quantizers import FLOAT_BITS
 
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -36,7 +37,7 @@ class RecipeError(InputError):
     """A recipe is missing or wrong; the message names the file and the key."""
 
 
-class Phase(Struct, kw_only=True, forbid_unknown_fields=True):
+class Phase(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One [[phase]]: bits, and how long and by what the weights are trained. Ranges of bits are the network's affair.
 
     `teacher` and `start` name a network to learn from and to begin from; `label_weight` is the labels' share beside a
@@ -61,20 +62,20 @@ class Phase(Struct, kw_only=True, forbid_unknown_fields=True):
     frozen: bool = False
 
 
-class Augment(Struct, forbid_unknown_fields=True):
+class Augment(Struct, frozen=True, forbid_unknown_fields=True):
     """What training images go through: shifts of up to `shift` pixels either way, mirroring by chance."""
 
     shift: Annotated[int, Meta(ge=0, le=64)] = 0
     flip: bool = False
 
 
-class Export(Struct, forbid_unknown_fields=True):
+class Export(Struct, frozen=True, forbid_unknown_fields=True):
     """How the network is frozen: the width R of its stream."""
 
-    stream_bits: Annotated[int, Meta(ge=2, le=16)] = 16
+    stream_bits: Annotated[int, Meta(ge=STREAM_BITS[0], le=STREAM_BITS[-1])] = STREAM_BITS[-1]
 
 
-class Recipe(Struct, kw_only=True, forbid_unknown_fields=True):
+class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A whole recipe; `network` is the table of a family (model/networks)."""
 
     data: str
@@ -131,6 +132,11 @@ def check_images(name: str, config: Any, batch: int) -> None:
     ):
         if has not in (None, takes):
             raise ValueError(f"The data set {name} has {what} = {has}, the recipe's network {takes}")
+    if config.family in HARDWARE_FAMILIES and config.weight_bits != FLOAT_BITS and config.classes not in CLASSES:
+        raise ValueError(
+            f"a network of few bits has at most {CLASSES[-1]} classes, not {config.classes}: its label has 8 bits in "
+            "hardware"
+        )
     if config.least_map(data.SIZES[name]) == 1 and batch == 1:
         raise ValueError("batch must be at least 2, not 1: the last maps have one pixel, and BatchNorm needs two")
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from popstream.model.networks import network_config
 from popstream.model.networks.layers import QuantConv2d
 from popstream.model.networks.resnet import ConvUnit, ResNet, ResNetConfig
 from popstream.model.quantizers import WEIGHT_QUANTIZERS
@@ -104,11 +105,12 @@ def test_width_multiplier():
     ({"grad_bits": 9}, "Gradients must be 1 to 8 bits, or 32 for float, not 9"),
     ({"first_bits": (9, 8)}, "Weights of first_bits must be 1 to 8 bits, or 32 for float, not 9"),
     ({"bits": {"group0.conv1": (1, 0)}}, "Activations of group0.conv1 must be 1 to 8 bits, or 32 for float, not 0"),
-    ({"bits": {"group0.conv1": (1, 2, 3)}}, r"Bits of group0.conv1 must be two numbers, \[W, A\], not \(1, 2, 3\)"),
+    ({"bits": {"group0.conv1": (1, 2, 3)}},
+     "bits must be a table, each entry a list of 2, each a whole number, not {.group0.conv1.: .1, 2, 3"),
     ({"bits": {"group3.conv0": (1, 2)}}, "Bits are given for 'group3.conv0', but the layers are stem, group0.conv0,"),
     ({"bits": {"group1.project": (1, 2)}}, "Bits are given for 'group1.project'"),
     ({"widths": (16, 8, 8)}, r"Widths may fall with shortcut B alone, not \(16, 8, 8\) with avgpool"),
 ])  # fmt: skip
 def test_wrong_configurations(options, message):
     with pytest.raises(ValueError, match=message):
-        ResNetConfig(**options)
+        network_config(options)

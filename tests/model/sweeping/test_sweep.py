@@ -152,7 +152,7 @@ def test_two_nodes_give_the_same_table(interrupted, tmp_path):
 
 
 def test_a_lock_keeps_two_from_one_run(tmp_path):
-    script = "import sys, time; from pathlib import Path; from model.sweeping.sweep import locked\n"
+    script = "import sys, time; from pathlib import Path; from popstream.model.sweeping.sweep import locked\n"
     script += "with locked(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
     holder = subprocess.Popen(
         [sys.executable, "-c", script, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True
@@ -194,14 +194,22 @@ def test_runs_of_a_specification(tmp_path):
 
 
 @pytest.mark.parametrize(("old", "new", "message"), [
-    ("seeds = [0, 1]", "seeds = []", "seeds must be a list of whole numbers from 0, not "),
+    ("seeds = [0, 1]", "seeds = []", "seeds must be a list of at least 1, each a whole number from 0 to .*, not "),
+    ("seeds = [0, 1]", "seeds = [0, -1]", r"seeds\[1\] must be a whole number from 0 .*, not -1"),
+    ("seeds = [0, 1]", f"seeds = [{2**64}]", r"seeds\[0\] must be a whole number .*, not 18446744073709551616"),
+    ("seeds = [0, 1]", "seeds = [0]\ngpus = nan", "gpus must be a number from 0 to 64, not nan"),
+    ('name = "float"', 'name = "../float"', "name of group 0 must be at most 64 letters, .*, not '../float'"),
+    ('name = "float"', 'name = 3', "name of group 0 must be at most 64 letters, .*, not 3"),
+    ("points = [[1, 2]]", "points = [1]", r"points\[0\] of group 1 must be a list, not 1"),
+    ("points = [[1, 2]]", "pionts = [1]", "group 1 has an unknown option 'pionts'; it takes axes, grid, "),
     ("seeds = [0, 1]", "seeds = [1, 1]", "seeds must differ"),
-    ("seeds = [0, 1]", "seeds = [0]\ncpus = 0", "cpus must be a whole number from 1, not 0"),
+    ("seeds = [0, 1]", "seeds = [0]\ncpus = 0", "cpus must be a whole number from 1 to 1024, not 0"),
     ("seeds = [0, 1]", "seeds = [0]\ngpus = 1.5", "gpus must be a share from 0 to 1, or a whole number, not 1.5"),
-    ("seeds = [0, 1]", "seeds = [0]\nnodes = 2", "sweep has an unknown option 'nodes'"),
+    ("seeds = [0, 1]", "seeds = [0]\nnodes = 2", "the sweep has an unknown option 'nodes'; it takes cpus, "),
     ('name = "float"', 'name = "floats"', "teacher '@float' must be an earlier group of one run a seed [(]floats[)]"),
     ("points = [[1, 2]]", "points = [[1]]", "a point of group 'bits' has a value an axis"),
-    ("points = [[1, 2]]", 'points = [[1, 2]]\ngrid = { data = [] }', "a grid, or axes and points, not both"),
+    ("points = [[1, 2]]", 'points = [[1, 2]]\ngrid = { data = ["digits"] }', "a grid, or axes and points, not both"),
+    ('axes = [', 'grid = { data = [] }\naxes = [', "grid of group 1 must be a table, each entry a list of at least 1"),
     ("points = [[1, 2]]", "points = [[1, 2], [1, 2]]", "two runs are named 'bits-w1-a2-seed0'"),
     ("points = [[1, 2]]", "points = [[1, 9]]", "Activations must be 1 to 8 bits, or 32 for float, not 9"),
     ("phase.*.act_bits", "phase.low.act_bits", "names no phase; there are train, and [*] for all"),
