@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from popstream.model.files import write_json
 from popstream.model.manifest import Network
+from popstream.sim.bench import view
 from popstream.sim.bench.run import Result
 from popstream.sim.golden import fault as faults
 from popstream.sim.rtl.compare import Divergence, Report, compare
@@ -118,10 +119,12 @@ def simulate_and_compare(
     with console.status("generating and compiling the accelerator"):
         simulator = RtlSimulator(faulty, folding, waves=waves, optimize=optimize, root=root)
     folder = root / network.name
-    path = folder / "waves.vcd" if waves else None
+    path = folder / "waves.fst" if waves else None
     tapped = min(taps, len(codes))
     settings = dict(stall=stall, seed=seed, processes=processes_for(len(codes), processes))
     result = stream(simulator, codes, tap_images=tapped, waves=path, **settings)
+    if path:
+        view.write(path, simulator.source, simulator.top, result.cycles)
     with console.status("computing the golden model"):
         report = compare(network, codes, result)
     report = locate(network, simulator, codes, report, console)

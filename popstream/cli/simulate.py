@@ -35,7 +35,7 @@ def sim(
     fault: Annotated[
         str | None, option("flip node.tensor[index] or ...^bit in the hardware only", metavar="BIT")
     ] = None,
-    waves: Annotated[bool, option("write build/<net>/waves.vcd; take few images")] = False,
+    waves: Annotated[bool, option("write build/<net>/waves.fst and views of it; take few images")] = False,
     processes: Processes = None,
     optimize: Optimize = 2,
     root: Root = BUILD,
@@ -66,7 +66,8 @@ def sim(
     path = folder / ("sim-fault.json" if fault else "sim.json")
     console.print(table(content))
     if waves:
-        console.print(f"waves in {folder / 'waves.vcd'}", soft_wrap=True)
+        console.print(f"waves: gtkwave {folder}/waves.fst {folder}/waves.gtkw", soft_wrap=True)
+        console.print(f"       surfer {folder}/waves.fst --command-file {folder}/waves.sucl", soft_wrap=True)
     if content["divergence"] is None and not content["mismatches"]:
         console.print(f"Every value is equal. {path}", soft_wrap=True)
         return 0

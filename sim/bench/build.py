@@ -33,6 +33,9 @@ FLAGS = [
     "--timing",  # the bench's clock: 0.4 us a cycle, where cocotb's takes 1 us
     *("-CFLAGS", "-std=c++20 -fcoroutines -march=native"),
 ]
+STANDINS = ("lz4.h", "zlib.h")  # in fst/; found before the system's, which many a machine has not
+EMPTY = "!<arch>\n"  # an archive without members, for the linker's -llz4 -lz
+FST = ["--trace-fst", "-LDFLAGS", "-L."]  # a sixth of a VCD, and viewers open it at once
 ONE_UNIT = 2_000_000  # bytes of Verilog that are compiled at once; more are split, for several cores and less memory
 RUNTIME = ("verilated*.o", "verilator.o")  # the objects that do not depend on the design
 ERROR = re.compile(r"^%(Error|Warning)|error:|Error |undefined reference")
@@ -121,7 +124,9 @@ def build(verilog: Path, bench: str, root: Path = Path("build"), optimize: int =
         raise ValueError(f"Optimization must be 0 to {OPTIMIZE[-1]}, not {optimize!r}")
     check_tools()
     sweep(root / "verilator")
-    common = key(*versions(), *FLAGS, str(waves))
+    extra = {name: (Path(__file__).parent / "fst" / name).read_text() for name in (STANDINS if waves else ())}
+    extra |= dict.fromkeys(("liblz4.a", "libz.a"), EMPTY) if waves else {}
+    common = key(*versions(), *FLAGS, *extra.values())
     folder = root / "verilator" / key(common, make_flags(optimize), waivers(), verilog.read_text(), bench)
     runtime = root / "verilator" / f"runtime-{common}"
 
@@ -129,9 +134,12 @@ def build(verilog: Path, bench: str, root: Path = Path("build"), optimize: int =
         (place / WAIVERS).write_text(waivers())
         (place / f"{BENCH}.sv").write_text(bench)
         shutil.copyfile(verilog, place / TOP)
+        for name, text in extra.items():
+            (place / name).write_text(text)
         use_runtime(place, runtime)
         units = ["--output-split", "0"] if verilog.stat().st_size < ONE_UNIT else []
-        compile_model(place, FLAGS + units, make_flags(optimize), waves)
+        flags = FLAGS + units + (FST if waves else [])
+        compile_model(place, flags, make_flags(optimize), waves)
 
     return kept(folder, BENCH, verilog, runtime, compile_bench)
 

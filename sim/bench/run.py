@@ -159,7 +159,7 @@ def simulate(
             progress(_results(folders))
         if waves is not None:
             waves.parent.mkdir(parents=True, exist_ok=True)
-            shutil.move(scratch / "0" / "dump.vcd", waves)
+            shutil.move(scratch / "0" / "dump.fst", waves)
         return _collect(top, folders, answers, requests, waves)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

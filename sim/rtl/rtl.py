@@ -75,6 +75,7 @@ class RtlSimulator:
     ----------
     folding : the folding used.
     folder : of the compiled model.
+    source : the Verilog it was compiled from.
     top : the ports (bench_top.Top).
     predicted : cycles an image, by the hardware's own account.
     """
@@ -101,7 +102,8 @@ class RtlSimulator:
         self.network, self.folding, self.waves = network, folding, waves
         source = verilog(network, folding, root, taps)
         self.top, self.predicted = read_ports(source / "ports.json", network)
-        self.folder = build(source / "top.v", generate(self.top), root, optimize, waves)
+        self.source = source / "top.v"
+        self.folder = build(self.source, generate(self.top), root, optimize, waves)
 
     def simulate(
         self,

@@ -81,11 +81,34 @@ def test_a_fault_beyond_the_taps(small):
 
 
 def test_waves(small):
-    status, printed, _ = run_cli("sim", *small[1], "--images", 2, "--waves")
+    """The views name signals of the trace, each with its width; every node's beats are to be seen, as many as came."""
+    network, arguments = small
+    status, printed, _ = run_cli("sim", *arguments, "--images", 2, "--waves")
     assert status == 0
-    path = ROOT / "small" / "waves.vcd"
-    assert f"waves in {path}" in printed
-    assert path.stat().st_size > 100_000
+    folder = ROOT / "small"
+    assert f"gtkwave {folder}/waves.fst {folder}/waves.gtkw" in printed
+    assert f"surfer {folder}/waves.fst --command-file {folder}/waves.sucl" in printed
+    wellen = pytest.importorskip("pywellen", reason="pywellen is not installed")
+    trace = wellen.Waveform(path=str(folder / "waves.fst"))
+    there = {signal.full_name: signal for signal in trace.all_vars()}
+    commands = [line.split(maxsplit=1) for line in (folder / "waves.sucl").read_text().splitlines()]
+    named = [value[0] for command, *value in commands if command == "variable_add"]
+    assert len(named) > 60
+    assert not [name for name in named if name not in there]
+    lines = (folder / "waves.gtkw").read_text().splitlines()
+    shown = [re.fullmatch(r"(bench\.[\w.$]+)(?:\[(\d+):0\])?", line) for line in lines if line.startswith("bench.")]
+    widths = {match[1]: int(match[2] or 0) + 1 for match in shown}
+    assert list(widths) == named
+    assert widths == {name: there[name].bitwidth for name in named}
+    assert lines.count("-input and output") == 2
+    for node in network.nodes[1:]:
+        assert lines.count(f"-{node.name}") == 2
+        beats = f"bench.dut.tap_{node.name.replace('.', '_')}_valid"
+        assert beats in named
+        assert any(value for _, value in there[beats].tv), node.name
+    for block in ("stem_conv_window", "stem_conv_matvec", "linear_classifier"):
+        ends = [name.rsplit(".", 1)[1] for name in named if name.startswith(f"bench.dut.{block}.")]
+        assert {"valid", "ready"} <= {re.sub(r".*__(\w+?)(\$\d+)?", r"\1", end) for end in ends}, block
 
 
 def test_a_hang_fails(small, monkeypatch):
