@@ -107,7 +107,7 @@ def describe(info: Any) -> str:
     if isinstance(info, inspect.StrType):
         return "text"
     if isinstance(info, inspect.LiteralType):
-        return "one of " + ", ".join(map(str, info.values))
+        return ("one of " if len(info.values) > 1 else "") + ", ".join(map(str, info.values))
     if isinstance(info, inspect.TupleType):
         return f"a list of {len(info.item_types)}, each {describe(info.item_types[0])}"
     if isinstance(info, inspect.CollectionType):

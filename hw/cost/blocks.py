@@ -84,14 +84,17 @@ def requant_cost(block: Requant) -> Cost:
     stages = block.multiplied - 1
     result = Cost(logic(4), 4 + stages * (1 + register_bits(groups))) + counter(groups)
     result += last_stage_cost(block.lanes * stream)
-    blocks = Multiplier.blocks_of(block.acc_shape, block.factor)
-    assert blocks  # an accumulator has 35 bits at most
+    whole = Multiplier.blocks_of(block.acc_shape, block.factor)
+    blocks = whole or multipliers(block.acc_shape.width + (not block.acc_shape.signed), block.factor.width)
     for lane in range(block.lanes):
         product, y = (shape.width for shape in block.lane_shapes(lane))
         total = max(y, stream) + block.skip
         tables = [table_cost(entries, block.storage) for entries in block.constants(lane)]
         result += sum(tables, Cost(ff=block.reads * width + y + total, dsp=blocks))
-        if blocks > 1:
+        if not whole:  # M of more than 18 bits: synthesis splits the product, and keeps most registers outside
+            outside = width + block.factor.width + (block.multiplied - 2) * product
+            result += Cost((blocks - 1) * adder(product), outside)
+        elif blocks > 1:
             result += Cost(adder(product), 2 * product + 17)
         result += Cost(adder(product) + (adder(total) if block.skip else 0) + logic(stream))
     return result

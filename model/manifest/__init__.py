@@ -11,32 +11,21 @@ what. Tensors are read-only. The ops and their integer semantics: model/manifest
 
 import hashlib
 import json
-import os
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import safetensors.numpy
-from safetensors import SafetensorError
-
 from popstream.model.manifest.checks import check_nodes, fork_of
+from popstream.model.manifest.files import FILE_NAME, JSON_FILE, SCHEMA, nodes_of, read, read_tensors, write
 from popstream.model.manifest.node import ManifestError, Node, accumulator_range, signed_width
 
 __all__ = [
     "ManifestError", "Network", "Node", "accumulator_range", "find", "fork", "load", "save", "signed_width", "zoo",
 ]  # fmt: skip
 
-SCHEMA = 1
-JSON_FILE = "network.json"
 ZOO = Path(__file__).parents[1] / "zoo"  # the trained networks
-TENSOR_FILE = "network.safetensors"
-REQUIRED = ("schema", "name", "data", "classes", "tensors", "nodes", "accuracy", "training")
-OPTIONAL = ("sha256",)  # of the tensor file: finds a flipped bit in a weight
-FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,16 +138,33 @@ def load(path: Path | str) -> Network:
     """Read and check a network; `path` is network.json or its folder. ManifestError names what is wrong and where."""
     path = Path(path)
     path = path / JSON_FILE if path.is_dir() else path
-    content = _read_json(path)
-    tensors = _read_tensors(path.parent / content["tensors"], content.get("sha256"), path)
-    used: set[str] = set()
-    nodes = [_read_node(entry, index, tensors, used, path) for index, entry in enumerate(content["nodes"])]
-    name, data, classes, accuracy, training = (content[k] for k in ("name", "data", "classes", "accuracy", "training"))
-    network = Network.build(name, data, classes, nodes, accuracy, training, source=str(path))
+    stored = read(path)
+    tensors = read_tensors(path.parent / stored.tensors, stored.sha256, path)
+    network = Network.build(
+        stored.name, stored.data, stored.classes, nodes_of(stored, tensors, path), stored.accuracy, stored.training,
+        source=str(path),
+    )  # fmt: skip
+    used = {name for entry in stored.nodes for name in entry["tensors"].values()}
     unused = sorted(tensors.keys() - used)
     if unused:
-        raise ManifestError(f"{path}: tensor {unused[0]!r} of {content['tensors']} belongs to no node")
+        raise ManifestError(f"{path}: tensor {unused[0]!r} of {stored.tensors} belongs to no node")
     return network
+
+
+def save(network: Network, folder: Path | str) -> Path:
+    """Write the network into `folder` and return the path of network.json; if it is killed, what was there stays.
+
+    The tensors go into a file of their own name, then network.json, which names them, takes the place of the old one.
+    """
+    tensors = {f"{node.name}.{key}": tensor for node in network.nodes for key, tensor in node.tensors.items()}
+    nodes = [
+        {"name": node.name, "op": node.op, "inputs": list(node.inputs), **node.attributes}
+        | {"tensors": {key: f"{node.name}.{key}" for key in node.tensors}}
+        for node in network.nodes
+    ]
+    head = {"schema": SCHEMA, "name": network.name, "data": network.data, "classes": list(network.classes)}
+    tail = {"nodes": nodes, "accuracy": network.accuracy, "training": network.training}
+    return write(Path(folder), head, tensors, tail)
 
 
 def zoo() -> list[Path]:
@@ -175,112 +181,3 @@ def find(net: str | Path) -> Path:
         return kept
     known = ", ".join(folder.name for folder in zoo()) or "it is empty"
     raise ManifestError(f"{net}: neither a manifest nor a network of model/zoo ({known})")
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    """The JSON object with all its keys, and values of the right outer types."""
-    try:
-        content = json.loads(path.read_bytes().decode(), object_pairs_hook=_distinct)
-    except FileNotFoundError:
-        raise ManifestError(f"{path}: no such file; `make export` writes one from a checkpoint") from None
-    except OSError as error:
-        raise ManifestError(f"{path}: cannot be read ({error.strerror})") from None
-    except (ValueError, RecursionError) as error:
-        raise ManifestError(f"{path}: not valid JSON, or cut short ({error})") from None
-    if not isinstance(content, dict):
-        raise ManifestError(f"{path}: must hold a JSON object, not {type(content).__name__}")
-    if content.get("schema") != SCHEMA or type(content["schema"]) is not int:
-        raise ManifestError(f"{path}: schema must be {SCHEMA}, not {content.get('schema')!r}")
-    for key in REQUIRED:
-        if key not in content:
-            raise ManifestError(f"{path}: key {key!r} is missing")
-    for key, value in content.items():
-        if key not in REQUIRED + OPTIONAL:
-            raise ManifestError(f"{path}: unknown key {key!r}; known are {', '.join(REQUIRED + OPTIONAL)}")
-        wanted = {"classes": list, "nodes": list, "accuracy": dict, "training": dict, "schema": int}.get(key, str)
-        if type(value) is not wanted:
-            raise ManifestError(f"{path}: key {key!r} must be of type {wanted.__name__}, not {type(value).__name__}")
-    if not FILE_NAME.fullmatch(content["tensors"]):
-        raise ManifestError(f"{path}: key 'tensors' must be a file name beside it, not {content['tensors']!r}")
-    return content
-
-
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content = dict(pairs)
-    if len(content) != len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"duplicate key {next(key for key in keys if keys.count(key) > 1)!r}")
-    return content
-
-
-def _read_tensors(path: Path, digest: str | None, source: Path) -> dict[str, np.ndarray]:
-    try:
-        data = path.read_bytes()
-        tensors = safetensors.numpy.load(data)
-    except FileNotFoundError:
-        raise ManifestError(f"{path}: no such file; {source} names it as its tensors") from None
-    except OSError as error:
-        raise ManifestError(f"{path}: cannot be read ({error.strerror})") from None
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise ManifestError(f"{path}: damaged or cut short ({error})") from None
-    given = hashlib.sha256(data).hexdigest()
-    if digest is not None and digest != given:
-        raise ManifestError(f"{path}: damaged, SHA-256 is {given[:16]}..., but {source} says {digest[:16]}...")
-    return tensors
-
-
-def _read_node(entry: Any, index: int, tensors: dict[str, np.ndarray], used: set[str], source: Path) -> Node:
-    """A node from its JSON object; attributes are all keys but name, op, inputs and tensors."""
-    where = f"{source}: node {index}"
-    if not isinstance(entry, dict):
-        raise ManifestError(f"{where}: must be an object, not {entry!r}")
-    entry = dict(entry)
-    for key, wanted in (("name", str), ("op", str), ("inputs", list), ("tensors", dict)):
-        if type(entry.get(key)) is not wanted:
-            given = repr(entry[key]) if key in entry else "missing"
-            raise ManifestError(f"{where}: key {key!r} must be of type {wanted.__name__}, not {given}")
-        where = f"{source}: node {entry['name']!r}"
-    name, op, inputs, names = (entry.pop(key) for key in ("name", "op", "inputs", "tensors"))
-    for item in inputs:
-        if type(item) is not str:
-            raise ManifestError(f"{where}: an input must be a node's name, not {item!r}")
-    for local, stored in names.items():
-        if type(stored) is not str or stored not in tensors:
-            raise ManifestError(f"{where}, tensor {local!r}: {stored!r} is missing from the tensor file")
-        used.add(stored)
-    return Node(name, op, tuple(inputs), entry, {local: tensors[stored] for local, stored in names.items()})
-
-
-def save(network: Network, folder: Path | str) -> Path:
-    """Write network.json and network.safetensors into `folder` and return the path of network.json.
-
-    Both are written beside and then renamed, so a failure leaves what was there before.
-    """
-    folder = Path(folder)
-    tensors = {f"{node.name}.{key}": tensor for node in network.nodes for key, tensor in node.tensors.items()}
-    data = safetensors.numpy.save(tensors)
-    nodes = [
-        {"name": node.name, "op": node.op, "inputs": list(node.inputs), **node.attributes}
-        | {"tensors": {key: f"{node.name}.{key}" for key in node.tensors}}
-        for node in network.nodes
-    ]
-    content = dict(schema=SCHEMA, name=network.name, data=network.data, classes=list(network.classes))
-    content |= dict(tensors=TENSOR_FILE, sha256=hashlib.sha256(data).hexdigest(), nodes=nodes)
-    content |= dict(accuracy=network.accuracy, training=network.training)
-    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
-    made = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
-    parts = {folder / TENSOR_FILE: data, folder / JSON_FILE: text.encode()}
-    beside = {path: path.with_name(f".{path.name}.{os.getpid()}") for path in parts}
-    try:
-        for path, part in parts.items():
-            beside[path].write_bytes(part)
-        for path in parts:
-            os.replace(beside[path], path)
-    except BaseException:
-        for path in beside.values():
-            path.unlink(missing_ok=True)
-        if made and not any(folder.iterdir()):
-            folder.rmdir()
-        raise
-    return folder / JSON_FILE

@@ -1,5 +1,6 @@
 """Rules for a whole network: names, order, who reads whom, and where skip paths part and meet again."""
 
+import math
 from collections import defaultdict
 from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
@@ -7,7 +8,15 @@ from graphlib import CycleError, TopologicalSorter
 import numpy as np
 
 from popstream.model.manifest.derive import derive
-from popstream.model.manifest.node import NAME, ManifestError, Node, check_fields
+from popstream.model.manifest.node import (
+    MOST_GATHERED,
+    MOST_NODES,
+    MOST_VALUES,
+    NAME,
+    ManifestError,
+    Node,
+    check_fields,
+)
 
 
 def check_nodes(nodes: tuple[Node, ...], source: str) -> tuple[Node, ...]:
@@ -15,6 +24,8 @@ def check_nodes(nodes: tuple[Node, ...], source: str) -> tuple[Node, ...]:
 
     An order that is topological already is kept. Raises ManifestError, its message begun by `source`.
     """
+    if len(nodes) > MOST_NODES:
+        raise ManifestError(f"{source}: has {len(nodes)} nodes; at most {MOST_NODES} are allowed")
     check_names(nodes, source)
     for node in nodes:
         check_fields(node, f"{source}: node {node.name!r}")
@@ -23,11 +34,29 @@ def check_nodes(nodes: tuple[Node, ...], source: str) -> tuple[Node, ...]:
         where = f"{source}: node {node.name!r}"
         producers = [done[name] for name in node.inputs]
         shape, kind, bits = derive(node, producers, where)
+        check_size(node, producers, shape, where)
         tensors = {key: _freeze(tensor) for key, tensor in node.tensors.items()}
         done[node.name] = replace(node, shape=shape, kind=kind, bits=bits, tensors=tensors)
     ordered = tuple(done.values())
     check_graph(ordered, source)
     return ordered
+
+
+def check_size(node: Node, producers: list[Node], shape: tuple[int, int, int], where: str) -> None:
+    """Raise ManifestError where one image would need more memory than is sensible; nothing has been allocated yet."""
+    if node.op == "conv":
+        gathered = node["kernel"] ** 2 * producers[0].shape[0] * math.prod(shape[1:])
+        if gathered > MOST_GATHERED:
+            raise ManifestError(
+                f"{where}: a kernel of {node['kernel']} over {_by(producers[0].shape)} values reads {gathered:,} of "
+                f"them, more than {MOST_GATHERED:,}; take smaller images"
+            )
+    if math.prod(shape) > MOST_VALUES:
+        raise ManifestError(f"{where}: {_by(shape)} values are more than {MOST_VALUES:,}; take smaller images")
+
+
+def _by(shape: tuple[int, int, int]) -> str:
+    return " x ".join(map(str, shape))
 
 
 def _freeze(tensor: np.ndarray) -> np.ndarray:
@@ -42,7 +71,7 @@ def check_names(nodes: tuple[Node, ...], source: str) -> None:
     for node in nodes:
         if not isinstance(node.name, str) or not NAME.fullmatch(node.name):
             raise ManifestError(
-                f"{source}: node {node.name!r}: a name must be a letter, then letters, digits, '_' or '.'"
+                f"{source}: node {node.name!r}: a name must be a letter, then at most 99 letters, digits, '_' or '.'"
             )
         port = node.name.replace(".", "_")
         if port in seen:

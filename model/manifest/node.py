@@ -11,19 +11,21 @@ from typing import Any
 
 import numpy as np
 
+from popstream.model.checked import InputError
+
 CODE_BITS = range(1, 9)
 STREAM_BITS = range(2, 17)
 SHIFTS = range(1, 32)
-NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.]*")
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.]{0,99}")
 POSITIVE = range(1, 2**16)
+MOST_VALUES = 2**24  # of an image in any node: 64 MiB of int32
+MOST_GATHERED = 2**27  # copies of an image's codes under all places of a kernel: 512 MiB of float32
+MOST_NODES = 4096
 CLASSES = range(1, 2**8 + 1)  # a label has 8 bits, in hardware and on a board's link
 
 
-class ManifestError(ValueError):
+class ManifestError(InputError):
     """A network is damaged or breaks a rule; one line: the file, the node, the tensor, what was given and allowed."""
-
-    def __init__(self, message: str):
-        super().__init__(" ".join(message.splitlines()))
 
 
 @dataclass(frozen=True, eq=False)

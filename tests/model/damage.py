@@ -1,5 +1,6 @@
 """Ways to change a saved manifest behind its back, and what loading it then says, for tests."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,8 @@ def edit_tensors(folder: Path, change: Callable) -> None:
     tensors = {key: value.copy() for key, value in safetensors.numpy.load_file(folder / "network.safetensors").items()}
     change(tensors)
     safetensors.numpy.save_file(tensors, folder / "network.safetensors")
+    digest = hashlib.sha256((folder / "network.safetensors").read_bytes()).hexdigest()
+    edit(folder, lambda content: content.update(sha256=digest))
 
 
 def entry(content: dict, name: str) -> dict:

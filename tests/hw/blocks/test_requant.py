@@ -11,6 +11,7 @@ from amaranth.back import verilog
 from amaranth.hdl import Shape, signed, unsigned
 
 from popstream.hw.blocks.requant import Requant
+from popstream.hw.cost.blocks import requant_cost
 from popstream.hw.lib.table import shape_limits
 from popstream.model.manifest.node import Node
 from popstream.sim.golden import node_function
@@ -165,6 +166,15 @@ def test_wrong_parameters(change, message):
     right |= {"acc_shape": unsigned(6), "lanes": 1, "skip": False}
     with pytest.raises(ValueError, match=message):
         Requant(**(right | change))
+
+
+@pytest.mark.parametrize(("largest", "bits", "dsp"), [
+    (2**17 - 1, 18, 1), (2**17 - 1, 19, 2), (2**17, 11, 2), (2**31 - 1, 11, 2), (2**31 - 1, 19, 4),
+])  # fmt: skip
+def test_multipliers_of_any_width_are_priced(largest, bits, dsp):
+    """As synthesis maps them, but for M of 19 bits, for which it may find one block enough."""
+    dut = Requant([largest, -largest - 1], [0, 0], 16, 10, True, signed(bits), 1, True)
+    assert requant_cost(dut).dsp == dsp
 
 
 @pytest.mark.parametrize(("family", "cell"), [("ecp5", "MULT18X18D"), ("ice40 -dsp", "SB_MAC16")])

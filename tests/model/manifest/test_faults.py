@@ -4,11 +4,13 @@ Faults of the tensors' contents: test_manifest_tensors.py.
 """
 
 import shutil
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from popstream.model.manifest import ManifestError, Network, Node, files
 from tests.model.damage import edit, entry, refused
 
 
@@ -71,25 +73,36 @@ def add_node(name: str, op: str, inputs: list[str], tensors: dict | None = None,
 CONV, REQUANT, THRESHOLD = "group0.conv0.conv", "group0.conv0.requant", "group0.conv0.threshold"
 
 JSON_FAULTS = {
-    "array": (lambda c: c.clear(), "schema must be 1, not None"),
+    "array": (lambda c: c.clear(), "the manifest lacks 'schema'"),
     "schema": (set_key("schema", 2), "schema must be 1, not 2"),
     "schema bool": (set_key("schema", True), "schema must be 1, not True"),
-    "no name": (lambda c: c.pop("name"), "key 'name' is missing"),
-    "unknown key": (set_key("version", 1), "unknown key 'version'; known are schema, name"),
-    "nodes type": (set_key("nodes", {}), "key 'nodes' must be of type list, not dict"),
+    "no name": (lambda c: c.pop("name"), "the manifest lacks 'name'"),
+    "unknown key": (
+        set_key("version", 1),
+        "the manifest has an unknown option 'version'; it takes accuracy, ",
+    ),
+    "nodes type": (set_key("nodes", {}), "nodes must be a list, each a table, not {}"),
     "name": (set_key("name", "../x"), "name must be letters, digits, '_', '.' or '-', not '../x'"),
     "data": (set_key("data", ""), "data must name a data set, not ''"),
-    "tensors path": (set_key("tensors", "../x"), "key 'tensors' must be a file name beside it, not '../x'"),
+    "tensors path": (
+        set_key("tensors", "../x"),
+        "tensors must be a file name beside it of letters, digits, '_.-', not '../x'",
+    ),
+    "no digest": (lambda c: c.pop("sha256"), "the manifest lacks 'sha256'"),
+    "digest": (set_key("sha256", "ab"), "sha256 must be 64 hexadecimal digits, not 'ab'"),
+    "digest type": (set_key("sha256", None), "sha256 must be 64 hexadecimal digits, not None"),
+    "class type": (set_key("classes", [1]), "classes[0] must be text, not 1"),
+    "training": (set_key("training", []), "training must be a table, not []"),
     "classes count": (set_key("classes", ["a"]), "node 'linear': out_features is 4, but classes are 1"),
     "classes": (set_key("classes", ["a", "a", "b", "c"]), "classes must be distinct names"),
     "accuracy key": (set_key("accuracy", {"top5": 1}), "unknown accuracy 'top5'"),
     "accuracy": (set_key("accuracy", {"top1_float": 120}), "accuracy 'top1_float' must be 0 to 100 percent or null"),
     "images": (set_key("accuracy", {"images": 1.5}), "accuracy 'images' must be a count, not 1.5"),
-    "node type": (lambda c: c["nodes"].append(7), "node 18: must be an object, not 7"),
-    "node without op": (drop_in(CONV, "op"), f"node '{CONV}': key 'op' must be of type str, not missing"),
-    "node without name": (drop_in(CONV, "name"), "node 4: key 'name' must be of type str, not missing"),
-    "node name": (set_in(CONV, "name", "a b"), "node 'a b': a name must be a letter, then letters, digits"),
-    "input type": (set_in(CONV, "inputs", [3]), f"node '{CONV}': an input must be a node's name, not 3"),
+    "node type": (lambda c: c["nodes"].append(7), "nodes[18] must be a table, not 7"),
+    "node without op": (drop_in(CONV, "op"), f"node '{CONV}': it lacks 'op'"),
+    "node without name": (drop_in(CONV, "name"), "node 4: it lacks 'name'"),
+    "node name": (set_in(CONV, "name", "a b"), "node 'a b': a name must be a letter, then at most 99 letters, digits"),
+    "input type": (set_in(CONV, "inputs", [3]), f"node '{CONV}': inputs[0] must be text, not 3"),
     "unknown op": (set_in(CONV, "op", "relu"), f"node '{CONV}': unknown op 'relu'; known are input, conv"),
     "unknown attribute": (set_in(CONV, "groups", 2), f"node '{CONV}': unknown attribute 'groups'; conv has out_ch"),
     "missing attribute": (drop_in(CONV, "stride"), f"node '{CONV}': attribute 'stride' is missing"),
@@ -218,4 +231,51 @@ def test_fault_in_json(folder: Path, fault: str):
 
 def test_json_of_another_type(folder: Path):
     (folder / "network.json").write_text("[]")
-    assert refused(folder).endswith("must hold a JSON object, not list")
+    assert refused(folder).endswith("the manifest must be a table, not []")
+
+
+@pytest.mark.parametrize("change", [
+    set_key("name", "x" * 100_000), set_in(CONV, "name", "x" * 100_000), set_in(CONV, "op", "x y " * 25_000),
+    set_in(CONV, "x" * 100_000, 1), set_in(CONV, "inputs", ["x" * 100_000]), set_in(CONV, "stride", "x" * 100_000),
+    set_in(CONV, "tensors", {"weight": "x" * 100_000}), set_key("classes", ["x" * 100_000] * 4),
+    set_key("x" * 100_000, 1), set_key("accuracy", {"x" * 100_000: 1}), set_key("data", ["x"] * 100_000),
+])  # fmt: skip
+def test_long_names_are_cut_in_messages(folder: Path, change: Callable):
+    edit(folder, change)
+    assert len(refused(folder)) < 3100
+
+
+def test_files_that_are_too_large_are_not_read(folder: Path, monkeypatch):
+    monkeypatch.setattr(files, "MOST_TENSORS", 1000)
+    assert "network.safetensors: has " in (message := refused(folder))
+    assert message.endswith(" bytes; at most 1,000 are read")
+    monkeypatch.setattr(files, "MOST_JSON", 100)
+    assert "network.json: has " in refused(folder)
+
+
+@pytest.mark.parametrize(("size", "message"), [
+    ((65535, 65535), "node 'input': 3 x 65535 x 65535 values are more than 16,777,216; take smaller images"),
+    ((65535, 99), "node 'input': 3 x 65535 x 99 values are more than 16,777,216"),
+    ((4000, 1390), "node 'stem.conv': a kernel of 3 over 3 x 4000 x 1390 values reads 150,120,000 of them"),
+])  # fmt: skip
+def test_images_that_memory_is_not_made_for(folder: Path, size: tuple[int, int], message: str):
+    """Refused before anything of that size is allocated: the folder loads in a moment, or a test of 600 s ends."""
+    edit(folder, lambda content: entry(content, "input").update(height=size[0], width=size[1]))
+    tracemalloc.start()
+    text = refused(folder)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert message in text
+    assert peak < 2**23
+
+
+@pytest.mark.parametrize("count", [257, 300, 1000])
+def test_more_classes_than_a_label_holds(folder: Path, count: int):
+    edit(folder, lambda content: entry(content, "linear").update(out_features=count))
+    assert f"node 'linear': attribute 'out_features' must be an integer 1 to 256, not {count}" in refused(folder)
+
+
+def test_too_many_nodes():
+    nodes = [Node(f"n{i}", "input", (), {"channels": 1, "height": 1, "width": 1, "bits": 1}) for i in range(4097)]
+    with pytest.raises(ManifestError, match="has 4097 nodes; at most 4096 are allowed"):
+        Network.build("many", "random", ["a"], nodes)

@@ -1,5 +1,6 @@
 """The manifest: round trip, derived fields, hash, forks, and what a failed save leaves behind."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -24,6 +25,7 @@ from popstream.model.manifest import (
 from tests.model.damage import edit, edit_tensors, entry
 from tests.networks import SHORTCUTS, random_network
 
+ROOT = Path(__file__).parents[3]
 CONV, REQUANT = "group0.conv0.conv", "group0.conv0.requant"
 
 
@@ -140,16 +142,19 @@ def test_identity_shortcut_node(network: Network):
     assert (start.name, len(main), [node.name for node in skip]) == (REQUANT, 2, ["same"])
 
 
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
 @pytest.mark.parametrize("failing", ["write_bytes", "replace"])
 @pytest.mark.parametrize("call", [1, 2])
 def test_failed_save_leaves_nothing_new(network: Network, tmp_path: Path, failing: str, call: int, monkeypatch):
-    """The n-th write or rename fails: a new folder vanishes, and no scratch file stays in an old one."""
+    """The n-th write or rename fails: a new folder vanishes, and an old one stays as it was."""
+    other = random_network(4)
     kept = tmp_path / "kept"
-    save(network, kept)
-    before = {path.name for path in kept.iterdir()}
-    calls = 0
-    owner = Path if failing == "write_bytes" else manifest.os
-    real = getattr(owner, failing)
+    save(other, kept)
+    before = names(kept)
+    real, calls = getattr(Path, failing), 0
 
     def fail(*arguments):
         nonlocal calls
@@ -161,12 +166,70 @@ def test_failed_save_leaves_nothing_new(network: Network, tmp_path: Path, failin
     for folder in (tmp_path / "new", kept):
         calls = 0
         with monkeypatch.context() as patch:
-            patch.setattr(owner, failing, fail)
+            patch.setattr(Path, failing, fail)
             with pytest.raises(OSError, match="disk full"):
                 save(network, folder)
-    assert {path.name for path in kept.iterdir()} == before
-    assert load(kept).hash == network.hash
-    if failing == "write_bytes" or call == 1:
-        assert not (tmp_path / "new").exists()
-    else:
-        assert [path.name for path in (tmp_path / "new").iterdir()] == ["network.safetensors"]
+    assert names(kept) == before
+    assert load(kept).hash == other.hash
+    assert not (tmp_path / "new").exists()
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from popstream.model.manifest import load, save
+first, second, root = map(Path, sys.argv[1:])
+first, second = load(first), load(second)
+for name in ("write_bytes", "replace", "unlink"):
+    for call in (1, 2):
+        for after in (False, True):
+            folder = root / f"{name}-{call}-{after}"
+            save(first, folder)
+            if os.fork() == 0:
+                real, calls = getattr(Path, name), 0
+                def step(*arguments, **options):
+                    global calls
+                    calls += 1
+                    if calls == call and not after:
+                        os._exit(9)
+                    result = real(*arguments, **options)
+                    if calls == call:
+                        os._exit(9)
+                    return result
+                setattr(Path, name, step)
+                save(second, folder)
+                os._exit(0)
+            os.wait()
+"""
+
+
+def test_save_killed_at_any_step_leaves_the_old_network_or_the_new(network: Network, tmp_path: Path):
+    other = random_network(4)
+    save(other, tmp_path / "first"), save(network, tmp_path / "second")
+    folders = [str(tmp_path / name) for name in ("first", "second", "killed")]
+    subprocess.run([sys.executable, "-c", KILLED, *folders], cwd=ROOT, check=True, timeout=100)
+    found = {path.name: load(path).hash for path in (tmp_path / "killed").iterdir()}
+    assert len(found) == 12
+    assert set(found.values()) == {network.hash, other.hash}
+    assert found["replace-2-False"] == other.hash  # between the two renames
+    assert found["replace-2-True"] == network.hash
+    for name in found:  # and what a killed one left behind is no trouble to the next
+        folder = tmp_path / "killed" / name
+        save(network, folder)
+        assert load(folder).hash == network.hash
+        assert len([path for path in names(folder) if path.endswith(".safetensors")]) == 1
+
+
+def test_saving_again_changes_no_file(network: Network, tmp_path: Path):
+    for _ in range(2):
+        save(network, tmp_path)
+        assert names(tmp_path) == {"network.json", "network.safetensors"}
+    save(random_network(4), tmp_path)
+    once = names(tmp_path)
+    save(random_network(4), tmp_path)
+    assert names(tmp_path) == once != {"network.json", "network.safetensors"}
+
+
+def test_the_zoo_is_bound_to_its_tensors():
+    for folder in manifest.zoo():
+        assert len(json.loads((folder / "network.json").read_text())["sha256"]) == 64
