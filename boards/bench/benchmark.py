@@ -32,10 +32,10 @@ from popstream.model import manifest
 from popstream.model.console import table_console
 from popstream.model.files import write_json, write_whole
 from popstream.model.manifest import Network
-from popstream.sim.bench.build import BuildError
 from popstream.sim.driver.worker import ProgramError
 from popstream.sim.reports.occupancy import Occupancy
 from popstream.sim.reports.steady import simulate
+from popstream.sim.verilator.tools import BuildError
 
 __all__ = ["KEYS", "benchmark", "main", "markdown", "save_row"]
 

@@ -39,7 +39,7 @@ from popstream.model import data, manifest
 from popstream.model.files import write_json
 from popstream.model.manifest import ManifestError, Network
 from popstream.sim import golden
-from popstream.sim.bench.build import BuildError
+from popstream.sim.verilator.tools import BuildError
 
 __all__ = ["CompareError", "Expected", "compare", "expected", "make_top", "terminal"]
 

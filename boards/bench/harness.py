@@ -13,28 +13,14 @@ from typing import Any
 from popstream.boards.board.top import Top
 from popstream.boards.link.link import HostLink
 from popstream.boards.link.protocol import Decoder, Frame
-from popstream.hw.packaging import waivers
-from popstream.sim.bench.build import (  # fmt: skip
-    OPTIMIZE,
-    WAIVERS,
-    check_tools,
-    environment,
-    kept,
-    key,
-    make_flags,
-    run_tool,
-    use_runtime,
-    verilator_bin,
-    versions,
-)
+from popstream.sim.verilator.model import Design, compiled
+from popstream.sim.verilator.tools import check_tools, environment
 
 __all__ = ["Script", "board_text", "clocks_per_bit", "compile_bench", "compile_board", "compile_link"]
 
 ROOT = Path("build")
 SOURCE, EXECUTABLE = "bench.cpp", "Vtop"
 CELLS = "cells.v"  # models of the vendor cells in a board's top
-FLAGS = ["--cc", "--exe", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-assert", "--output-split", "0",
-         "--prefix", "Vtop", "-CFLAGS", "-std=c++20 -march=native"]  # fmt: skip
 OPEN_PINS = "// verilator lint_off PINMISSING"  # a pin that is only read leaves the output side of its cell open
 BENCH = """module bench(input clk, input rst, input rx, output tx, output busy);
   wire clk_pin = clk, rx_pin = rx;  // a pin may be an inout, which a port cannot be joined to
@@ -78,13 +64,13 @@ def board_text(top: Top) -> str:
 
 def compile_link(link: HostLink, root: Path = ROOT, optimize: int = 3) -> Path:
     """The bench of the link alone; see compile_bench."""
-    check_tools()
+    check_tools(root)
     return compile_bench(link_text(link), "top", root, optimize)
 
 
 def compile_board(top: Top, root: Path = ROOT, optimize: int = 3) -> Path:
     """The bench of a board's complete top; see compile_bench."""
-    check_tools()
+    check_tools(root)
     return compile_bench(board_text(top), "bench", root, optimize)
 
 
@@ -93,24 +79,9 @@ def compile_bench(text: str, module: str, root: Path = ROOT, optimize: int = 3) 
 
     Compiled unless it is there. Raises BuildError, ValueError.
     """
-    if optimize not in OPTIMIZE:
-        raise ValueError(f"Optimization must be 0 to {OPTIMIZE[-1]}, not {optimize!r}")
-    check_tools()
-    bench = (Path(__file__).parent / SOURCE).read_text()
-    common = key(*versions(), *FLAGS)
-    folder = root / "verilator" / key(common, make_flags(optimize), waivers(), module, text, bench)
-    runtime = root / "verilator" / f"runtime-{common}"
-
-    def work(place: Path) -> None:
-        for name, content in ((WAIVERS, waivers()), ("top.v", text), (SOURCE, bench)):
-            (place / name).write_text(content)
-        use_runtime(place, runtime)
-        with environment(VERILATOR_ROOT=None, MAKEFLAGS=None, MAKELEVEL=None, CXXFLAGS=None):
-            tool = str(verilator_bin().resolve() / "verilator")
-            run_tool([tool, *FLAGS, "--top-module", module, "--Mdir", ".", WAIVERS, "top.v", SOURCE], place)
-            run_tool(["make", "-f", "Vtop.mk", *make_flags(optimize).split(), EXECUTABLE], place)
-
-    return kept(folder, EXECUTABLE, f"Verilog of {module}", runtime, work) / EXECUTABLE
+    sources = {"top.v": text, SOURCE: (Path(__file__).parent / SOURCE).read_text()}
+    design = Design(EXECUTABLE, module, sources, f"Verilog of {module}")
+    return compiled(design, root, optimize) / EXECUTABLE
 
 
 class Script:

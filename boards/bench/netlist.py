@@ -32,12 +32,13 @@ from popstream.hw.verilog import write
 from popstream.model.data import DataError
 from popstream.model.files import write_json
 from popstream.model.manifest import ManifestError, Network, find, load
-from popstream.sim.bench.build import BuildError, build
+from popstream.sim.bench.build import build
 from popstream.sim.bench.run import SimulationError, simulate
 from popstream.sim.bench.top import generate
 from popstream.sim.rtl.compare import Report, compare
 from popstream.sim.rtl.images import images_for
 from popstream.sim.rtl.rtl import read_ports
+from popstream.sim.verilator.tools import BuildError
 
 __all__ = ["Flip", "Netlist", "board_netlist", "flip_lut", "map_network", "models", "netlist_verilog"]
 

@@ -18,8 +18,8 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from popstream.boards.link.choice import select
 from popstream.boards.link.crc import SerialCrc
+from popstream.boards.link.multiplex import multiplex
 from popstream.boards.link.onehot import OneHot
 from popstream.boards.link.protocol import GAP_SECONDS, MAX_COUNT, SYNC, Fault, Kind
 from popstream.boards.link.replies import IDENTITY_CODE, RESULT_CODE, identity, layout
@@ -296,5 +296,5 @@ class HostLink(wiring.Component):
         label = Cat(C(0, 24), result.label)
         word_address = address[2 : (self.memory.region - 1).bit_length()]
         word = Signal(32, reset_less=True)
-        m.d.sync += word.eq(select(word_address, [label, cycles, *(Value.cast(logit) for logit in result.logits)]))
-        return select(address[:2], [word[8 * place : 8 * place + 8] for place in range(4)])
+        m.d.sync += word.eq(multiplex(word_address, [label, cycles, *(Value.cast(logit) for logit in result.logits)]))
+        return multiplex(address[:2], [word[8 * place : 8 * place + 8] for place in range(4)])

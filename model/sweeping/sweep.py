@@ -7,17 +7,16 @@ run. All results stand in build/sweeps/<spec>/runs.json, written anew after ever
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 import popstream
+from popstream.model.cache import locked
 from popstream.model.files import write_json
 from popstream.model.sweeping.spec import Run, Spec, placed
 from popstream.model.training.precision import AUTO
@@ -32,15 +31,6 @@ KEPT_ENVIRONMENT = (
 
 class SweepError(RuntimeError):
     """The sweep cannot start; the message says what to do."""
-
-
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock; it is free again when the process that holds it ends, however it ends."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def blank(run: Run) -> dict[str, Any]:
@@ -87,7 +77,7 @@ def train_run(
     torch.set_num_threads(threads)
     place = folder / run.name
     row = blank(run)
-    with locked(place):
+    with locked(place / "lock"):
         if done := finished(run, folder):
             return done
         with (place / "train.log").open("a") as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):

@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 
 import popstream
-from popstream.sim.bench.build import BENCH, environment
+from popstream.sim.bench.build import BENCH
 from popstream.sim.bench.top import Tap, Top
+from popstream.sim.verilator.tools import environment
 
 MODULE = "popstream.sim.bench.cocotb_bench"
 POLL = 0.2  # seconds between looks at the progress

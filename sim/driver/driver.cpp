@@ -10,7 +10,7 @@
 // STALL is the probability, in units of 2^-16, of a pause before a beat or after a result; pauses last 1 to 2^n cycles
 // for a HOLD of 2^n - 1. SEED (not 0) starts the generator. PATIENCE: so many cycles without a beat are a hang.
 //
-// Compiled with -DCOUNTERS=n, n compute units: FILE takes, for every BIN cycles, n u32 of busy cycles and n of blocked.
+// With #define COUNTERS n, n compute units: FILE takes, for every BIN cycles, n u32 of busy cycles and n of blocked.
 
 #include <cinttypes>
 #include <cstdint>

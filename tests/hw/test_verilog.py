@@ -16,7 +16,7 @@ from popstream.hw.folding.folding import Folding, interval
 from popstream.hw.packaging import files
 from popstream.hw.solver.solve import solve
 from popstream.model.manifest import save
-from popstream.sim.bench.build import verilator_bin
+from popstream.sim.verilator.tools import verilator_bin
 from tests.command import run_cli
 from tests.networks import random_network
 

@@ -17,7 +17,8 @@ from popstream.hw.packaging import waivers
 from popstream.model.manifest import find as find_net
 from popstream.model.manifest import load
 from popstream.sim import golden
-from popstream.sim.bench.build import WAIVERS, BuildError, run_tool, verilator_bin
+from popstream.sim.verilator.model import WAIVERS
+from popstream.sim.verilator.tools import BuildError, run_tool, verilator_bin
 from tests.boards.link_bench import ROOT, classify, images_and_logits, tiny_link
 from tests.boards.tiny import Echo
 

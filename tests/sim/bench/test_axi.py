@@ -15,7 +15,8 @@ from popstream.hw.solver.solve import solve
 from popstream.hw.verilog import write
 from popstream.hw.wrappers.registers import ID
 from popstream.sim import golden
-from popstream.sim.bench.build import BENCH, build, environment
+from popstream.sim.bench.build import BENCH, build
+from popstream.sim.verilator.tools import environment
 from tests.networks import random_images, random_network
 
 pytest.importorskip("cocotbext.axi", reason="cocotbext-axi is not installed")

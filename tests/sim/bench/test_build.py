@@ -1,17 +1,11 @@
-"""The Verilator build and the bench, on a hand-written module: what comes out, stalls, taps, hangs, errors, caching."""
+"""The Verilator build and the bench, on a hand-written module: what comes out, stalls, taps, hangs, errors."""
 
-import os
-import shutil
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from popstream.sim.bench import build as builder
-from popstream.sim.bench.build import BuildError, build, check_tools, environment
+from popstream.sim.bench.build import build
 from popstream.sim.bench.cocotb_bench import encode
 from popstream.sim.bench.run import SimulationError, hold_bits, read_tap, simulate, steady_interval
 from popstream.sim.bench.top import Tap, Top, generate
@@ -112,81 +106,6 @@ def test_waves(verilog, model, tmp_path):
     assert payload.bitwidth == standin.top().beat_bits
 
 
-def test_built_once(verilog, model, monkeypatch):
-    def compiled(*_):
-        raise AssertionError("compiled again")
-
-    monkeypatch.setattr(builder, "compile_model", compiled)
-    begun = time.perf_counter()
-    assert build(verilog, generate(standin.top()), ROOT, 0) == model
-    assert time.perf_counter() - begun < 2
-    for change in ({"bench": generate(standin.top()) + "\n"}, {"optimize": 2}, {"waves": True, "bench": "//"}):
-        arguments = {"bench": generate(standin.top()), "optimize": 0} | change
-        with pytest.raises(AssertionError, match="compiled again"):
-            build(verilog, root=ROOT, **arguments)
-    changed = verilog.with_name("changed.v")
-    changed.write_text(verilog.read_text() + "\n")
-    with pytest.raises(AssertionError, match="compiled again"):
-        build(changed, generate(standin.top()), ROOT, 0)
-
-
-def test_a_damaged_folder_is_built_again(verilog, tmp_path, monkeypatch):
-    compiled = []
-
-    def compile_model(folder, *_):
-        compiled.append(folder)
-        (folder / builder.BENCH).write_text("program")
-        (folder / builder.LOG).write_text(f"in {folder.resolve()}")
-
-    monkeypatch.setattr(builder, "compile_model", compile_model)
-    folder = build(verilog, "", tmp_path)
-    assert (folder / builder.LOG).read_text() == f"in {folder.resolve()}"
-    (folder / builder.BENCH).unlink()
-    assert build(verilog, "", tmp_path) == folder
-    assert build(verilog, "", tmp_path) == folder
-    assert (folder / builder.BENCH).read_text() == "program"
-    assert len(compiled) == 2
-    assert not compiled[0].exists()
-
-
-def test_what_a_killed_process_left_is_removed(verilog, tmp_path, monkeypatch):
-    monkeypatch.setattr(builder, "compile_model", lambda folder, *_: (folder / builder.LOG).write_text(""))
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    kept = [f".mine.{os.getpid()}", "0123456789abcdef", ".other.log"]
-    for name in (*kept, f".0123456789abcdef.{gone.pid}", f".run-x.{gone.pid}"):
-        (tmp_path / "verilator" / name / "deep").mkdir(parents=True)
-    folder = build(verilog, "", tmp_path)
-    left = {path.name for path in (tmp_path / "verilator").iterdir() if not path.name.startswith("runtime-")}
-    assert left == {*kept, folder.name}
-
-
-def test_a_failure_leaves_a_log_and_nothing_else(tmp_path):
-    broken = tmp_path / "broken.v"
-    broken.write_text("module top(input clk);\n  wire [3:0] narrow = 8'd200;\nendmodule\n")
-    root = tmp_path / "root"
-    with pytest.raises(BuildError, match=r"broken.v: %Warning-WIDTHTRUNC: top.v:2:.*; log in .*failed-.*log") as caught:
-        build(broken, "module bench(input clk); top dut(clk); endmodule\n", root, 1)
-    assert "\n" not in str(caught.value)
-    left = list((root / "verilator").iterdir())
-    assert [path.suffix for path in left] == [".log"]
-    assert "WIDTHTRUNC" in left[0].read_text()
-
-
-def test_names_the_missing_tools(tmp_path):
-    (tmp_path / "make").symlink_to(shutil.which("make") or sys.executable)
-    with environment(PATH=str(tmp_path)):
-        with pytest.raises(BuildError, match=r"Verilator needs g\+\+, perl: not on the PATH \(Debian: apt install"):
-            check_tools()
-        with pytest.raises(BuildError, match="Verilator needs"):
-            build(tmp_path / "top.v", "", tmp_path)
-
-
-def test_optimization_level(tmp_path):
-    with pytest.raises(ValueError, match="Optimization must be 0 to 3, not 4"):
-        build(tmp_path / "top.v", "", tmp_path, 4)
-
-
 def test_bursts():
     images = np.array([[[[1, 2], [3, 0]], [[0, 1], [2, 3]]]], np.uint8)  # 2 channels, 2x2 pixels
     assert encode(images, 2, 2) == [0b0110_0001, 0b1100_1011]
@@ -224,13 +143,3 @@ def test_interval():
     assert steady_interval(np.array([5, 50, 90, 100, 110, 120]), 3) == 40
     assert steady_interval(np.array([5, 50]), 1) is None
     assert [hold_bits(cycles) for cycles in (0, 1, 2, 100, 10**9)] == [0, 0, 1, 127, 65_535]
-
-
-def test_environment(monkeypatch):
-    monkeypatch.setenv("POPSTREAM_A", "1")
-    monkeypatch.delenv("POPSTREAM_B", raising=False)
-    import os
-
-    with environment(POPSTREAM_A=None, POPSTREAM_B="2"):
-        assert (os.environ.get("POPSTREAM_A"), os.environ.get("POPSTREAM_B")) == (None, "2")
-    assert (os.environ.get("POPSTREAM_A"), os.environ.get("POPSTREAM_B")) == ("1", None)

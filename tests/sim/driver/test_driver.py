@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from popstream.sim.bench.build import BuildError
 from popstream.sim.bench.top import Top
 from popstream.sim.driver.driver import arguments_for, beats, build_driver, model_text, read_answer
 from popstream.sim.driver.worker import ProgramError, run, unpack
+from popstream.sim.verilator.tools import BuildError
 from tests.sim import standin
 
 ROOT = Path("build/tests")
@@ -101,7 +101,7 @@ def test_arguments_and_answers_are_checked(tmp_path):
     with pytest.raises(ValueError, match="2 results and a count must be 80 bytes, not 79"):
         read_answer(top, 2, bytes(79))
     with pytest.raises(ValueError, match="Optimization must be 0 to 3, not 4"):
-        build_driver(tmp_path / "top.v", top, optimize=4)
+        build_driver(standin.write(tmp_path), top, optimize=4)
     assert "lanes_busy" not in model_text(top)
     assert "output [4:0] lanes_blocked" in model_text(top, 5)
 

@@ -14,11 +14,11 @@ import pytest
 from popstream.hw.solver.solve import solve
 from popstream.model.manifest import find, load
 from popstream.sim import golden
-from popstream.sim.bench.build import BuildError
 from popstream.sim.bench.run import SimulationError
 from popstream.sim.driver import worker
 from popstream.sim.driver.farm import DriverModel, cluster, plan, simulate_many
 from popstream.sim.rtl.images import images_for
+from popstream.sim.verilator.tools import BuildError
 from tests.networks import random_images, random_network
 
 ROOT = Path("build/tests")

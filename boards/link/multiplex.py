@@ -2,12 +2,12 @@
 
 from amaranth.hdl import Mux, Value
 
-__all__ = ["select"]
+__all__ = ["multiplex"]
 
 
-def select(address: Value, values: list[Value]) -> Value:
+def multiplex(address: Value, values: list[Value]) -> Value:
     """values[address] as a tree of multiplexers; addresses beyond the last give any of them."""
     if len(values) == 1:
         return values[0]
     pairs = [Mux(address[0], *values[k : k + 2][::-1]) for k in range(0, len(values) - 1, 2)]
-    return select(address[1:], pairs + values[2 * len(pairs) :])
+    return multiplex(address[1:], pairs + values[2 * len(pairs) :])

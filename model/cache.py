@@ -1,0 +1,95 @@
+"""Folders that are made once: named after all that went into them, whole or not there, swept when nobody uses them.
+
+folder = once(root / key(version, source), ["program"], compile)     # compile(place) fills `place`, which is renamed
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+__all__ = ["key", "locked", "once"]
+
+UNUSED_DAYS = 30
+
+
+def key(*parts: str) -> str:
+    """16 hex digits of the SHA-256 of the parts."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(f"{len(part)}:{part}".encode())
+    return digest.hexdigest()[:16]
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock of file `path`, alone among all processes; it is free again when this one ends, however it ends."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        file = path.open("w")
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                break
+        file.close()  # whoever held it took the file away
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        file.close()
+
+
+def once(folder: Path, holds: Iterable[str], work: Callable[[Path], None]) -> Path:
+    """`folder`, which holds the files `holds`: made by work(a folder beside it) and renamed, unless it is there.
+
+    Who comes second waits for the first. What `work` raises is passed on, and nothing is left.
+    """
+    files = [folder / name for name in holds]
+    sweep(folder.parent)
+    if not all(file.exists() for file in files):
+        with locked(folder.parent / f".{folder.name}.lock"):
+            if not all(file.exists() for file in files):
+                shutil.rmtree(folder, ignore_errors=True)  # damaged
+                make(folder, work)
+    os.utime(folder)  # used today
+    return folder
+
+
+def make(folder: Path, work: Callable[[Path], None]) -> None:
+    """Make `folder` by work(a folder beside it)."""
+    beside = folder.with_name(f".{folder.name}.{os.getpid()}")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    try:
+        work(beside)
+        beside.rename(folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def sweep(root: Path) -> None:
+    """Remove what nobody used for UNUSED_DAYS, and what killed processes left: hidden, named after their number."""
+    oldest = time.time() - UNUSED_DAYS * 86_400
+    for path in root.glob("*") if root.is_dir() else ():
+        process = path.suffix[1:]
+        if path.name.startswith(".") and process.isdigit() and not alive(int(process)):
+            shutil.rmtree(path, ignore_errors=True)
+        elif not path.name.startswith("."):
+            with contextlib.suppress(OSError):  # another process may sweep, too
+                if path.stat().st_mtime < oldest:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def alive(process: int) -> bool:
+    """Whether a process of this number runs."""
+    try:
+        os.kill(process, 0)  # signal 0 asks, and does nothing
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass  # another user's
+    return True
