@@ -3,6 +3,7 @@
 Block RAMs and multipliers are exact; LUTs and flip-flops are within 10 % of synthesis (`make cost` compares).
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -38,7 +39,7 @@ from popstream.model.manifest import Network, Node
 
 __all__ = [
     "ECP5_PRICES", "ICE40_PRICES", "UNPAIRED", "Cost", "Prices", "latencies", "layer_cost", "memory_choices",
-    "network_cost", "storage_of",
+    "network_cost", "network_parts", "storage_of",
 ]  # fmt: skip
 
 
@@ -130,38 +131,42 @@ def block_of(network: Network, node: Node, values: Values) -> tuple[Cost, int, V
     return pool_cost(mean), mean.latency, Values(None, unsigned(node["bits"]), lanes)
 
 
-def after(network: Network, node: Node, fold: Fold) -> tuple[Cost, dict[str, int]]:
-    """Cost of all that reads a folded node's sums, up to the next folded ones and joins; latencies by name."""
+def after(network: Network, node: Node, fold: Fold) -> tuple[dict[str, Cost], dict[str, int]]:
+    """Costs of all that reads a folded node's sums, up to the next folded ones and joins, by op; latencies by name."""
     return KEPT.get(
         network, (node.name, fold.beat, fold.arithmetic), lambda: walk(network, node, fold.beat, fold.arithmetic)
     )
 
 
-def walk(network: Network, node: Node, lanes: int, arithmetic: str) -> tuple[Cost, dict[str, int]]:
+def walk(network: Network, node: Node, lanes: int, arithmetic: str) -> tuple[dict[str, Cost], dict[str, int]]:
     shape, correction = sums(network, node, arithmetic)
     values = Values(None, shape, lanes, correction)
     if node.op == "linear":
-        block = stages.classifier(node, values, "auto")
-        return classifier_cost(block), {}
-    total, delays, todo = Cost(), {}, [(node, values)]
+        return {"classifier": classifier_cost(stages.classifier(node, values, "auto"))}, {}
+    parts, delays, todo = defaultdict[str, Cost](Cost), {}, [(node, values)]
     while todo:
         source, values = todo.pop()
         readers = network.consumers(source.name)
         if len(readers) > 1:
-            total += fork_cost(len(readers))
+            parts["fork"] += fork_cost(len(readers))
         for reader in readers:
             if reader.op not in FOLDED and reader.inputs[0] == source.name:
                 cost, delays[reader.name], given = block_of(network, reader, values)
-                total += cost
+                parts[reader.op] += cost
                 todo.append((reader, given))
-    return total, delays
+    return dict(parts), delays
+
+
+def layer_parts(network: Network, node: Node, fold: Fold, lanes: int) -> dict[str, Cost]:
+    """Costs of one conv or linear node by kind of block: "window", "unit", and what follows by its op."""
+    shape, _ = sums(network, node, fold.arithmetic)
+    unit = matvec_cost(plan_of(node, fold), shape.width, fold.storage)
+    return {"window": before(network, node, fold, lanes)[0], "unit": unit, **after(network, node, fold)[0]}
 
 
 def layer_cost(network: Network, node: Node, fold: Fold, lanes: int) -> Cost:
     """Window, matrix-vector unit and what follows it up to the next layers, of one conv or linear node."""
-    shape, _ = sums(network, node, fold.arithmetic)
-    unit = matvec_cost(plan_of(node, fold), shape.width, fold.storage)
-    return before(network, node, fold, lanes)[0] + unit + after(network, node, fold)[0]
+    return sum(layer_parts(network, node, fold, lanes).values(), Cost())
 
 
 def latencies(network: Network, folding: Mapping[str, Fold]) -> dict[str, int]:
@@ -186,15 +191,20 @@ def join_cost(network: Network, node: Node, folding: Mapping[str, Fold], pixels:
     return result
 
 
-def network_cost(network: Network, folding: Mapping[str, Fold]) -> dict[str, Cost]:
-    """Cost of every folded layer by name, and of the FIFOs of every join by the name of its requant."""
+def network_parts(network: Network, folding: Mapping[str, Fold]) -> dict[str, dict[str, Cost]]:
+    """Costs of every folded layer by name, by kind of block; "join" are the FIFOs of a join, by its requant's name."""
     lanes = stream_lanes(network, folding)
     result = {
-        node.name: layer_cost(network, node, folding[node.name], lanes[node.inputs[0]]) for node in folded(network)
+        node.name: layer_parts(network, node, folding[node.name], lanes[node.inputs[0]]) for node in folded(network)
     }
     for name, pixels in buffers(network, folding, latencies(network, folding)).items():
-        result[name] = join_cost(network, network.node(name), folding, pixels)
+        result[name] = {"join": join_cost(network, network.node(name), folding, pixels)}
     return result
+
+
+def network_cost(network: Network, folding: Mapping[str, Fold]) -> dict[str, Cost]:
+    """Cost of every folded layer by name, and of the FIFOs of every join by the name of its requant."""
+    return {name: sum(parts.values(), Cost()) for name, parts in network_parts(network, folding).items()}
 
 
 def storage_of(node: Node, fold: Fold) -> str:
