@@ -19,7 +19,6 @@ __all__ = ["bits_chart", "cost_chart", "occupancy_chart"]
 
 COLORS = {"busy": (0.13, 0.40, 0.67), "starved": (0.93, 0.93, 0.93), "blocked": (0.90, 0.45, 0.10)}
 COLUMNS = 1000  # of the occupancy plot
-SHOWN = 6  # results in it
 RESOURCES = {"lut": "LUT4", "ff": "flip-flops", "ebr": "EBR", "dsp": "DSP"}
 
 
@@ -38,18 +37,16 @@ def occupancy_chart(path: Path, name: str, occupancy: "Occupancy") -> None:
     from matplotlib import pyplot
     from matplotlib.patches import Patch
 
-    from popstream.sim.reports.occupancy import BIN
+    from popstream.sim.reports.occupancy import SHOWN
 
     emitted = occupancy.answer.emitted[:SHOWN]
-    bins = min(len(occupancy.counts), int(emitted[-1]) // BIN + 1)
-    merged = -(-bins // COLUMNS)
-    counts = occupancy.counts[: bins // merged * merged].reshape(-1, merged, 2, len(occupancy.units)).sum(axis=1)
-    busy, blocked = counts.transpose(1, 2, 0) / (merged * BIN)  # [units, time]
+    column, over_time = occupancy.over_time(COLUMNS)
+    busy, blocked = over_time.transpose(1, 2, 0)  # [units, time]
     shares = {"busy": busy, "starved": 1 - busy - blocked, "blocked": blocked}
     picture = sum(share[..., None] * np.array(COLORS[state]) for state, share in shares.items())
     names = list(occupancy.units)
     figure, axes = pyplot.subplots(figsize=(11, 1.6 + 0.24 * len(names)), layout="constrained")
-    end = len(counts) * merged * BIN / 1000
+    end = len(over_time) * column / 1000
     axes.imshow(np.clip(picture, 0, 1), aspect="auto", interpolation="nearest", extent=(0, end, len(names) - 0.5, -0.5))
     for cycle in emitted:
         axes.axvline(cycle / 1000, color="black", linewidth=0.8, linestyle=":")

@@ -2,7 +2,8 @@
 
 In each cycle a compute unit is busy (its lanes work), starved (it has no window) or blocked (it has one, but no room
 behind). Averages are over whole images in steady state: from one result to another, no later than the last image goes
-in. Writes build/<net>/occupancy.json, occupancy.png (stages over time) and cost.png (estimated cost of each stage).
+in. Writes build/<net>/occupancy.json (make report draws it), occupancy.png (stages over time) and cost.png (estimated cost
+of each stage).
 """
 
 from collections.abc import Mapping
@@ -24,6 +25,8 @@ __all__ = ["IMAGES", "Occupancy", "TooFewImagesError", "measure", "table", "writ
 
 IMAGES = 12
 BIN = 64  # cycles
+SHOWN = 6  # results that are shown over time
+COLUMNS = 240  # of the shares over time in occupancy.json
 
 
 class TooFewImagesError(ValueError):
@@ -80,6 +83,17 @@ class Occupancy:
         busy, blocked = self.counts[begin:end].sum(axis=0) / ((end - begin) * BIN)
         return np.stack([busy, 1 - busy - blocked, blocked])
 
+    def over_time(self, columns: int) -> tuple[int, np.ndarray]:
+        """Cycles a column, and the shares [columns, 2, units] of them in which each unit is busy and blocked.
+
+        From reset to the result `SHOWN`, in at most so many columns.
+        """
+        last = int(self.answer.emitted[:SHOWN][-1])
+        bins = min(len(self.counts), last // BIN + 1)
+        merged = -(-bins // columns)
+        counts = self.counts[: bins // merged * merged].reshape(-1, merged, 2, len(self.units)).sum(axis=1)
+        return merged * BIN, counts / (merged * BIN)
+
     @property
     def lanes(self) -> np.ndarray:
         """[units]: one-bit lanes of each; 0 of a unit of multipliers."""
@@ -109,6 +123,7 @@ def figures(network: Network, occupancy: Occupancy, mismatches: int) -> dict[str
     from popstream.hw.cost.network import network_cost
 
     costs = network_cost(network, occupancy.units)
+    column, over_time = occupancy.over_time(COLUMNS)
     stages = []
     states = ("busy", "starved", "blocked")
     for index, (name, fold) in enumerate(occupancy.units.items()):
@@ -122,7 +137,9 @@ def figures(network: Network, occupancy: Occupancy, mismatches: int) -> dict[str
             arithmetic=fold.arithmetic,
             lanes=int(occupancy.lanes[index]),
         )
-        stages.append(dict(node=name, **shape, **percent, cost=cost))
+        columns = (100 * over_time[:, :, index]).round().astype(int).T.tolist()
+        time = dict(zip(("busy_over_time", "blocked_over_time"), columns, strict=True))
+        stages.append(dict(node=name, **shape, **percent, cost=cost, **time))
     return {
         "network": network.name,
         "network_hash": network.hash,
@@ -132,6 +149,8 @@ def figures(network: Network, occupancy: Occupancy, mismatches: int) -> dict[str
         "predicted_interval_cycles": occupancy.predicted,
         "latency_cycles": occupancy.latency,
         "steady_cycles": list(occupancy.cycles),
+        "column_cycles": column,
+        "result_cycles": occupancy.answer.emitted[:SHOWN].tolist(),
         "lanes": int(occupancy.lanes.sum()),
         "busy": round(occupancy.busy, 2),
         "stages": stages,

@@ -93,6 +93,10 @@ def test_command(network, tmp_path):
     for stage in content["stages"]:
         assert stage["busy"] + stage["starved"] + stage["blocked"] == pytest.approx(100, abs=0.02)
         assert stage["cost"]["lut"] > 0
+        length = content["column_cycles"] * len(stage["busy_over_time"])
+        assert content["result_cycles"][-1] - content["column_cycles"] < length <= content["result_cycles"][-1] + BIN
+        both = np.add(stage["busy_over_time"], stage["blocked_over_time"])
+        assert 0 < max(stage["busy_over_time"]) <= both.max() <= 101  # each is rounded by itself
     assert 0 < content["busy"] <= 100
     assert content["interval_cycles"] == pytest.approx(content["predicted_interval_cycles"], rel=0.1)
     for plot in ("occupancy.png", "cost.png"):
