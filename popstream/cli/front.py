@@ -11,20 +11,28 @@ from collections.abc import Sequence
 
 from cyclopts import CycloptsError
 
-from popstream.cli import boards, hardware, simulate, train
+from popstream.cli import boards, hardware, report, simulate, train
 from popstream.cli.app import app
 from popstream.cli.options import UsageError
 from popstream.cli.wrong import usage_line
 
 __all__ = ["main"]
 
-VERBS = (boards, hardware, simulate, train)
+VERBS = (boards, hardware, report, simulate, train)
 """Importing a file adds its verbs."""
 
 FAILURE, USAGE, INTERRUPTED = 1, 2, 130
 ARGUMENTS = "POPSTREAM_ARGUMENTS"  # make's ARGUMENTS, which no shell is to read
 RESUMING = ("train", "sweep", "accuracy", "bitstreams", "cost", "tables")  # verbs that go on where they were stopped
-EXTRAS = {"torch": "train", "scipy": "train", "ray": "farm", "matplotlib": "plot", "serial": "host", "PIL": "host"}
+EXTRAS = {
+    "torch": "train",
+    "scipy": "train",
+    "ray": "farm",
+    "matplotlib": "plot",
+    "serial": "host",
+    "PIL": "host",
+    "jinja2": "report",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,8 +2,8 @@
 
 In each cycle a compute unit is busy (its lanes work), starved (it has no window) or blocked (it has one, but no room
 behind). Averages are over whole images in steady state: from one result to another, no later than the last image goes
-in. Writes build/<net>/occupancy.json (make report draws it), occupancy.png (stages over time) and cost.png (estimated cost
-of each stage).
+in. Writes build/<net>/occupancy.json (make report draws it), occupancy.png (stages over time) and cost.png (estimated
+cost of each stage).
 """
 
 from collections.abc import Mapping
