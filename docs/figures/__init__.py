@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from docs.figures import arithmetic, pipeline, rooms, way
+from docs.figures import arithmetic, pipeline, rooms, way, window
 
 __all__ = ["FIGURES"]
 
@@ -13,4 +13,5 @@ FIGURES: dict[str, Callable[[], str]] = {
     "rooms": rooms.rooms,
     "stage": pipeline.stage,
     "way": way.way,
+    "window": window.window,
 }
