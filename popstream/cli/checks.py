@@ -87,9 +87,9 @@ def check_net(_: Any, value: str) -> None:
         raise ValueError(unknown("network", value, known_nets(), "or give the path of a manifest")) from None
 
 
-def check_board(_: Any, value: str) -> None:
+def check_board(_: Any, value: str | None) -> None:
     """A board that is known."""
-    if value not in known_boards():
+    if value is not None and value not in known_boards():
         raise ValueError(unknown("board", value, known_boards(), "popstream boards"))
 
 

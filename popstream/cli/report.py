@@ -17,8 +17,9 @@ def report(
 ) -> None:
     """Write all that is known of a network on one page, which opens in any browser.
 
-    Diagram, accuracy, agreement, folding, cost, clock, occupancy, images, training. Figures are those that other verbs
-    left in build/<net>; for what is not measured it names the command. Writes build/<net>/report.html, report.json.
+    Diagram, accuracy, agreement, folding, cost, clock, occupancy, images and
+    training, as other verbs left them in build/<net>; for what is not measured
+    it names the command. Writes build/<net>/report.html and report.json.
 
     Example: popstream report digits-w1a2 --board ulx3s-25f
     Takes seconds; resnet20-w1a2 ten.
