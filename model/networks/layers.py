@@ -46,7 +46,11 @@ class QuantConv2d(nn.Conv2d):
         nn.init.kaiming_normal_(self.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.conv2d(x, self.quantizer(self.weight), None, self.stride, self.padding, 1, self.groups)
+        return self.convolved(x, self.quantizer(self.weight))
+
+    def convolved(self, x: Tensor, weight: Tensor) -> Tensor:
+        """The conv of x with quantized weights."""
+        y = F.conv2d(x, weight, None, self.stride, self.padding, 1, self.groups)
         return y if self.grad_bits == FLOAT_BITS else GradientQuantizer.apply(y, self.grad_bits)
 
 

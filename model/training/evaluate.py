@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from popstream.model.networks.layers import QuantNetwork, prepare
+from popstream.model.training.fused import fused
 from popstream.model.training.precision import FLOAT32, Precision
 
 
@@ -15,10 +16,11 @@ def evaluate(
 ) -> float:
     """Top-1 in percent."""
     model.eval()
+    forward = fused(model, precision)
     correct = torch.zeros((), dtype=torch.long, device=images.device)
     for x, y in zip(images.split(batch), labels.split(batch), strict=True):
         with precision.autocast(images.device):
-            correct += (model(prepare(x, precision.memory_format)).argmax(1) == y).sum()
+            correct += (forward(prepare(x, precision.memory_format)).argmax(1) == y).sum()
     return 100 * correct.item() / len(labels)
 
 

@@ -4,12 +4,11 @@ Both loops train the same network from the same weights on the same random image
 and batch, one after the other in turns; the median of the turns counts. The plain loop is what one writes first:
 float32, NCHW, eager, quantizers as their formulas, the loss read at every step. Ours is model.training.train's: in
 the precision that a trial finds fastest, quantizers in few passes, nothing read before the end, on a GPU the step
-recorded as a graph.
+recorded as a graph. Of one CPU thread the processor's time is taken, which other programs do not lengthen.
 """
 
 import platform
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -38,6 +37,7 @@ from popstream.model.training.precision import (
     TRIAL_BATCH,
     TRIAL_FROM,
     Precision,
+    clock,
     fixed,
     trial,
 )
@@ -167,12 +167,13 @@ def measure(
         "ours": lambda n: our_loop(step, ours, optimizers[1], phase, images, labels, augmentation, n),
     }
     times: dict[str, list[float]] = {"plain": [], "ours": []}
+    now = clock(device)
     for turn in range(-1, turns):  # the first turn warms up and records
         for name, loop in loops.items():
-            began = time.perf_counter()
+            began = now()
             loop(steps if turn >= 0 else min(3, steps))
             if turn >= 0:
-                times[name].append(count / (time.perf_counter() - began))
+                times[name].append(count / (now() - began))
     speeds = {name: statistics.median(values) for name, values in times.items()}
     return {"phase": phase["name"], "weight_bits": phase["weight_bits"], "act_bits": phase["act_bits"],
             "plain_images_per_s": round(speeds["plain"], 1), "images_per_s": round(speeds["ours"], 1),

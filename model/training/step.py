@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from popstream.model.networks.layers import prepare
+from popstream.model.training.fused import fused
 from popstream.model.training.precision import BFLOAT16, Precision
 
 WARM_UP = 3  # eager passes before recording, as torch.cuda.graphs asks for
@@ -50,8 +51,8 @@ class Step:
     """model, teacher and optimizer as one call: images uint8 [N, C, H, W] and labels [N] to (loss, correct) tensors."""
 
     def __init__(
-        self, model: Callable[[Tensor], Tensor], teacher: nn.Module | None, optimizer, label_weight: float,
-        precision: Precision = BFLOAT16,
+        self, model: Callable[[Tensor], Tensor], teacher: Callable[[Tensor], Tensor] | None, optimizer,
+        label_weight: float, precision: Precision = BFLOAT16,
     ):  # fmt: skip
         self.model, self.teacher, self.optimizer, self.label_weight = model, teacher, optimizer, label_weight
         self.precision = precision
@@ -164,7 +165,8 @@ def make_step(
 
     `compile_model` lets torch.compile fuse the elementwise operations.
     """
-    model = torch.compile(network, dynamic=False) if compile_model else network
-    step = Step(model, teacher, optimizer, label_weight, precision)
+    model = torch.compile(network, dynamic=False) if compile_model else fused(network, precision)
+    taught = None if teacher is None else fused(teacher, precision)
+    step = Step(model, taught, optimizer, label_weight, precision)
     on_gpu = next(network.parameters()).is_cuda
     return RecordedStep(step, network) if record and on_gpu else step

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from popstream.cli import main
 from popstream.model.training import precision, train
 from popstream.model.training.precision import AUTO, FLOAT32, choose, fixed, machine, trial
 from popstream.model.training.step import make_optimizer, make_step
@@ -71,7 +72,7 @@ def test_a_gpu_and_other_devices_need_no_trial(monkeypatch):
 @pytest.mark.parametrize("name", ["bfloat16", "float32-nchw"])
 def test_every_precision_trains_and_is_recorded(tmp_path, capsys, name):
     path, out = write(tmp_path, ONE), tmp_path / "out"
-    assert train.main([str(path), "--out", str(out), *QUIET, "--precision", name]) == 0
+    assert main(["train", str(path), "--out", str(out), *QUIET, "--precision", name]) == 0
     assert f"float: {name}, as asked for" in capsys.readouterr().out
     final = torch.load(out / "final.pt", weights_only=True)
     assert final["precisions"] == {"float": {"precision": name, "machine": machine(CPU)}}
@@ -91,6 +92,6 @@ def test_a_long_phase_makes_the_trial(tmp_path, capsys, monkeypatch):
 
 
 def test_an_unknown_precision_is_refused(capsys):
-    with pytest.raises(SystemExit):
-        train.main(["digits-w1a2", "--precision", "float16"])
-    assert "invalid choice: 'float16' (choose from" in capsys.readouterr().err
+    assert main(["train", "digits-w1a2", "--precision", "float16"]) == 2
+    assert "float16" in (message := capsys.readouterr().err)
+    assert "bfloat16" in message
