@@ -18,8 +18,7 @@ TRAINING := MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=4000000000
 quoted = '$(subst ','\'',$(value $(1)))'
 if_given = $(if $(value $(1)),$(2) $(call quoted,$(1)))
 RUN = POPSTREAM_ARGUMENTS=$(call quoted,ARGUMENTS) $(PY) -m popstream
-
-BOARD_GIVEN = @test -n "$(BOARD)" || { echo "error: name a board, BOARD=...; make boards lists them" >&2; exit 1; }
+SEEDED = --seed $(call quoted,SEED) $(call if_given,SEEDS,--seeds)
 
 .DEFAULT_GOAL := help
 .PHONY: help sim test train sweep tables speed export rom accuracy bits fold cost occupancy report verilog resources unit \
@@ -28,16 +27,17 @@ BOARD_GIVEN = @test -n "$(BOARD)" || { echo "error: name a board, BOARD=...; mak
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
 	@echo
-	@echo "NET=$(NET) picks a network of model/zoo, N=$(N) the number of images; ARGUMENTS= adds options (ARGUMENTS=--help lists them)."
+	@echo 'NET='$(call quoted,NET)' picks a network of model/zoo, N='$(call quoted,N)' the number of images;' \
+	    'ARGUMENTS= adds options (ARGUMENTS=--help lists them).'
 
 sim: $(VENV)/.sim  ## stream real images through the RTL and compare with the golden model (WAVES=1, STALL=0.3)
-	$(RUN) sim $(call quoted,NET) --images $(call quoted,N) --stall $(call quoted,STALL) --seed $(call quoted,SEED) $(if $(WAVES),--waves)
+	$(RUN) sim $(call quoted,NET) --images $(call quoted,N) --stall $(call quoted,STALL) --seed $(call quoted,SEED) $(if $(value WAVES),--waves)
 
 test: $(VENV)/.dev $(VENV)/.sim $(VENV)/.build $(VENV)/.train $(VENV)/.host $(VENV)/.farm $(VENV)/.plot $(VENV)/.report $(VENV)/.soc  ## lint, type check and run every test
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	$(PY) -m pytest -n 2 --dist loadfile $(ARGUMENTS)
+	PYTEST_ADDOPTS=$(call quoted,ARGUMENTS) $(PY) -m pytest -n 2 --dist loadfile
 
 train: $(VENV)/.train  ## train NET by its recipe in model/recipes; the same command resumes
 	$(TRAINING) $(RUN) train $(call quoted,NET) $(if $(filter command line,$(origin SEED)),--seed $(call quoted,SEED))
@@ -70,58 +70,52 @@ bits: $(VENV)/.sim $(VENV)/.train $(VENV)/.build $(VENV)/.plot  ## cycles x LUT 
 	$(RUN) bits $(call quoted,NET)
 
 fold: $(VENV)/.build  ## fold NET to BOARD: the fastest folding that fits, or with FPS= the smallest that reaches it
-	$(BOARD_GIVEN)
-	$(PY) -m popstream.boards.fitting.fold $(BOARD) --net $(NET) $(if $(FPS),--fps $(FPS)) $(if $(FREQ),--freq $(FREQ)) $(ARGUMENTS)
+	$(RUN) fold $(call quoted,NET) $(call if_given,BOARD) $(call if_given,FPS,--fps) $(call if_given,FREQ,--freq)
 
 cost: $(VENV)/.build  ## compare the cost model with synthesis on ten points; goes on where it was stopped
-	$(PY) -m popstream.hw.synthesis.fit $(ARGUMENTS)
+	$(RUN) cost
 
 verilog: $(VENV)/.build  ## write NET's accelerator as Verilog for a design of your own (NAME=, BUS=axi, REGISTERS=1)
 	$(RUN) verilog $(call quoted,NET) $(if $(filter command line,$(origin NAME)),--name $(call quoted,NAME)) \
 	    $(if $(BUS),--bus $(call quoted,BUS)) $(if $(REGISTERS),--registers)
 
 unit: $(VENV)/.build  ## place and route the compute unit by itself, beside others' blocks (ARGUMENTS='conv16 conv64')
-	$(PY) -m popstream.hw.synthesis.alone $(ARGUMENTS)
+	$(RUN) unit
 
 resources: $(VENV)/.build  ## synthesise NET's accelerator and report LUT, EBR and DSP (FAMILY=ecp5 or ice40)
-	$(PY) -m popstream.hw.synthesis.resources $(NET) $(if $(FAMILY),--family $(FAMILY)) $(ARGUMENTS)
+	$(RUN) resources $(call quoted,NET) $(call if_given,FAMILY,--family)
 
 netlist: $(VENV)/.sim $(VENV)/.build  ## NET's synthesised netlist (iCE40) in simulation, N images against the golden model
-	$(PY) -m popstream.boards.bench.netlist $(NET) --images $(N) $(if $(filter-out 0,$(STALL)),--stall $(STALL)) $(ARGUMENTS)
+	$(RUN) netlist $(call quoted,NET) --images $(call quoted,N) --stall $(call quoted,STALL)
 
 board-sim: $(VENV)/.sim $(VENV)/.build $(VENV)/.host  ## BOARD's complete top with NET in simulation: N images by the host program, against golden
-	$(BOARD_GIVEN)
-	$(PY) -m popstream.boards.bench.board_sim $(BOARD) --net $(NET) --images $(N) $(if $(BAUD),--baud $(BAUD)) $(ARGUMENTS)
+	$(RUN) board-sim $(call quoted,NET) $(call if_given,BOARD) --images $(call quoted,N) $(call if_given,BAUD,--baud)
 
 host: $(VENV)/.host  ## talk to a board: ARGUMENTS='identify --port PORT', classify, data, selftest, ports
-	$(PY) -m popstream.boards.host.host $(or $(ARGUMENTS),--help)
+	$(RUN) host
 
-bitstream: $(VENV)/.build  ## build NET for BOARD, timing checked (SEED=, SEEDS=, FREQ=; the fastest folding that fits)
-	$(BOARD_GIVEN)
-	$(PY) -m popstream.boards.$(if $(RELOADABLE),reload.reloadable,flow.build) $(BOARD) --net $(NET) --seed $(SEED) $(if $(SEEDS),--seeds $(SEEDS)) \
-	    $(if $(FREQ),--freq $(FREQ)) $(ARGUMENTS)
+bitstream: $(VENV)/.build  ## build NET for BOARD, timing checked (SEED=, SEEDS=, FREQ=, RELOADABLE=1; the fastest folding that fits)
+	$(RUN) bitstream $(call quoted,NET) $(call if_given,BOARD) $(SEEDED) $(call if_given,FREQ,--freq) $(if $(value RELOADABLE),--reloadable)
 
 bitstreams: $(VENV)/.build  ## build NET for every board that the open tools build, and print the table; goes on where it stopped
-	$(PY) -m popstream.boards.flow.bitstreams --net $(NET) --seed $(SEED) $(if $(SEEDS),--seeds $(SEEDS)) $(ARGUMENTS)
+	$(RUN) bitstreams $(call quoted,NET) $(SEEDED)
 
 bench: $(VENV)/.build $(VENV)/.sim  ## NET on BOARD: images/s, clock, resources, use of the lanes, beside published designs
-	$(PY) -m popstream.boards.bench.benchmark $(NET) $(BOARD) $(if $(filter-out 0,$(SEED)),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) \
-	    $(if $(FREQ),--freq $(FREQ)) $(ARGUMENTS)
+	$(RUN) bench $(call quoted,NET) $(call if_given,BOARD) $(if $(filter-out 0,$(value SEED)),--seed $(call quoted,SEED)) \
+	    $(call if_given,SEEDS,--seeds) $(call if_given,FREQ,--freq)
 
 reload: $(VENV)/.build  ## put NET into a bitstream of BOARD built with RELOADABLE=1 for a network of the same shape
-	$(BOARD_GIVEN)
-	$(PY) -m popstream.boards.reload.reload $(BOARD) --net $(NET) $(ARGUMENTS)
+	$(RUN) reload $(call quoted,NET) $(call if_given,BOARD)
 
 boards: $(VENV)/.build  ## list the boards, and which networks fit them
 	$(RUN) boards
 
 flash: $(VENV)/.build  ## write NET's bitstream to BOARD's SRAM, or with FLASH=1 to its flash
-	$(BOARD_GIVEN)
-	$(PY) -m popstream.boards.flow.flash $(BOARD) --net $(NET) $(if $(FLASH),--flash) $(ARGUMENTS)
+	$(RUN) flash $(call quoted,NET) $(call if_given,BOARD) $(if $(value FLASH),--flash)
 
 docs: $(VENV)/.sim $(VENV)/.build  ## tables and figures of README and docs/ made anew (TAKE='build/.../sim.json', TIME='make sim', CHECK=1)
 	POPSTREAM_ARGUMENTS=$(call quoted,ARGUMENTS) $(PY) -m docs $(foreach file,$(value TAKE),--take '$(subst ','\'',$(file))') \
-	    $(if $(value TIME),--time $(call quoted,TIME)) $(if $(CHECK),--check)
+	    $(call if_given,TIME,--time) $(if $(value CHECK),--check)
 
 lint: $(VENV)/.dev  ## ruff and mypy
 	$(VENV)/bin/ruff check .

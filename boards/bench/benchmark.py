@@ -1,6 +1,4 @@
-"""`make bench`: throughput, latency, resources and use of the lanes of a network on a board, beside published designs.
-
-    popstream bench resnet20-w1a2 ulx3s-85f
+"""Throughput, latency, resources and use of the lanes of a network on a board, beside published designs.
 
 The clock and the resources are those of build/<net>/<board>/bitstream.json; boards.flow.build makes it, unless one of
 the same design, clock and seeds is there. Interval, latency and busy share are counted in simulation
@@ -10,9 +8,7 @@ images/s = routed clock / measured interval: the accelerator's own rate, which a
 Writes a row into build/bench.json (those of other networks and boards stay) and all of them as build/bench.md.
 """
 
-import argparse
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,34 +20,39 @@ from popstream.boards.bench.published import PUBLISHED
 from popstream.boards.board.board import Board, BoardError
 from popstream.boards.board.top import clock_plan
 from popstream.boards.fitting.capacity import fold
-from popstream.boards.flow.build import ERRORS, FIGURES, TRIES, build, folder_of, forget_routes
+from popstream.boards.flow.build import FIGURES, TRIES, build, folder_of, forget_routes
 from popstream.boards.flow.place import FLOWS
-from popstream.boards.known import boards, find
+from popstream.boards.known import boards
 from popstream.hw.folding.folding import Folding, read_fold
-from popstream.model import manifest
-from popstream.model.console import table_console
-from popstream.model.files import write_json, write_whole
+from popstream.model.files import write_json
 from popstream.model.manifest import Network
-from popstream.sim.driver.worker import ProgramError
 from popstream.sim.reports.occupancy import Occupancy
 from popstream.sim.reports.steady import simulate
-from popstream.sim.verilator.tools import BuildError
 
-__all__ = ["KEYS", "benchmark", "main", "markdown", "save_row"]
+__all__ = ["KEYS", "benchmark", "boards_of", "markdown", "save_row", "table"]
 
 KEYS = ("network", "board", "interval_cycles", "latency_cycles", "fmax_mhz", "images_per_s", "lut", "ff", "ebr", "dsp",
         "lanes", "busy")  # fmt: skip
 RESOURCES = ("lut", "ff", "ebr", "dsp")
 
 
-def settings(path: Path, board: Board, network: Network, options: argparse.Namespace) -> tuple[Folding, float, range]:
-    """Folding, clock and seeds to build with: what the options say, else what bitstream.json at `path` was built with,
-    if it is of this network, else the fastest folding that fits, the board's clock and seeds from 0 on."""
+def settings(
+    path: Path,
+    board: Board,
+    network: Network,
+    interval: int | None = None,
+    file: Path | None = None,
+    freq: float | None = None,
+    seed: int | None = None,
+    tries: int | None = None,
+) -> tuple[Folding, float, range]:
+    """Folding, clock and seeds to build with: what is given, else what bitstream.json at `path` was built with, if it
+    is of this network, else the fastest folding that fits, the board's clock and seeds from 0 on."""
     figures = json.loads(path.read_text()) if path.exists() else {}
     if figures.get("network_hash") != network.hash:
         figures = {}
-    folding = Folding.load(options.folding, network) if options.folding else None
-    if folding is None and figures and not options.interval:
+    folding = Folding.load(file, network) if file else None
+    if folding is None and figures and not interval:
         folding = Folding({name: read_fold(name, entry) for name, entry in figures["folding"].items()}).check(network)
     mhz, first = board.mhz, 0
     if figures:
@@ -59,10 +60,10 @@ def settings(path: Path, board: Board, network: Network, options: argparse.Names
         actual = board.mhz_in if default is None else default.mhz
         mhz = board.mhz if abs(actual - figures["target_mhz"]) < 1e-3 else figures["target_mhz"]
         first = min(map(int, figures["seeds"]))
-    if options.seed is not None or options.seeds is not None:
-        first = options.seed or 0
-    seeds = range(first, first + (options.seeds or TRIES))
-    return folding or fold(board, network, options.interval), options.freq or mhz, seeds
+    if seed is not None or tries is not None:
+        first = seed or 0
+    seeds = range(first, first + (tries or TRIES))
+    return folding or fold(board, network, interval), freq or mhz, seeds
 
 
 def row_of(network: Network, figures: Mapping[str, Any], occupancy: Occupancy) -> dict[str, Any]:
@@ -156,65 +157,32 @@ def table(rows: Sequence[Mapping[str, Any]]) -> Table:
     return shown
 
 
-def benchmark(board: Board, network: Network, options: argparse.Namespace, console: Console) -> dict[str, Any]:
-    """The row of `network` on `board`; builds the bitstream unless the one that belongs is there."""
+def benchmark(
+    board: Board,
+    network: Network,
+    console: Console,
+    *,
+    rebuild: bool = False,
+    optimize: int = 2,
+    root: Path = Path("build"),
+    **how: Any,
+) -> dict[str, Any]:
+    """The row of `network` on `board`; builds the bitstream unless the one that belongs is there.
+
+    `how` is what `settings` takes; `rebuild` builds in any case.
+    """
     if board.family not in FLOWS:
         raise BoardError(f"{board.name} is not routed by the open tools, so its clock is not known")
     folder = folder_of(board, network.name)
-    folding, mhz, seeds = settings(folder / FIGURES, board, network, options)
-    if options.rebuild:
+    folding, mhz, seeds = settings(folder / FIGURES, board, network, **how)
+    if rebuild:
         forget_routes(folder)
-    figures = build(board, network, folding, mhz, seeds, folder, console, reuse=not options.rebuild)
+    figures = build(board, network, folding, mhz, seeds, folder, console, reuse=not rebuild)
     with console.status(f"{network.name}: simulating"):
-        occupancy = simulate(network, folding, options.root, options.optimize)
+        occupancy = simulate(network, folding, root, optimize)
     return row_of(network, figures, occupancy)
 
 
 def boards_of(network: Network) -> list[str]:
     """The boards that have a bitstream of a network of this name."""
     return [board.name for board in boards().values() if (folder_of(board, network.name) / FIGURES).exists()]
-
-
-def parse(given: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="popstream bench", description=__doc__.splitlines()[0])
-    parser.add_argument("net", help="a network of model/zoo, or the path of a manifest")
-    parser.add_argument("boards", nargs="*", help="boards (those that have a bitstream of the network)")
-    parser.add_argument("--interval", type=int, help="most cycles an image (the fastest that fits, or the one built)")
-    parser.add_argument("--folding", type=Path, help="a folding.json to use instead")
-    parser.add_argument("--freq", type=float, help="clock in MHz (that of the build that is there, or the board's)")
-    parser.add_argument("--seed", type=int, help="of place and route (that of the build that is there, or 0)")
-    parser.add_argument("--seeds", type=int, help=f"most that are tried until the timing is met ({TRIES})")
-    parser.add_argument("--rebuild", action="store_true", help="build even if there is a bitstream of this design")
-    parser.add_argument("--optimize", type=int, default=2, help="level of the C++ compiler (%(default)s)")
-    parser.add_argument("--root", type=Path, default=Path("build"), help="folder of what is simulated (%(default)s)")
-    options = parser.parse_intermixed_args(given)
-    if options.interval and options.folding:
-        parser.error("--interval and --folding exclude each other")
-    if (options.seeds is not None and options.seeds < 1) or (options.seed or 0) < 0:
-        parser.error("--seeds must be at least 1, and --seed at least 0")
-    return options
-
-
-def main(given: list[str] | None = None) -> int:
-    """The exit status: 0 if every row could be measured."""
-    options, console = parse(given), table_console(200)
-    path = options.root / "bench.json"
-    try:
-        network = manifest.load(manifest.find(options.net))
-        names = options.boards or boards_of(network)
-        if not names:
-            print(f"error: no bitstream of {network.name} is built; name a board, BOARD=...", file=sys.stderr)
-            return 1
-        for name in names:
-            rows = save_row(path, benchmark(find(name), network, options, console))
-    except (*ERRORS, BuildError, ProgramError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    write_whole(path.with_suffix(".md"), markdown(rows).encode())
-    console.print(table(rows))
-    console.print(f"{path}, {path.with_suffix('.md').name}", soft_wrap=True)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -9,38 +9,31 @@ The device is an iCE40 UP5K: of its cells yosys brings models of all, of an ECP5
 `--flip SEED` inverts one bit of one LUT's truth table, drawn by the seed, to see that the comparison finds it.
 """
 
-import argparse
 import importlib.util
 import json
 import random
 import re
-import sys
-import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from popstream.boards.bench.harness import CELLS
 from popstream.boards.board.board import Board
 from popstream.boards.flow.toolchain import ToolError, locate, run, version
-from popstream.hw.cost.network import ICE40_PRICES
-from popstream.hw.folding.folding import Folding, FoldingError
-from popstream.hw.solver.solve import solve
-from popstream.hw.synthesis.yosys import FAMILIES, SynthesisError, count, synthesise
+from popstream.hw.folding.folding import Folding
+from popstream.hw.synthesis.yosys import FAMILIES, count, synthesise
 from popstream.hw.verilog import write
-from popstream.model.data import DataError
-from popstream.model.files import write_json
-from popstream.model.manifest import ManifestError, Network, find, load
+from popstream.model.manifest import Network
 from popstream.sim.bench.build import build
-from popstream.sim.bench.run import SimulationError, simulate
+from popstream.sim.bench.run import simulate
 from popstream.sim.bench.top import generate
 from popstream.sim.rtl.compare import Report, compare
-from popstream.sim.rtl.images import images_for
 from popstream.sim.rtl.rtl import read_ports
-from popstream.sim.verilator.tools import BuildError
 
-__all__ = ["Flip", "Netlist", "board_netlist", "flip_lut", "map_network", "models", "netlist_verilog"]
+__all__ = ["FAMILY", "Flip", "Netlist", "board_netlist", "flip_lut", "map_network", "models", "netlist_verilog"]
 
 FAMILY = "ice40"
 BENCH = """module bench(input clk, input rst, input rx, output tx, output busy);
@@ -50,10 +43,6 @@ BENCH = """module bench(input clk, input rst, input rx, output tx, output busy);
 endmodule
 """
 SYNTHESISED, VERILOG = "synth.json", "netlist.v"
-LEAST_INTERVAL = 20_000  # cycles an image that the smallest folding is solved for
-ERRORS = (
-    ToolError, SynthesisError, ManifestError, FoldingError, BuildError, DataError, ValueError, OSError,
-)  # fmt: skip
 # What Verilator says of yosys' models and of a netlist without being wrong: unconnected pins take a default, timings
 # are left out, a flip-flop's initial value is written beside its clocked one.
 LINT = "".join(
@@ -162,68 +151,25 @@ class Netlist:
         return compare(self.network, codes, result)
 
 
-def arguments(given: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="popstream netlist", description="A netlist in simulation.")
-    parser.add_argument("net", help="a network of model/zoo, or the path of a manifest")
-    parser.add_argument("--images", type=int, default=20, help="test images (%(default)s)")
-    parser.add_argument("--interval", type=int, default=LEAST_INTERVAL, help="most cycles an image (%(default)s)")
-    parser.add_argument("--folding", type=Path, help="a folding.json to use instead")
-    parser.add_argument("--taps", action="store_true", help="compare every node's values; adds ports to the netlist")
-    parser.add_argument("--stall", type=float, default=0.0, help="probability of a pause (%(default)s)")
-    parser.add_argument("--flip", type=int, metavar="SEED", help="invert a bit of a LUT: the result must differ")
-    parser.add_argument("--optimize", type=int, default=0, help="C++ compiler's level (%(default)s)")
-    parser.add_argument("--root", type=Path, default=Path("build"), help="folder of everything compiled (%(default)s)")
-    options = parser.parse_args(given)
-    if options.images < 1 or not 0 <= options.stall < 1:
-        parser.error(f"--images must be at least 1 and --stall 0 to below 1, not {options.images} and {options.stall}")
-    return options
-
-
-def main(given: list[str] | None = None) -> int:
-    """0 if every value is golden's, 2 if one is not, 1 with one line if it could not be found out."""
-    options, began = arguments(given), time.time()
-    try:
-        network = load(find(options.net))
-        images = images_for(network, options.images)
-        if images.notice:
-            print(images.notice)
-        whole = (
-            Folding.load(options.folding, network)
-            if options.folding
-            else solve(network, options.interval, ICE40_PRICES, True)
-        )
-        folder = Path("build") / network.name / f"netlist-{FAMILY}"
-        print(f"{network.name}: {FAMILIES[FAMILY].synthesis}, then the netlist under Verilator ({folder})", flush=True)
-        cells = map_network(network, whole, folder, options.taps)
-        flip = None if options.flip is None else flip_lut(folder, options.flip)
-        report = Netlist(network, folder, options.optimize, options.root).compare(images.codes, options.stall)
-    except SimulationError as error:  # it hangs
-        print(f"FAILED: {error}", file=sys.stderr)
-        return 2
-    except ERRORS as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    used = count(FAMILIES[FAMILY], cells)
-    figures = {
-        "network": network.name, "device": FAMILIES[FAMILY].name, "images": report.images, "values": report.values,
+def figures(
+    network: Network, report: Report, cells: Mapping[str, int], flip: Flip | None, taps: bool, stall: float,
+    seconds: float,
+) -> dict[str, Any]:  # fmt: skip
+    """The content of netlist.json."""
+    device = FAMILIES[FAMILY]
+    return {
+        "network": network.name, "device": device.name, "images": report.images, "values": report.values,
         "mismatches": report.mismatches, "divergence": None if report.divergence is None else str(report.divergence),
-        "flip": None if flip is None else str(flip), "taps": options.taps, "stall": options.stall,
-        **used, "cells": cells, "minutes": round((time.time() - began) / 60, 2),
+        "flip": None if flip is None else str(flip), "taps": taps, "stall": stall,
+        **count(device, cells), "cells": dict(cells), "minutes": round(seconds / 60, 2),
         "network_hash": network.hash, "yosys": version("yosys"),
     }  # fmt: skip
-    name = "netlist.json" if flip is None else "netlist-flip.json"
-    write_json(Path("build") / network.name / name, figures)
-    if flip:
-        print(f"inverted: {flip}")
-    print(
-        f"{network.name}: netlist of {used['lut']:,} LUTs, {used['ff']:,} flip-flops, {used['ebr']} block RAMs, "
-        f"{used['dsp']} multipliers; {report.images} images, {report.values:,} values compared with golden, "
-        f"{report.mismatches} images with a mismatch -> {Path('build') / network.name / name}"
+
+
+def sentence(content: Mapping[str, Any]) -> str:
+    """The content of netlist.json in a line."""
+    return (
+        f"{content['network']}: netlist of {content['lut']:,} LUTs, {content['ff']:,} flip-flops, {content['ebr']} "
+        f"block RAMs, {content['dsp']} multipliers; {content['images']} images, {content['values']:,} values compared "
+        f"with golden, {content['mismatches']} images with a mismatch"
     )
-    if report.divergence:
-        print(f"FAILED at {report.divergence}")
-    return 0 if report.good else 2
-
-
-if __name__ == "__main__":
-    sys.exit(main())

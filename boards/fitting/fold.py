@@ -4,8 +4,6 @@ Takes seconds: everything is estimated (hw.cost.network, hw.folding.timing). Wri
 and folding.json beside it, which `make bitstream ARGUMENTS="--folding FILE"` takes.
 """
 
-import argparse
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,15 +12,12 @@ from rich.table import Table
 
 from popstream.boards.board.board import Board, BoardError
 from popstream.boards.fitting.capacity import fastest, fold, need, room, shortage
-from popstream.boards.known import find
 from popstream.hw.cost.network import Cost, network_cost, storage_of
 from popstream.hw.folding.folding import Folding, FoldingError, cycles, folded, interval, pixels
-from popstream.model import manifest
-from popstream.model.console import table_console
 from popstream.model.files import write_json
-from popstream.model.manifest import ManifestError, Network
+from popstream.model.manifest import Network
 
-__all__ = ["main", "rows"]
+__all__ = ["fold_to", "rows", "tables", "write"]
 
 
 def rows(network: Network, folding: Folding) -> list[dict[str, Any]]:
@@ -98,54 +93,31 @@ def for_rate(board: Board, network: Network, fps: float, mhz: float) -> Folding:
     return best[1]
 
 
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="popstream fold", description="Fold a network to a board.")
-    parser.add_argument("board", help="a board (make boards lists them)")
-    parser.add_argument("--net", default="digits-w1a2", help="a network of model/zoo, or a manifest (%(default)s)")
-    parser.add_argument("--fps", type=float, help="images a second to reach, instead of as many as fit")
-    parser.add_argument("--freq", type=float, help="clock in MHz (the board's default)")
-    options = parser.parse_args(arguments)
-    for name in ("fps", "freq"):
-        value = getattr(options, name)
-        if value is not None and not value > 0:
-            parser.error(f"--{name} must be more than 0, not {value:g}")
-    return options
+def fold_to(board: Board, network: Network, fps: float | None, mhz: float) -> Folding:
+    """The fastest folding that `board` holds, or the smallest for `fps` images a second at `mhz`; BoardError."""
+    if fps:
+        return for_rate(board, network, fps, mhz)
+    folding = fold(board, network, None)
+    missing = shortage(board, need(board, network, folding))
+    if missing:
+        raise BoardError(f"{network.name} does not fit {board.name} at any interval: {missing}")
+    return folding
 
 
-def main(arguments: list[str] | None = None) -> int:
-    options, console = parse(arguments), table_console(160)
-    try:
-        board = find(options.board)
-        network = manifest.load(manifest.find(options.net))
-        mhz = options.freq or board.mhz
-        if options.fps:
-            folding = for_rate(board, network, options.fps, mhz)
-        else:
-            folding = fold(board, network, None)
-            missing = shortage(board, need(board, network, folding))
-            if missing:
-                raise BoardError(f"{network.name} does not fit {board.name} at any interval: {missing}")
-    except (BoardError, ManifestError, FoldingError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+def tables(board: Board, network: Network, folding: Folding) -> tuple[Table, Table]:
+    """Stage by stage, and in all."""
     needed, entries = need(board, network, folding), rows(network, folding)
-    least = max(interval(network, folding).values())
     used = {name: needed[name] - sum(row[name] for row in entries) for name in ("lut", "ff", "ebr", "dsp")}
-    console.print(stage_table(network, entries, Cost(**used)))
-    console.print(total_table(board, needed))
-    lanes = sum(row["lanes"] for row in entries if row["arithmetic"] == "lanes")
-    rate = mhz * 1e6 / least
-    print(f"{lanes:,} one-bit lanes, {least:,} cycles an image: {rate:,.0f} images/s at {mhz:g} MHz")
-    folder = Path("build") / network.name / board.name / "fold"
+    return stage_table(network, entries, Cost(**used)), total_table(board, needed)
+
+
+def write(board: Board, network: Network, folding: Folding, mhz: float, folder: Path) -> dict[str, Any]:
+    """Write folding.json and fold.json into `folder`; returns the content of the latter."""
+    entries, least = rows(network, folding), max(interval(network, folding).values())
     folding.save(folder / "folding.json")
-    figures = {"network": network.name, "board": board.name, "mhz": mhz, "interval_cycles": least, "lanes": lanes,
-               "images_per_s": round(rate), "estimated": needed, "available": room(board),
-               "stages": entries}  # fmt: skip
+    figures = {"network": network.name, "board": board.name, "mhz": mhz, "interval_cycles": least,
+               "lanes": sum(row["lanes"] for row in entries if row["arithmetic"] == "lanes"),
+               "images_per_s": round(mhz * 1e6 / least), "estimated": need(board, network, folding),
+               "available": room(board), "stages": entries}  # fmt: skip
     write_json(folder / "fold.json", figures)
-    print(f"-> {folder / 'folding.json'}  (make bitstream BOARD={board.name} NET={network.name} "
-          f"ARGUMENTS='--folding {folder / 'folding.json'}')")  # fmt: skip
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return figures

@@ -4,8 +4,6 @@ A board whose bitstream is there and would come out the same is not built again,
 was stopped. Writes build/<net>/bitstreams.json after each board, and prints the table of them all.
 """
 
-import argparse
-import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,18 +12,14 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from popstream.boards.board.board import Board, BoardError
+from popstream.boards.board.board import Board
 from popstream.boards.fitting.capacity import FILL, fold, lacking, need
-from popstream.boards.flow.build import ERRORS, add_options, build, check_options, discard, folder_of
-from popstream.boards.flow.place import FLOWS
-from popstream.boards.known import boards, find
+from popstream.boards.flow.build import ERRORS, build, discard
 from popstream.hw.folding.folding import Folding, FoldingError
-from popstream.model import manifest
-from popstream.model.console import table_console
 from popstream.model.files import write_json
-from popstream.model.manifest import ManifestError, Network
+from popstream.model.manifest import Network
 
-__all__ = ["build_each", "main", "table"]
+__all__ = ["build_each", "table"]
 
 COLUMNS = ("board", "device", "LUT", "FF", "EBR", "DSP", "MHz wanted", "reached", "cycles an image", "seed", "minutes")
 
@@ -78,36 +72,3 @@ def table(results: dict[str, Any]) -> Table:
         rest = [f"{figures['interval_cycles']:,}", str(figures["seed"]), f"{figures['minutes']:.1f}"]
         shown.add_row(name, figures["device"], *used, *clocks, *rest)
     return shown
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """The exit status: 1 if a board has no bitstream in the end."""
-    parser = argparse.ArgumentParser(prog="popstream bitstreams", description="Build for every board.")
-    parser.add_argument("boards", nargs="*", help="boards (all that the open tools build)")
-    add_options(parser)
-    parser.add_argument("--interval", type=int, help="cycles an image that do (the fastest that fits each board)")
-    options = parser.parse_args(arguments)
-    console = table_console(200)
-    try:
-        check_options(argparse.Namespace(**vars(options), freq=None))
-        chosen = [find(name) for name in options.boards] or [b for b in boards().values() if b.family in FLOWS]
-        for board in chosen:
-            if board.family not in FLOWS:
-                raise BoardError(f"{board.name} has no open place and route; make bitstream BOARD={board.name}")
-        network = manifest.load(manifest.find(options.net))
-        root = folder_of(chosen[0], network.name).parent
-        seeds = range(options.seed, options.seed + options.seeds)
-        results = build_each(chosen, network, options.interval, seeds, root, console)
-    except (BoardError, ManifestError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    console.print(table(results))
-    failed = [name for name, figures in results.items() if "error" in figures]
-    print(f"{len(results) - len(failed)} of {len(results)} boards -> {root / 'bitstreams.json'}")
-    if failed:
-        print(f"error: no bitstream for {', '.join(failed)}", file=sys.stderr)
-    return 1 if failed else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -5,10 +5,8 @@ The same network, folding, clock and seed give the same bitstream, byte for byte
 route it writes a Vivado project instead (boards/flow/vivado.py).
 """
 
-import argparse
 import hashlib
 import json
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,8 +18,7 @@ from rich.table import Table
 from popstream.boards.board.board import Board, BoardError
 from popstream.boards.board.top import Top, clock_plan
 from popstream.boards.clock.pll import PllError
-from popstream.boards.fitting.capacity import MARGIN, check_fit, fold, need
-from popstream.boards.flow import vivado
+from popstream.boards.fitting.capacity import MARGIN, check_fit, need
 from popstream.boards.flow.place import (
     BITSTREAM,
     FLOWS,
@@ -36,19 +33,13 @@ from popstream.boards.flow.place import (
 )
 from popstream.boards.flow.progress import stage
 from popstream.boards.flow.toolchain import ToolError, locate, version
-from popstream.boards.known import find
 from popstream.boards.link.link import HostLink
 from popstream.boards.link.replies import folding_hash
 from popstream.hw.folding.folding import Folding, FoldingError, interval
-from popstream.model import manifest
-from popstream.model.console import table_console
 from popstream.model.files import write_json
 from popstream.model.manifest import ManifestError, Network
 
-__all__ = [
-    "ERRORS", "TRIES", "TimingError", "add_options", "build", "check_options", "discard", "folder_of", "forget_routes",
-    "main",
-]  # fmt: skip
+__all__ = ["ERRORS", "TRIES", "TimingError", "build", "discard", "folder_of", "forget_routes", "report"]
 
 ERRORS = (BoardError, PllError, ToolError, ManifestError, FoldingError, OSError)
 FIGURES = "bitstream.json"
@@ -208,61 +199,3 @@ def report(figures: Mapping[str, Any]) -> Table:
     )
     table.add_row("seed", str(figures["seed"]), "", f"{figures['minutes']:.1f} minutes")
     return table
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """What a build for one board and for all have in common: the network, and the seeds of place and route."""
-    parser.add_argument("--net", default="digits-w1a2", help="a network of model/zoo, or a manifest (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of place and route (%(default)s)")
-    parser.add_argument(
-        "--seeds", type=int, default=TRIES, help="most that are tried until the timing is met (%(default)s)"
-    )
-
-
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="popstream bitstream", description="Build a bitstream.")
-    parser.add_argument("board", help="a board (popstream boards lists them)")
-    add_options(parser)
-    parser.add_argument("--interval", type=int, help="most cycles an image (the fastest that fits)")
-    parser.add_argument("--folding", type=Path, help="a folding.json to use instead")
-    parser.add_argument("--freq", type=float, help="clock in MHz (the board's default)")
-    parser.add_argument("--out", type=Path, help="folder to write to (build/<net>/<board>)")
-    return parser.parse_args(arguments)
-
-
-def check_options(options: argparse.Namespace) -> None:
-    """BoardError, in one line, for a number that is out of range."""
-    if options.seeds < 1 or options.seed < 0:
-        raise BoardError(f"SEEDS must be at least 1 and SEED at least 0, not {options.seeds} and {options.seed}")
-    if options.freq is not None and not 1 <= options.freq <= 400:
-        raise BoardError(f"FREQ must be 1 to 400 MHz, not {options.freq:g}")
-    if options.interval is not None and options.interval < 1:
-        raise BoardError(f"An interval must be at least 1 cycle, not {options.interval}")
-
-
-def main(arguments: list[str] | None = None) -> int:
-    options = parse(arguments)
-    console = table_console()
-    try:
-        check_options(options)
-        board = find(options.board)
-        network = manifest.load(manifest.find(options.net))
-        folder = options.out or folder_of(board, network.name)
-        discard(board, folder)
-        given = Folding.load(options.folding, network) if options.folding else None
-        folding = given or fold(board, network, options.interval)
-        seeds = range(options.seed, options.seed + options.seeds)
-        mhz = options.freq or board.mhz
-        if board.family == "xilinx":
-            return vivado.main(board, network, folding, mhz, folder, console)
-        figures = build(board, network, folding, mhz, seeds, folder, console)
-    except ERRORS as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    console.print(report(figures))
-    print(f"-> {folder / BITSTREAM[board.family]}  (make flash BOARD={board.name} NET={network.name})")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -3,7 +3,6 @@
 openFPGALoader does it; its failures are told in one line: not built, tool or library missing, no board, wrong board.
 """
 
-import argparse
 import json
 import re
 import shutil
@@ -15,9 +14,8 @@ from popstream.boards.board.board import Board, BoardError
 from popstream.boards.flow.build import folder_of
 from popstream.boards.flow.place import BITSTREAM
 from popstream.boards.flow.toolchain import ToolError
-from popstream.boards.known import find
 
-__all__ = ["explain", "loader", "main", "write"]
+__all__ = ["explain", "loader", "write"]
 
 NO_BOARD = re.compile(
     r"unable to open|not found|can't find compatible|no device|no dfu|jtag init failed|dfu init failed|claim cable|"
@@ -85,23 +83,3 @@ def write(board: Board, network: str, permanent: bool, folder: Path | None = Non
     if done.returncode or FAILED.search(done.stdout):
         raise ToolError(explain(board, done.returncode, done.stdout))
     return bitstream
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="popstream flash", description="Write a bitstream to a board.")
-    parser.add_argument("board", help="a board (popstream boards lists them)")
-    parser.add_argument("--net", default="digits-w1a2", help="the network that was built for it (%(default)s)")
-    parser.add_argument("--flash", action="store_true", help="write to flash, where it survives power-off, not SRAM")
-    options = parser.parse_args(arguments)
-    try:
-        board = find(options.board)
-        path = write(board, options.net, options.flash)
-    except (BoardError, ToolError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(f"{path} -> {board.name} ({'flash' if options.flash and board.flash else 'as the board loads'})")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -24,7 +24,7 @@ from popstream.hw.synthesis.yosys import count
 from popstream.model.files import write_json
 from popstream.model.manifest import Network
 
-__all__ = ["export", "main", "project"]
+__all__ = ["export", "next_steps", "project", "report"]
 
 PROJECT = ("top.v", "top.xdc", "top.tcl", "build_top.sh")
 # Vivado writes a bitstream whatever the timing; this ends the script instead.
@@ -96,18 +96,22 @@ def export(
     return figures
 
 
-def main(board: Board, network: Network, folding: Folding, mhz: float, folder: Path, console: Console) -> int:
-    """Export, say what there is and what not, and how to go on; the exit status."""
-    figures = export(board, network, folding, mhz, folder, console)
-    table = Table(title=f"{network.name} on {board.name} ({board.device.name}), synthesised by yosys")
+def report(figures: dict[str, Any]) -> Table:
+    """What yosys maps the design to, for a terminal."""
+    table = Table(title=f"{figures['network']} on {figures['board']} ({figures['device']}), synthesised by yosys")
     for column in ("", "used", "available", "share"):
         table.add_column(column, justify="right" if column else "left")
     for resource, name in (("lut", "LUT6"), ("ff", "FF"), ("ebr", "RAMB18"), ("dsp", "DSP48")):
         used, total = figures[resource], figures[f"{resource}_total"]
         table.add_row(name, f"{used:,}", f"{total:,}", f"{100 * used / total:.1f} %")
-    console.print(table)
-    print(f"No bitstream was made: there is no open place and route for {board.device.name} among the tools in use.")
-    print(f"With Vivado: cd {figures['project']} && vivado -mode batch -source top.tcl")
-    clock = f"{figures['target_mhz']:g} MHz"
-    print(f"It writes top.bit if the timing is met at {clock}, else it fails; then: make flash BOARD={board.name}")
-    return 0
+    return table
+
+
+def next_steps(figures: dict[str, Any]) -> str:
+    """What there is not, and how to go on."""
+    return (
+        f"No bitstream was made: there is no open place and route for {figures['device']} among the tools in use.\n"
+        f"With Vivado: cd {figures['project']} && vivado -mode batch -source top.tcl\n"
+        f"It writes top.bit if the timing is met at {figures['target_mhz']:g} MHz, else it fails; then: "
+        f"popstream flash {figures['network']} {figures['board']}"
+    )

@@ -17,11 +17,9 @@ Before anything is written it is checked that the two designs are one but for bl
 that the configuration held just what the netlist's cells hold.
 """
 
-import argparse
 import hashlib
 import json
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -29,17 +27,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from popstream.boards.board.board import Board, BoardError
+from popstream.boards.board.board import Board
 from popstream.boards.board.top import Top, clock_plan
-from popstream.boards.flow.build import ERRORS, folder_of
+from popstream.boards.flow.build import folder_of
 from popstream.boards.flow.place import BITSTREAM, FLOWS, KEPT, pack, write_design
 from popstream.boards.flow.toolchain import run
-from popstream.boards.known import find
 from popstream.boards.link.link import HostLink
 from popstream.boards.reload.contents import ContentError, Ram, lines_of, patch, places, rams, sections
 from popstream.hw.folding.folding import Folding
 from popstream.hw.lib.table import RELOAD_MULTIPLIER, shape_limits
-from popstream.model import manifest
 from popstream.model.files import write_json
 from popstream.model.manifest import Network
 
@@ -259,32 +255,3 @@ def choose(board: Board, network: Network, root: Path = Path("build")) -> Base:
     if refused:
         raise ReloadError("; ".join(refused))
     raise ReloadError(f"No reloadable build for {board.name}; make bitstream BOARD={board.name} RELOADABLE=1 makes one")
-
-
-def main(given: list[str] | None = None) -> int:
-    """0 if the bitstream is written, 1 with one line if not."""
-    parser = argparse.ArgumentParser(prog="popstream reload", description="Another network in a bitstream.")
-    parser.add_argument("board", help="a board (popstream boards lists them)")
-    parser.add_argument("--net", required=True, help="the network: of model/zoo, or a manifest")
-    parser.add_argument("--base", type=Path, help="folder of the reloadable build (the one of the network's shape)")
-    options = parser.parse_args(given)
-    try:
-        board = find(options.board)
-        if board.family not in FAMILIES:
-            raise BoardError(f"Reloading knows the configurations of {', '.join(FAMILIES)}, not of {board.family}")
-        network = manifest.load(manifest.find(options.net))
-        base = Base.load(options.base) if options.base else choose(board, network)
-        folder = folder_of(board, network.name)
-        figures = reload(board, network, base, folder)
-    except (ReloadError, ContentError, *ERRORS) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(
-        f"{network.name} in the bitstream of {figures['reloaded_from']}: {figures['block_rams_exchanged']} block RAMs "
-        f"exchanged in {60 * figures['minutes']:.0f} s -> {folder / BITSTREAM[board.family]}"
-    )
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

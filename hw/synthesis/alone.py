@@ -7,14 +7,11 @@ sequencing, selection of a chunk, weights, lanes, accumulators and output FIFO.
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +20,13 @@ from amaranth.back import verilog
 from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
-from rich.status import Status
 from rich.table import Table
 
 from popstream.hw.synthesis.mapped import trim_carries
 from popstream.hw.synthesis.yosys import ECP5_85, SynthesisError, find_tool, synthesise
 from popstream.hw.unit.matvec import MatVec
-from popstream.model.console import table_console
-from popstream.model.files import write_json
 
-__all__ = ["BLOCKS", "UNITS", "Harness", "Unit", "best"]
+__all__ = ["BLOCKS", "SEEDS", "UNITS", "Harness", "Unit", "best", "table"]
 
 ROUTED = {"comb": "TRELLIS_COMB", "ff": "TRELLIS_FF", "ebr": "DP16KD", "dsp": "MULT18X18D"}
 SEEDS = 5
@@ -206,40 +200,3 @@ def table(rows: list[dict[str, Any]]) -> Table:
         shares = [f"{number / lanes:.2f}" if lanes else "-" for number in (lut, ff)]
         result.add_row(source, str(lanes or "-"), f"{lut:,}", f"{ff:,}", "-", *shares, str(mhz), "-")
     return result
-
-
-def progress(status: Status, name: str, last: int, seed: int) -> None:
-    """Say which seed is placed and routed."""
-    status.update(f"{name}: place and route, seed {seed} of up to {last}")
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="popstream unit", description="Place and route the compute unit.")
-    parser.add_argument("units", nargs="*", metavar="UNIT", help=f"of {', '.join(UNITS)} (default: all)")
-    parser.add_argument("--seed", type=int, default=1, help="of place and route, the first one (%(default)s)")
-    parser.add_argument("--seeds", type=int, default=SEEDS, help="so many; the fastest is kept (%(default)s)")
-    parser.add_argument("--freq", type=float, help="MHz that place and route aims at (each unit's own)")
-    options = parser.parse_args(arguments)
-    unknown = [name for name in options.units if name not in UNITS]
-    if unknown:
-        parser.error(f"there is no unit {', '.join(unknown)}; choose of {', '.join(UNITS)}")
-    if options.seeds < 1 or options.seed < 0:
-        parser.error("--seeds must be at least 1, and --seed at least 0")
-    console, rows, failed = table_console(), [], False
-    for name in options.units or UNITS:
-        folder = Path("build") / "unit" / name
-        try:
-            with console.status(f"{name}: synthesis (logs in {folder})") as status:
-                seeds = range(options.seed, options.seed + options.seeds)
-                shown = partial(progress, status, name, seeds[-1])
-                rows.append(best(name, UNITS[name], folder, seeds, options.freq, shown))
-        except (SynthesisError, OSError) as error:
-            print(f"error: {error}", file=sys.stderr)
-            failed = True
-    console.print(table(rows))
-    write_json(Path("build") / "unit.json", rows)
-    return int(failed)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

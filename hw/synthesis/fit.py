@@ -8,10 +8,8 @@ flip-flop estimate is more than TOLERANCE off, or a block RAM or multiplier.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -25,16 +23,14 @@ from rich.table import Table
 
 from popstream.hw.accelerator import Accelerator
 from popstream.hw.cost.network import Cost, network_cost
-from popstream.hw.folding.folding import Fold, Folding, FoldingError, interval
-from popstream.hw.solver.solve import solve
+from popstream.hw.folding.folding import Fold, Folding, interval
 from popstream.hw.synthesis.alone import Ecp5
 from popstream.hw.synthesis.collisions import heed_promises
-from popstream.hw.synthesis.yosys import ECP5_85, SynthesisError, count, synthesise
-from popstream.model.console import table_console
+from popstream.hw.synthesis.yosys import ECP5_85, count, synthesise
 from popstream.model.files import write_json, write_whole
-from popstream.model.manifest import ManifestError, Network, find, load
+from popstream.model.manifest import Network
 
-__all__ = ["SEEN", "UNSEEN", "Alone", "Point", "compare", "main", "measure"]
+__all__ = ["SEEN", "UNSEEN", "Alone", "Point", "compare", "fits", "measure", "report", "run"]
 
 FOLDER = Path("build/cost")
 TOLERANCE = 0.1
@@ -105,10 +101,8 @@ def fits(off: Mapping[str, float]) -> bool:
     return max(abs(off["lut"]), abs(off["ff"])) <= TOLERANCE and off["ebr"] == off["dsp"] == 0
 
 
-def run(point: Point, console: Console) -> dict[str, Any]:
-    """The row of one point."""
-    network = load(find(point.net))
-    folding: Folding = solve(network, point.target)
+def run(point: Point, network: Network, folding: Folding, console: Console) -> dict[str, Any]:
+    """The row of one point, its network folded by the solver. SynthesisError if yosys is missing or fails."""
     folder = FOLDER / point.name
     with console.status(f"{point.name}: synthesis (log: {folder / 'synth.log'})"):
         total = measure(network, folding, folder)
@@ -136,32 +130,3 @@ def report(rows: list[dict[str, Any]]) -> Table:
             f"{guess['ebr']} / {found['ebr']}", f"{guess['dsp']} / {found['dsp']}",
         )  # fmt: skip
     return table
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="popstream cost", description="Compare the cost model with synthesis.")
-    parser.add_argument("--points", type=int, help="only the first so many points")
-    options = parser.parse_args(arguments)
-    console = table_console(140)
-    points, rows = (*SEEN, *UNSEEN)[: options.points], []
-    for number, point in enumerate(points, 1):
-        try:
-            rows.append(run(point, console))
-        except (SynthesisError, ManifestError, FoldingError, OSError) as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 1
-        console.print(f"{number} of {len(points)}: {point.name}, LUT {100 * rows[-1]['off']['lut']:+.1f} %")
-    console.print(report(rows))
-    write_json(FOLDER / "cost.json", rows)
-    wrong = [f"{row['network']}-{row['target']}" for row in rows if not fits(row["off"])]
-    worst = max(abs(row["off"]["lut"]) for row in rows)
-    print(f"LUT at most {100 * worst:.1f} % off; block by block in {FOLDER / 'cost.json'}")
-    if wrong:
-        print(
-            f"more than {100 * TOLERANCE:.0f} % off, or block RAMs or multipliers: {', '.join(wrong)}", file=sys.stderr
-        )
-    return int(bool(wrong))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

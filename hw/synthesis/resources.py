@@ -4,24 +4,23 @@ Yosys maps the Verilog (native where it is on the PATH, else the WebAssembly bui
 cells, in the device's own units: logic as LUT4 equivalents of the slices taken, flip-flops, block RAMs, multipliers.
 """
 
-import argparse
 import json
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 
-from popstream.hw.cost.prices import ECP5_PRICES, ICE40_PRICES
-from popstream.hw.folding.folding import DEFAULT_INTERVAL, FoldingError, interval
-from popstream.hw.solver.solve import solve
-from popstream.hw.synthesis.yosys import FAMILIES, Device, SynthesisError, count, synthesise
+from popstream.hw.folding.folding import Folding, interval
+from popstream.hw.synthesis.yosys import FAMILIES, Device, count, synthesise
 from popstream.hw.verilog import write
-from popstream.model.console import table_console
 from popstream.model.files import write_json
-from popstream.model.manifest import ManifestError, find, load
+from popstream.model.manifest import Network
+
+__all__ = ["measure", "report"]
 
 
 def report(device: Device, used: Mapping[str, int], title: str) -> Table:
@@ -41,40 +40,25 @@ def save_figures(path: Path, family: str, figures: Mapping[str, object]) -> None
     write_json(path, known | {family: figures})
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="popstream resources", description="Synthesise and count resources.")
-    parser.add_argument("net", help="a network of model/zoo, or the path of a manifest")
-    parser.add_argument("--family", choices=sorted(FAMILIES), default="ecp5")
-    parser.add_argument("--interval", type=int, default=DEFAULT_INTERVAL, help="most cycles an image (%(default)s)")
-    options = parser.parse_args(arguments)
-    device, console = FAMILIES[options.family], table_console()
-    began = time.time()
-    try:
-        network = load(find(options.net))
-        lean = options.family == "ice40"
-        folding = solve(network, options.interval, ICE40_PRICES if lean else ECP5_PRICES, lean)
-        folder = Path("build") / network.name / f"synth-{options.family}"
-        with console.status(f"{network.name}: writing Verilog"):
-            top = write(network, folding, folder)
-        with console.status(f"{network.name}: {device.synthesis} (log: {folder / 'synth.log'})"):
-            cells = synthesise(top, device, folder)
-    except (ManifestError, FoldingError, SynthesisError, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+def measure(network: Network, folding: Folding, family: str, root: Path, console: Console) -> dict[str, Any]:
+    """Synthesise for the device of `family`; the figures, which it writes into `root`/<net>/resources.json.
+
+    SynthesisError if yosys is missing or fails. The netlist lies in `root`/<net>/synth-<family>.
+    """
+    began, device = time.time(), FAMILIES[family]
+    folder = root / network.name / f"synth-{family}"
+    with console.status(f"{network.name}: writing Verilog"):
+        top = write(network, folding, folder)
+    with console.status(f"{network.name}: {device.synthesis} (log: {folder / 'synth.log'})"):
+        cells = synthesise(top, device, folder)
     used = count(device, cells)
-    fits = all(used[resource] <= total for resource, total in device.capacity.items())
-    cycles = max(interval(network, folding).values())
-    console.print(report(device, used, f"{network.name} at {cycles:,} cycles an image on {device.name}"))
-    print("fits" if fits else "does not fit; raise the interval (ARGUMENTS='--interval N')")
     figures = {
-        "network": network.name, "device": device.name, "interval_cycles_estimated": cycles, "fits": fits, **used,
+        "network": network.name, "device": device.name,
+        "interval_cycles_estimated": max(interval(network, folding).values()),
+        "fits": all(used[resource] <= total for resource, total in device.capacity.items()), **used,
         **{f"{resource}_total": total for resource, total in device.capacity.items()}, "cells": cells,
         "synthesis": device.synthesis, "minutes": round((time.time() - began) / 60, 2),
         "folding": {name: asdict(fold) for name, fold in folding.items()},
     }  # fmt: skip
-    save_figures(Path("build") / network.name / "resources.json", options.family, figures)
-    return 0 if fits else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    save_figures(root / network.name / "resources.json", family, figures)
+    return figures

@@ -15,13 +15,15 @@ BOARD = Group("Put it on a board", sort_key=4)
 
 app = App(
     name="popstream",
-    help="Low-bit ResNets as streaming bit-serial popcount accelerators, proven bit for bit.\n\n"
-    "popstream VERB --help shows a verb's options, an example and how long it takes.",
+    help="Low-bit ResNets as streaming popcount accelerators, proven bit for bit.\n\n"
+    "popstream VERB --help shows an example, how long it takes, and all options.\n\n"
+    "--install-completion teaches them to this shell; --version says which this is.",
     help_format="plaintext",
     help_formatter=Page(),
-    group_commands=Group("Else", sort_key=9),
     version=lambda: popstream.__version__,
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
-app.register_install_completion_command(help="Install completion for this shell.")
+app.register_install_completion_command(show=False)
+for flag in ("--help", "--version"):
+    app[flag].show = False

@@ -12,8 +12,8 @@ from typing import Any
 from popstream import model
 
 __all__ = [
-    *("Check", "at_least", "between", "check_board", "check_file", "check_module", "check_name", "check_net"),
-    *("check_stem", "each"),
+    *("Check", "at_least", "between", "check_baud", "check_board", "check_count", "check_data_set", "check_file"),
+    *("check_module", "check_name", "check_net", "check_stem", "each", "guess"),
     *("known_boards", "known_nets", "positive", "probability", "recipes", "sweeps"),
 ]
 
@@ -53,12 +53,16 @@ def probability(_: Any, value: float) -> None:
         raise ValueError(f"must be a probability from 0 to below 1, not {value:g}")
 
 
+def guess(given: str, known: list[str], behind: str = "") -> str:
+    """ "did you mean ...?" of the name that is most like what was given, or begins with it; else nothing."""
+    near = difflib.get_close_matches(given, known, 1) or [name for name in known if given and name.startswith(given)]
+    return f"did you mean {near[0]}?{behind}" if near else ""
+
+
 def unknown(what: str, given: str, known: Iterable[str], where: str) -> str:
     """What to say of a name that nothing has: the nearest, and all there are."""
     names = list(known)
-    near = difflib.get_close_matches(given, names, 1)
-    guess = f"did you mean {near[0]}? " if near else ""
-    return f"{given!r} is no {what}; {guess}known are {', '.join(names) or 'none'} ({where})"
+    return f"{given!r} is no {what}; {guess(given, names, ' ')}known are {', '.join(names) or 'none'} ({where})"
 
 
 def known_boards() -> list[str]:
@@ -75,8 +79,10 @@ def known_nets() -> list[str]:
     return [folder.name for folder in zoo()]
 
 
-def check_net(_: Any, value: str) -> None:
+def check_net(_: Any, value: str | None) -> None:
     """A network that is there: in the zoo, or a manifest."""
+    if value is None:
+        return
     from popstream.model.manifest import ManifestError, find
 
     try:
@@ -146,3 +152,25 @@ def each(check: Check) -> Check:
             check(kind, value)
 
     return check_all
+
+
+def check_baud(kind: Any, value: int | None) -> None:
+    """A baud that the link's UART has been tried with."""
+    from popstream.boards.link.protocol import MAX_BAUD
+
+    between(1, MAX_BAUD)(kind, value)
+
+
+def check_count(kind: Any, value: int) -> None:
+    """Images of a self-test."""
+    from popstream.boards.link.protocol import MAX_COUNT
+
+    between(4, MAX_COUNT)(kind, value)
+
+
+def check_data_set(_: Any, value: str | None) -> None:
+    """A data set that is known."""
+    from popstream.model.data import DATA_SETS
+
+    if value is not None and value not in DATA_SETS:
+        raise ValueError(unknown("data set", value, DATA_SETS, "those with test images"))

@@ -11,14 +11,14 @@ from collections.abc import Sequence
 
 from cyclopts import CycloptsError
 
-from popstream.cli import boards, hardware, report, simulate, train
+from popstream.cli import bench, boards, hardware, host, report, simulate, train
 from popstream.cli.app import app
 from popstream.cli.options import UsageError
 from popstream.cli.wrong import usage_line
 
 __all__ = ["main"]
 
-VERBS = (boards, hardware, report, simulate, train)
+VERBS = (bench, boards, hardware, host, report, simulate, train)
 """Importing a file adds its verbs."""
 
 FAILURE, USAGE, INTERRUPTED = 1, 2, 130

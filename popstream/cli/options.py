@@ -9,6 +9,7 @@ from popstream.cli.checks import (
     Check,
     at_least,
     between,
+    check_baud,
     check_board,
     check_file,
     check_name,
@@ -69,4 +70,4 @@ Out = Annotated[Path | None, option("folder to write to", metavar="FOLDER")]
 Root = Annotated[Path, option("folder of everything built", metavar="FOLDER")]
 Processes = Annotated[int | None, option("simulators at once (one for each core)", at_least(1), metavar="N")]
 Optimize = Annotated[int, option("level of the C++ compiler, 0 to 3", between(0, 3), metavar="LEVEL")]
-Baud = Annotated[int | None, option("bits a second of the UART", at_least(1), metavar="BAUD")]
+Baud = Annotated[int | None, option("bits a second of the UART, as in the bitstream", check_baud, metavar="BAUD")]

@@ -26,7 +26,17 @@ class Page(PlainFormatter):
             table.add_row(Text(f"  {label(entry)}"), Text(meaning(entry, console)))
         console.print(Text(f"{panel.title}:", style="bold"))
         console.print(table, width=min(console.width, WIDEST))
-        console.print()
+        if panel.format == "parameter":
+            console.print()
+
+    def render_description(self, console: Console, options: ConsoleOptions, description: Any) -> None:
+        """Paragraphs filled anew to the width; the one with the example keeps its lines."""
+        if description:
+            with console.capture() as capture:
+                console.print(description, width=10_000, highlight=False)
+            paragraphs = Text.from_ansi(capture.get()).plain.strip().split("\n\n")
+            kept = (part if part.startswith("Example") else " ".join(part.split()) for part in paragraphs)
+            console.print(Text("\n\n".join(kept) + "\n"), width=min(console.width, WIDEST))
 
 
 def label(entry: HelpEntry) -> str:

@@ -40,7 +40,7 @@ def sim(
     optimize: Optimize = 2,
     root: Root = BUILD,
 ) -> int:
-    """Stream real images through the RTL and compare every value with the golden model.
+    """Stream images through the RTL; compare every value with golden.
 
     Where its data set cannot be had, they are pieces of photographs, without labels. Writes build/<net>/sim.json;
     status 1 if a value differs, with the first place that does.
@@ -91,7 +91,7 @@ def accuracy(
     optimize: Optimize = 2,
     root: Root = BUILD,
 ) -> int:
-    """Put float, frozen, golden and RTL top-1 side by side; the last three must agree.
+    """Put float, frozen, golden and RTL top-1 side by side.
 
     The RTL runs by Ray on every core, or on the cluster that RAY_ADDRESS names. Writes build/<net>/accuracy.json.
 
@@ -134,7 +134,7 @@ def occupancy(
     optimize: Optimize = 2,
     root: Root = BUILD,
 ) -> int:
-    """Measure how long the lanes of each stage work, starve and are blocked.
+    """Measure how long each stage's lanes work, starve and are blocked.
 
     In steady state. Writes build/<net>/occupancy.json, occupancy.png (stages over time) and cost.png.
 
@@ -173,9 +173,10 @@ def bits(
     interval: Interval = 5_000,
     root: Root = BUILD,
 ) -> None:
-    """Measure how cost grows with the bits: cycles x LUT of a recipe's untrained networks for all W and A.
+    """Measure how cost grows with the bits of weights and activations.
 
-    Writes build/<net>/bits.json and bits.png.
+    One folding for a recipe's untrained networks of all W and A, and its cycles x LUT. Writes build/<net>/bits.json and
+    bits.png.
 
     Example: popstream bits digits-w1a2 --bits 1 2
     Takes TIME.

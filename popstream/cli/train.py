@@ -65,7 +65,7 @@ def train(
     threads: Threads = 0,
     compile: Compile = False,
 ) -> None:
-    """Train a network by its recipe; the same command goes on where it was stopped.
+    """Train a network by its recipe; the same command resumes.
 
     Writes checkpoints and curves.png into build/<net>/train, once an epoch.
 
@@ -87,9 +87,9 @@ def sweep(
     precision: Precision = "auto",
     compile: Compile = False,
 ) -> None:
-    """Train the runs of a sweep on Ray, several at once; the same command goes on where it was stopped.
+    """Train the runs of a sweep on Ray, several at once.
 
-    Here, or on the cluster that RAY_ADDRESS names. Writes build/sweeps/<spec>/runs.json after every run.
+    Here, or on the cluster that RAY_ADDRESS names; the same command resumes. Writes build/sweeps/<spec>/runs.json.
 
     Example: popstream sweep seeds-cpu
     Takes TIME.
@@ -108,9 +108,10 @@ def sweep(
 
 @app.command(group=TRAIN)
 def tables(spec: Name = "seeds", /, *, out: Out = None, interval: Interval = None) -> None:
-    """Put a sweep's results beside the published ones: tables, heat maps, curves, accuracy against LUTs.
+    """Put a sweep's results beside the published ones.
 
-    Writes build/sweeps/<spec>/tables; LUTs are estimated for --interval cycles an image (20,000).
+    Tables, heat maps, curves, accuracy against LUTs, in build/sweeps/<spec>/tables; LUTs are estimated for --interval
+    cycles an image (20,000).
 
     Example: popstream tables seeds-cpu
     Takes TIME.
@@ -163,9 +164,10 @@ def export(
     out: Out = None,
     root: Root = BUILD,
 ) -> None:
-    """Freeze a trained network and pack its ROM image; its integers are tried on every test image.
+    """Freeze a trained network and pack its ROM image.
 
-    Writes the manifest into model/zoo/<net>, or --out, and the image into build/<net>.
+    Its integers are tried on every test image. Writes the manifest into model/zoo/<net>, or --out, and the image into
+    build/<net>.
 
     Example: popstream export digits-w1a2
     Takes TIME.
@@ -195,7 +197,7 @@ def rom(
     ] = None,
     root: Root = BUILD,
 ) -> None:
-    """Pack a network's weights and thresholds into a ROM image, and read it back.
+    """Pack a network's tensors into a ROM image, and read it back.
 
     Writes rom.bin (flash), rom.mem ($readmemh) and rom.json into build/<net>; --folding sets the order of the weights.
 
@@ -223,7 +225,7 @@ def untrained(
     act_bits: Bits = None,
     name: Annotated[Name | None, option("of the network (<first word>-w<W>a<A>-untrained)", metavar="NAME")] = None,
 ) -> None:
-    """Make an untrained network of a recipe's shape, to size hardware with.
+    """Make an untrained network of a recipe's shape, to size hardware.
 
     Writes build/untrained/<name>, a manifest like any other.
 

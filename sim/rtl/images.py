@@ -91,14 +91,17 @@ def processes_for(images: int, asked: int | None = None) -> int:
     return asked or max(1, min(cores(), images // PER_PROCESS))
 
 
-def folding_for(network: Network, interval: int | None = None, file: Path | None = None) -> Any:
-    """The folding of `file`, else one solved for at most `interval` cycles. Raises hw.folding.folding.FoldingError."""
+def folding_for(network: Network, interval: int | None = None, file: Path | None = None, **how: Any) -> Any:
+    """The folding of `file`, else one solved, as `how` says, for at most `interval` cycles an image.
+
+    Raises hw.folding.folding.FoldingError.
+    """
     from popstream.hw.folding.folding import DEFAULT_INTERVAL, Folding
     from popstream.hw.solver.solve import solve
 
     if file:
         return Folding.load(file, network)
-    return solve(network, interval or DEFAULT_INTERVAL)
+    return solve(network, interval or DEFAULT_INTERVAL, **how)
 
 
 def percent(value: float | None) -> str:

@@ -9,9 +9,10 @@ import pytest
 from rich.console import Console
 
 from popstream.boards.bench import benchmark as bench
-from popstream.boards.bench.benchmark import COLUMNS, KEYS, benchmark, main, markdown, save_row, settings
+from popstream.boards.bench.benchmark import COLUMNS, KEYS, benchmark, markdown, save_row, settings
 from popstream.boards.flow.build import TRIES
 from popstream.boards.known import find
+from popstream.cli import main
 from popstream.hw.folding.folding import interval
 from popstream.hw.solver.solve import solve
 from popstream.model.manifest import Network, save
@@ -75,9 +76,11 @@ def test_a_row(network, place, capsys):
     path = ROOT / "bench.json"
     path.unlink(missing_ok=True)
     other = {"network": "another", "board": BOARD, "images_per_s": 1}
-    assert main(given) == 1
-    assert capsys.readouterr().err == "error: no bitstream of counted is built; name a board, BOARD=...\n"
-    assert main([*given, BOARD, "--interval", "900"]) == 0
+    assert main(["bench", *given]) == 2
+    assert (
+        capsys.readouterr().err == "error: no bitstream of counted is built; name a board: popstream bench net BOARD\n"
+    )
+    assert main(["bench", *given, BOARD, "--interval", "900"]) == 0
     (row,) = json.loads(path.read_text())
     assert set(KEYS) <= row.keys()
     assert place == [(BOARD, bench.fold(find(BOARD), network, 900), find(BOARD).mhz, range(TRIES), True)]
@@ -93,7 +96,7 @@ def test_a_row(network, place, capsys):
     assert "images/s = routed clock / measured interval" in printed
 
     save_row(path, other | {name: row[name] for name in row if name not in other})
-    assert main(given) == 0  # every board that has a bitstream, built as it was
+    assert main(["bench", *given]) == 0  # every board that has a bitstream, built as it was
     assert place[1] == place[0]
     rows = json.loads(path.read_text())
     assert [found["network"] for found in rows] == ["another", "counted"]
@@ -105,51 +108,42 @@ def test_a_row(network, place, capsys):
     assert "nn2FPGA ResNet-20, 8 bit" in lines[-2]
 
 
-def options_of(*given):
-    return bench.parse(["net", BOARD, *given])
-
-
 def test_what_it_is_built_with(network, tmp_path):
     """What the options say, else what the last build of this network was made with, else the board's defaults."""
     board, path, other = find(BOARD), tmp_path / "bitstream.json", solve(network, 300)
     other.save(tmp_path / "other.json")
     fastest = bench.fold(board, network, None)
-    assert settings(path, board, network, options_of()) == (fastest, board.mhz, range(TRIES))
+    assert settings(path, board, network) == (fastest, board.mhz, range(TRIES))
     path.write_text(json.dumps(figures_of(network, other, target_mhz=72.5, seeds={"2": 70.0, "3": 80.0})))
-    assert settings(path, board, network, options_of()) == (other, 72.5, range(2, 2 + TRIES))
-    assert settings(path, board, network, options_of("--interval", "900"))[0] == bench.fold(board, network, 900)
-    assert settings(path, board, network, options_of("--freq", "50", "--seed", "7"))[1:] == (50, range(7, 7 + TRIES))
-    assert settings(path, board, network, options_of("--seeds", "3"))[2] == range(3)
+    assert settings(path, board, network) == (other, 72.5, range(2, 2 + TRIES))
+    assert settings(path, board, network, 900)[0] == bench.fold(board, network, 900)
+    assert settings(path, board, network, freq=50, seed=7)[1:] == (50, range(7, 7 + TRIES))
+    assert settings(path, board, network, tries=3)[2] == range(3)
     path.write_text(json.dumps(figures_of(network, other)))
-    assert settings(path, board, network, options_of())[1:] == (board.mhz, range(TRIES))
+    assert settings(path, board, network)[1:] == (board.mhz, range(TRIES))
     path.write_text(json.dumps(figures_of(network, other, network_hash="0")))
-    assert settings(path, board, network, options_of())[0] == fastest
-    assert settings(path, board, network, options_of("--folding", str(tmp_path / "other.json")))[0] == other
+    assert settings(path, board, network)[0] == fastest
+    assert settings(path, board, network, file=tmp_path / "other.json")[0] == other
 
 
 def test_rebuild(network, place):
     console = Console(quiet=True)
-    for given, reuse in (([], True), (["--rebuild"], False)):
-        benchmark(
-            find(BOARD),
-            network,
-            options_of("--interval", "900", "--root", str(ROOT), "--optimize", "0", *given),
-            console,
-        )
-        assert place[-1][-1] is reuse
+    for rebuild in (False, True):
+        benchmark(find(BOARD), network, console, interval=900, root=ROOT, optimize=0, rebuild=rebuild)
+        assert place[-1][-1] is not rebuild
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("given", "status", "message"),
     [
-        (["nowhere", BOARD], "nowhere: neither a manifest nor a network"),
-        (["net", "arty"], "Unknown board 'arty'"),
-        (["net", "arty-a7-100"], "arty-a7-100 is not routed by the open tools, so its clock is not known"),
-        (["net", BOARD, "--folding", "none.json"], "none.json: cannot be read"),
+        (["nowhere", BOARD], 2, "'nowhere' is no network"),
+        (["net", "arty"], 2, "'arty' is no board"),
+        (["net", "arty-a7-100"], 1, "arty-a7-100 is not routed by the open tools, so its clock is not known"),
+        (["net", BOARD, "--folding", "none.json"], 2, "none.json is not there"),
     ],
 )
-def test_errors_are_one_line(place, capsys, given, message):
-    assert main(given) == 1
+def test_errors_are_one_line(place, capsys, given, status, message):
+    assert main(["bench", *given]) == status
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert message in error

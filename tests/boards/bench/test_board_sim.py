@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from popstream.boards.bench import board_sim
 from popstream.boards.bench.harness import Script, board_text, compile_board
 from popstream.boards.board.top import START_US, Top, clock_plan
 from popstream.boards.known import boards, find
 from popstream.boards.link.link import HostLink
+from popstream.cli import main
 from popstream.hw.packaging import waivers
 from popstream.model.manifest import find as find_net
 from popstream.model.manifest import load
@@ -24,7 +24,7 @@ from tests.boards.tiny import Echo
 
 NET, BOARD = "digits-w1a2", "icebreaker"
 IMAGES = 20
-OPTIONS = [BOARD, "--net", NET, "--root", str(ROOT), "--optimize", "1", "--baud", "3000000"]
+OPTIONS = [NET, BOARD, "--root", str(ROOT), "--optimize", "1", "--baud", "3000000"]
 
 
 @pytest.fixture(scope="module")
@@ -38,11 +38,11 @@ def here(monkeypatch, tmp_path):
     root = Path.cwd()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(root))
-    return [*OPTIONS[:4], str(root / ROOT), *OPTIONS[5:]]
+    return [*OPTIONS[:3], str(root / ROOT), *OPTIONS[4:]]
 
 
 def test_digits_through_the_uart_equal_golden(here, capsys):
-    assert board_sim.main([*here, "--images", str(IMAGES)]) == 0
+    assert main(["board-sim", *here, "--images", str(IMAGES)]) == 0
     out = capsys.readouterr().out
     assert f"image {IMAGES} of {IMAGES}: " in out
     assert "220 classes and logits compared with golden, 0 mismatches" in out
@@ -61,7 +61,7 @@ def test_a_wrong_logit_is_found(here, monkeypatch, capsys):
         return logits, taps
 
     monkeypatch.setattr(golden, "run", wrong)
-    assert board_sim.main([*here, "--images", "2"]) == board_sim.MISMATCH
+    assert main(["board-sim", *here, "--images", "2"]) == 1
     out = capsys.readouterr().out
     assert "image 1 of 2: 6, as golden" in out
     assert "golden says " in out
@@ -69,18 +69,18 @@ def test_a_wrong_logit_is_found(here, monkeypatch, capsys):
 
 
 def test_the_board_knows_the_network_and_keeps_its_interval(capsys):
-    assert board_sim.main([*OPTIONS, "--", "selftest", "--count", "20", "--json"]) == 0
+    assert main(["board-sim", *OPTIONS, "--", "selftest", "--count", "20", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     # an iCE40's folding has no prefetch, and its estimate leaves bubbles out
     assert said["cycles_estimated"] * 0.99 <= said["cycles_per_image"] <= said["cycles_estimated"] * 1.4
 
 
 def test_it_prints_a_terminal_that_another_program_can_use(network):
-    command = [sys.executable, "-m", "popstream.boards.bench.board_sim", *OPTIONS, "--terminal"]
+    command = [sys.executable, "-m", "popstream", "board-sim", *OPTIONS, "--terminal"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as board:
         assert board.stdout is not None
         path, baud = board.stdout.readline().split()[:2]
-        ask = [sys.executable, "-m", "popstream.boards.host.host", "identify", "--port", path, "--baud", baud, "--json"]
+        ask = [sys.executable, "-m", "popstream", "host", "identify", "--port", path, "--baud", baud, "--json"]
         said = json.loads(subprocess.run(ask, capture_output=True, text=True, check=True, timeout=60).stdout)
         board.terminate()
     assert said["network"] == NET
@@ -130,11 +130,11 @@ def test_a_cell_without_a_model_is_named(tmp_path, monkeypatch):
 def test_errors_are_one_line(capsys, tmp_path, monkeypatch):
     root = ["--root", str(tmp_path)]
     monkeypatch.setenv("CIFAR10_DIR", str(tmp_path))  # found out before anything is compiled
-    assert board_sim.main(["ulx3s-85f", "--net", "resnet20-w1a2", "--interval", "49152", *root]) == 1
-    assert board_sim.main(["no-such-board", "--net", NET, *root]) == 1
-    assert board_sim.main([BOARD, "--net", "no-such-net", *root]) == 1
-    assert board_sim.main([BOARD, "--net", NET, "--interval", "1", *root]) == 1
-    assert board_sim.main([BOARD, "--net", NET, "--baud", "4000000", *root]) == 1
+    assert main(["board-sim", "resnet20-w1a2", "ulx3s-85f", "--interval", "49152", *root]) == 1
+    assert main(["board-sim", NET, "no-such-board", *root]) == 2
+    assert main(["board-sim", "no-such-net", BOARD, *root]) == 2
+    assert main(["board-sim", NET, BOARD, "--interval", "1", *root]) == 1
+    assert main(["board-sim", NET, BOARD, "--baud", "4000000", *root]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert [line for line in lines if line.startswith("error: ")] == lines
     assert len(lines) == 5

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from popstream.boards.bench import netlist
 from popstream.boards.bench.netlist import SYNTHESISED, Netlist, flip_lut, map_network, models
 from popstream.boards.flow.toolchain import ToolError
+from popstream.cli import main
 from popstream.sim.bench.run import SimulationError
 from tests.boards.link_bench import ROOT, images_and_logits, tiny_link
 
@@ -68,7 +68,7 @@ def test_a_flip_is_one_bit(mapped, tmp_path):
 def test_the_digits_networks_netlist_is_golden(tmp_path, monkeypatch, capsys):
     root = str(Path.cwd() / ROOT)
     monkeypatch.chdir(tmp_path)
-    assert netlist.main(["digits-w1a2", "--images", "3", "--root", root]) == 0
+    assert main(["netlist", "digits-w1a2", "--images", "3", "--root", root]) == 0
     figures = json.loads(Path("build/digits-w1a2/netlist.json").read_text())
     assert (figures["images"], figures["values"], figures["mismatches"]) == (3, 33, 0)
     assert figures["lut"] == figures["cells"]["SB_LUT4"] > 2000
@@ -81,5 +81,5 @@ def test_missing_models_and_networks_are_one_line(monkeypatch, tmp_path, capsys)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ToolError, match=r"No cell models at .*share/yosys/ice40/cells_sim\.v"):
         models()
-    assert netlist.main(["no-such-net"]) == 1
-    assert capsys.readouterr().err.startswith("error: no-such-net")
+    assert main(["netlist", "no-such-net"]) == 2
+    assert capsys.readouterr().err.startswith("error: NET: 'no-such-net' is no network; ")

@@ -12,7 +12,8 @@ from popstream.boards.fitting.capacity import fold
 from popstream.boards.flow import bitstreams
 from popstream.boards.flow import build as build_module
 from popstream.boards.flow.build import finished
-from popstream.boards.known import find
+from popstream.boards.known import boards, find
+from popstream.cli import main
 from popstream.hw.folding.folding import interval
 from popstream.model import manifest
 from tests.boards.tiny import Echo
@@ -81,14 +82,14 @@ def test_an_unknown_board():
     done = make("BOARD=nonsense", "NET=digits-w1a2")
     assert done.returncode != 0
     error = only_error(done)
-    assert error.startswith("error: Unknown board 'nonsense'; known are ulx3s-85f, ")
+    assert error.startswith("error: BOARD: 'nonsense' is no board; known are ")
     assert "icebreaker" in error
 
 
 def test_no_board():
     done = make("NET=digits-w1a2")
     assert done.returncode != 0
-    assert errors(done) == ["error: name a board, BOARD=...; make boards lists them"]
+    assert errors(done) == [f"error: BOARD is missing; known are {', '.join(boards())}; see popstream bitstream --help"]
 
 
 def test_a_network_that_is_too_large_says_by_how_much_and_what_would_take_it():
@@ -98,7 +99,8 @@ def test_a_network_that_is_too_large_says_by_how_much_and_what_would_take_it():
     assert error.startswith("error: resnet20-w1a2 at ")
     assert "does not fit icebreaker (iCE40 UP5K), estimated: LUT " in error
     assert " too many)" in error
-    assert "of the boards, ulx3s-85f, " in error
+    assert "of the boards, " in error
+    assert " ulx3s-85f, " in error
     assert "upduino-v3" not in error
 
 
@@ -115,7 +117,7 @@ def elsewhere(tmp_path, monkeypatch):
 
 
 def test_each_board_is_built_and_the_command_goes_on_where_it_stopped(elsewhere, tmp_path, capsys, monkeypatch):
-    options = ["upduino-v3", "icebreaker", "--net", elsewhere]
+    options = ["bitstreams", elsewhere, "upduino-v3", "icebreaker"]
     real, asked = build_module.synthesise, []
 
     def stopped(board, folder, progress):
@@ -125,13 +127,12 @@ def test_each_board_is_built_and_the_command_goes_on_where_it_stopped(elsewhere,
         return real(board, folder, progress)
 
     monkeypatch.setattr(build_module, "synthesise", stopped)
-    with pytest.raises(KeyboardInterrupt):
-        bitstreams.main(options)
+    assert main(options) == 130
+    assert "interrupted; the same command goes on" in capsys.readouterr().err
     monkeypatch.setattr(
         build_module, "synthesise", lambda board, *given: asked.append(board.name) or real(board, *given)
     )
-    capsys.readouterr()
-    assert bitstreams.main(options) == 0
+    assert main(options) == 0
     assert asked == ["upduino-v3", "icebreaker", "icebreaker"]
     said = json.loads((tmp_path / "build" / "digits-w1a2" / "bitstreams.json").read_text())
     assert list(said["boards"]) == ["upduino-v3", "icebreaker"]
@@ -149,7 +150,7 @@ def test_a_board_that_fails_is_named_and_the_others_are_built(elsewhere, tmp_pat
         return replace(result, met=board.name != "icebreaker")
 
     monkeypatch.setattr(build_module, "route", late)
-    assert bitstreams.main(["icebreaker", "upduino-v3", "--net", elsewhere]) == 1
+    assert main(["bitstreams", elsewhere, "icebreaker", "upduino-v3"]) == 1
     out, error = capsys.readouterr()
     assert error == "error: no bitstream for icebreaker\n"
     assert "1 of 2 boards -> build/digits-w1a2/bitstreams.json" in out
@@ -162,14 +163,14 @@ def test_a_board_that_fails_is_named_and_the_others_are_built(elsewhere, tmp_pat
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (["nonsense"], "Unknown board 'nonsense'"),
-        (["--seeds", "0"], "SEEDS must be at least 1"),
-        (["arty-a7-100"], "arty-a7-100 has no open place and route; make bitstream BOARD=arty-a7-100"),
-        (["icebreaker", "--net", "nonsense"], "neither a manifest nor a network"),
+        (["digits-w1a2", "nonsense"], "'nonsense' is no board"),
+        (["digits-w1a2", "--seeds", "0"], "--seeds must be at least 1, not 0"),
+        (["digits-w1a2", "arty-a7-100"], "no open place and route; see popstream bitstream digits-w1a2 arty-a7-100"),
+        (["nonsense", "icebreaker"], "'nonsense' is no network"),
     ],
 )
 def test_what_cannot_be_started_is_one_line(given, said, capsys):
-    assert bitstreams.main(given) == 1
+    assert main(["bitstreams", *given]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert error.count("\n") == 1

@@ -14,10 +14,11 @@ from popstream.boards.board import devices
 from popstream.boards.fitting.capacity import FILL, fastest, fold, lacking, need, refusal
 from popstream.boards.flow import build as build_module
 from popstream.boards.flow import toolchain
-from popstream.boards.flow.build import ROUTED, build, forget_routes, main, report
+from popstream.boards.flow.build import ROUTED, build, forget_routes, report
 from popstream.boards.flow.place import pack, route
 from popstream.boards.flow.toolchain import ToolError
 from popstream.boards.known import boards, find
+from popstream.cli import main
 from popstream.hw.cost.network import ICE40_PRICES
 from popstream.hw.folding.folding import FoldingError, interval
 from popstream.hw.solver.solve import solve
@@ -64,29 +65,35 @@ def stale(tmp_path):
     [
         (["--interval", "500"], "does not fit icebreaker"),
         (["--interval", "1"], "no folding takes at most 1 cycles"),
-        (["--freq", "14"], "The iCE40 PLL's output must be 16 to 275 MHz, not 14 MHz"),
-        (["--folding", "no-such-file"], "no-such-file"),
+        (["--folding", __file__], "test_build.py: "),
     ],
 )
 def test_a_refused_build_leaves_no_earlier_bitstream(elsewhere, capsys, stale, options, said):
-    assert main(["icebreaker", "--net", elsewhere, "--out", str(stale), *options]) == 1
+    assert main(["bitstream", elsewhere, "icebreaker", "--out", str(stale), *options]) == 1
     assert said in one_line(capsys)
     assert list(stale.iterdir()) == []
 
 
 def test_an_unknown_board(capsys):
-    assert main(["nonsense"]) == 1
-    assert "Unknown board 'nonsense'; known are ulx3s-85f" in one_line(capsys)
+    assert main(["bitstream", "digits-w1a2", "ulx3s"]) == 2
+    assert "BOARD: 'ulx3s' is no board; did you mean ulx3s-" in one_line(capsys)
 
 
 def test_an_unknown_network(capsys):
-    assert main(["icebreaker", "--net", "no-such-net"]) == 1
-    assert "no-such-net: neither a manifest nor a network" in one_line(capsys)
+    assert main(["bitstream", "no-such-net", "icebreaker"]) == 2
+    assert "NET: 'no-such-net' is no network; known are " in one_line(capsys)
+
+
+@pytest.mark.parametrize("verb", ["bitstream", "fold", "bench", "board-sim"])
+def test_a_clock_that_the_pll_cannot_make_is_refused_first(verb, capsys):
+    assert main([verb, "digits-w1a2", "icebreaker", "--freq", "300"]) == 2
+    said = "--freq 300 cannot be had on icebreaker: The iCE40 PLL's output must be 16 to 275 MHz, not 300 MHz"
+    assert said in one_line(capsys)
 
 
 def test_a_network_that_does_not_fit_says_by_how_much_and_what_would(elsewhere, capsys, monkeypatch):
     monkeypatch.setattr(build_module, "synthesise", lambda *given: pytest.fail("it went on"))
-    assert main(["icebreaker", "--net", elsewhere, "--interval", "500"]) == 1
+    assert main(["bitstream", elsewhere, "icebreaker", "--interval", "500"]) == 1
     error = one_line(capsys)
     assert "does not fit icebreaker (iCE40 UP5K), estimated: LUT" in error
     assert "too many" in error
@@ -97,7 +104,7 @@ def test_the_synthesised_design_is_checked_again(elsewhere, capsys, monkeypatch)
     monkeypatch.setattr(build_module, "HostLink", Echo)
     monkeypatch.setattr(build_module, "synthesise", lambda *given: {"lut": 30_000, "ff": 9, "ebr": 60, "dsp": 1})
     monkeypatch.setattr(build_module, "route", lambda *given: pytest.fail("it went on"))
-    assert main(["ulx3s-25f", "--net", elsewhere]) == 1
+    assert main(["bitstream", elsewhere, "ulx3s-25f"]) == 1
     error = one_line(capsys)
     assert "synthesised: LUT 30,000 of 24,288 (5,712 too many), EBR 60 of 56 (4 too many)" in error
     assert "a larger interval may fit" in error
@@ -113,7 +120,7 @@ def test_the_packed_design_is_checked_again(elsewhere, capsys, monkeypatch):
         raise ToolError("nextpnr-ice40 failed")
 
     monkeypatch.setattr(build_module, "route", overfull)
-    assert main(["icebreaker", "--net", elsewhere]) == 1
+    assert main(["bitstream", elsewhere, "icebreaker"]) == 1
     assert "packed: LUT 5,662 of 5,280 (382 too many)" in one_line(capsys)
 
 
@@ -123,7 +130,8 @@ def test_no_interval_would_fit_names_the_boards_that_would(digits, monkeypatch):
     monkeypatch.setitem(devices.DEVICES, small.part, tiny)
     folding = fold(small, digits, None)
     text = refusal(small, digits, need(small, digits, folding), 10, boards().values(), "estimated")
-    assert "of the boards, ulx3s-85f, " in text
+    assert "of the boards, " in text
+    assert " ulx3s-85f, " in text
     assert "upduino" not in text
 
 
@@ -134,21 +142,21 @@ def test_a_missing_tool_is_named_with_its_package(elsewhere, capsys, monkeypatch
 
     monkeypatch.setattr(toolchain.shutil, "which", lambda name: None if tool in name else found(name) or name)
     monkeypatch.setattr(toolchain.sys, "executable", "/nowhere/python")
-    assert main(["ulx3s-25f", "--net", elsewhere]) == 1
+    assert main(["bitstream", elsewhere, "ulx3s-25f"]) == 1
     assert f"No {tool} or yowasp-{tool} on the PATH; make bitstream installs yowasp-" in one_line(capsys)
 
 
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        (["--seeds", "0"], "SEEDS must be at least 1 and SEED at least 0, not 0 and 0"),
-        (["--seed", "-1"], "SEEDS must be at least 1 and SEED at least 0, not 4 and -1"),
-        (["--freq", "500"], "FREQ must be 1 to 400 MHz, not 500"),
-        (["--interval", "0"], "An interval must be at least 1 cycle, not 0"),
+        (["--seeds", "0"], "--seeds must be at least 1, not 0"),
+        (["--seed", "-1"], "--seed must be at least 0, not -1"),
+        (["--freq", "900"], "--freq must be 1 to 400 MHz, not 900"),
+        (["--interval", "0"], "--interval must be at least 1, not 0"),
     ],
 )
 def test_numbers_out_of_range(wrong, said, capsys):
-    assert main(["icebreaker", *wrong]) == 1
+    assert main(["bitstream", "digits-w1a2", "icebreaker", *wrong]) == 2
     assert said in one_line(capsys)
 
 
@@ -249,7 +257,9 @@ def test_a_seed_that_was_routed_is_not_routed_again(tmp_path, digits, monkeypatc
 def test_missed_timing(elsewhere, capsys, monkeypatch, stale):
     monkeypatch.setattr(build_module, "HostLink", Echo)
     assert (
-        main(["icebreaker", "--net", elsewhere, "--freq", "264", "--seed", "5", "--seeds", "1", "--out", str(stale)])
+        main(
+            ["bitstream", elsewhere, "icebreaker", "--freq", "264", "--seed", "5", "--seeds", "1", "--out", str(stale)]
+        )
         == 1
     )
     error = one_line(capsys)

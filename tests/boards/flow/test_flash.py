@@ -5,8 +5,9 @@ import json
 import pytest
 
 from popstream.boards.flow import flash
-from popstream.boards.flow.flash import explain, main
+from popstream.boards.flow.flash import explain
 from popstream.boards.known import find
+from popstream.cli import main
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def bench(tmp_path, monkeypatch):
 
 
 def failed(capsys) -> str:
-    assert main(["ulx3s-25f"]) == 1
+    assert main(["flash", "digits-w1a2", "ulx3s-25f"]) == 1
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert error.count("\n") == 1
@@ -37,9 +38,9 @@ def failed(capsys) -> str:
 
 def test_sram_and_flash(bench, capsys, tmp_path):
     bench(f'echo "$@" > {tmp_path}/said')
-    assert main(["ulx3s-25f"]) == 0
+    assert main(["flash", "digits-w1a2", "ulx3s-25f"]) == 0
     assert (tmp_path / "said").read_text() == "-b ulx3s build/digits-w1a2/ulx3s-25f/top.bit\n"
-    assert main(["ulx3s-25f", "--flash"]) == 0
+    assert main(["flash", "digits-w1a2", "ulx3s-25f", "--flash"]) == 0
     assert (tmp_path / "said").read_text() == "-b ulx3s --write-flash build/digits-w1a2/ulx3s-25f/top.bit\n"
     assert "-> ulx3s-25f (flash)" in capsys.readouterr().out
 
@@ -113,13 +114,13 @@ def test_a_board_with_one_way_only(bench, capsys, tmp_path):
     folder = tmp_path / "build" / "digits-w1a2" / "orangecrab-25f"
     folder.mkdir()
     (folder / "top.bit").write_text("bits")
-    assert main(["orangecrab-25f", "--flash"]) == 1
+    assert main(["flash", "digits-w1a2", "orangecrab-25f", "--flash"]) == 1
     assert "orangecrab-25f is written one way only; leave FLASH= out" in capsys.readouterr().err
 
 
 def test_an_unknown_board(capsys):
-    assert main(["arty"]) == 1
-    assert "Unknown board 'arty'" in capsys.readouterr().err
+    assert main(["flash", "digits-w1a2", "arty"]) == 2
+    assert "'arty' is no board; did you mean arty-a7-100?" in capsys.readouterr().err
 
 
 def test_explanations_are_one_line():

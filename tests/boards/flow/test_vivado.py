@@ -7,8 +7,7 @@ import pytest
 
 from popstream.boards.flow import build as build_module
 from popstream.boards.flow import vivado
-from popstream.boards.flow.build import main
-from popstream.boards.flow.flash import main as flash
+from popstream.cli import main
 from popstream.model import manifest
 from tests.boards.tiny import Echo
 
@@ -23,7 +22,7 @@ def elsewhere(tmp_path, monkeypatch):
 
 
 def test_the_project_is_complete_and_the_estimate_is_of_the_device(elsewhere, tmp_path, capsys):
-    assert main(["arty-a7-100", "--net", elsewhere]) == 0
+    assert main(["bitstream", elsewhere, "arty-a7-100"]) == 0
     folder = tmp_path / "build" / "digits-w1a2" / "arty-a7-100"
     files = {path.name: path.read_text() for path in (folder / "vivado").iterdir()}
     assert set(files) == {"top.v", "top.xdc", "top.tcl", "build_top.sh"}
@@ -55,7 +54,7 @@ def test_the_project_is_complete_and_the_estimate_is_of_the_device(elsewhere, tm
 
 def test_a_network_that_does_not_fit_leaves_no_project(elsewhere, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(vivado, "run", lambda *given: pytest.fail("it went on"))
-    assert main(["arty-a7-100", "--net", "resnet20-w1a2", "--interval", "4000"]) == 1
+    assert main(["bitstream", "resnet20-w1a2", "arty-a7-100", "--interval", "4000"]) == 1
     error = capsys.readouterr().err
     assert "does not fit arty-a7-100 (XC7A100T), estimated: " in error
     assert error.count("\n") == 1
@@ -63,6 +62,6 @@ def test_a_network_that_does_not_fit_leaves_no_project(elsewhere, tmp_path, caps
 
 
 def test_flashing_needs_vivados_bitstream(elsewhere, capsys):
-    assert flash(["arty-a7-100"]) == 1
+    assert main(["flash", "digits-w1a2", "arty-a7-100"]) == 1
     assert "No bitstream build/digits-w1a2/arty-a7-100/vivado/top.bit, " in capsys.readouterr().err
     assert build_module.BITSTREAM["xilinx"] == "vivado/top.bit"

@@ -18,7 +18,6 @@ from popstream.boards.flow.place import KEPT, route
 from popstream.boards.known import find
 from popstream.boards.link.link import HostLink
 from popstream.boards.link.protocol import Frame, Identity, Kind, Result, encode
-from popstream.boards.reload import reload as reloading
 from popstream.boards.reload.contents import ContentError, fill, lines_of, patch, places, rams, sections
 from popstream.boards.reload.reload import (
     MAPPED,
@@ -32,6 +31,7 @@ from popstream.boards.reload.reload import (
     shape_of,
 )
 from popstream.boards.reload.reloadable import build_reloadable
+from popstream.cli import main
 from popstream.hw.solver.solve import solve
 from popstream.model.manifest import Network, save
 from popstream.sim import golden
@@ -150,10 +150,10 @@ def test_the_command_refuses_in_one_line(base, second, tmp_path, monkeypatch, ca
     monkeypatch.chdir(tmp_path)
     save(second, tmp_path / "second")
     save(network(4, "wide", channels=(3,)), tmp_path / "wide")
-    assert reloading.main(["icebreaker", "--net", "second"]) == 1
-    assert reloading.main(["icebreaker", "--net", "wide", "--base", str(base.folder)]) == 1
-    assert reloading.main(["tang-nano-9k", "--net", "second"]) == 1
-    assert reloading.main(["no-such-board", "--net", "second"]) == 1
+    assert main(["reload", "second", "icebreaker"]) == 1
+    assert main(["reload", "wide", "icebreaker", "--base", str(base.folder)]) == 1
+    assert main(["reload", "second", "tang-nano-9k"]) == 1
+    assert main(["reload", "second", "no-such-board"]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 4
     assert lines[0].startswith("error: No reloadable build for icebreaker")

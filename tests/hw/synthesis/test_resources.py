@@ -4,8 +4,10 @@ import json
 
 import pytest
 
+from popstream.cli import main
 from popstream.hw.synthesis import resources
 from popstream.hw.synthesis.yosys import ECP5_85, FAMILIES, ICE40_UP5K, SynthesisError, count, synthesise
+from popstream.model.manifest import find
 
 
 def test_cells_are_counted_in_the_devices_units():
@@ -40,9 +42,9 @@ def test_a_failure_names_the_log(tmp_path, monkeypatch):
 
 
 def test_the_digits_network_fits_an_up5k(tmp_path, monkeypatch):
-    network = resources.find("digits-w1a2").resolve()
+    network = find("digits-w1a2").resolve()
     monkeypatch.chdir(tmp_path)
-    assert resources.main([str(network), "--family", "ice40"]) == 0
+    assert main(["resources", str(network), "--family", "ice40"]) == 0
     figures = json.loads((tmp_path / "build" / "digits-w1a2" / "resources.json").read_text())["ice40"]
     assert figures["fits"]
     assert 0 < figures["lut"] <= 5280
@@ -51,15 +53,15 @@ def test_the_digits_network_fits_an_up5k(tmp_path, monkeypatch):
 
 
 def test_one_that_does_not_fit_says_so(tmp_path, monkeypatch, capsys):
-    network = resources.find("digits-w1a2").resolve()
+    network = find("digits-w1a2").resolve()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(resources, "synthesise", lambda *arguments: {"SB_LUT4": 6000})
-    assert resources.main([str(network), "--family", "ice40"]) == 1
-    assert "does not fit; raise the interval" in capsys.readouterr().out
+    assert main(["resources", str(network), "--family", "ice40"]) == 1
+    assert "does not fit iCE40 UP5K; raise --interval" in capsys.readouterr().err
 
 
 def test_an_unknown_network_is_one_line(capsys):
-    assert resources.main(["no-such-net"]) == 1
+    assert main(["resources", "no-such-net"]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert error.count("\n") == 1
