@@ -34,7 +34,7 @@ def test_every_target_is_made_beside_a_file_of_its_name():
 def test_what_is_given_to_one_make_is_not_for_those_that_it_starts():
     text = (ROOT / "Makefile").read_text()
     own = re.findall(r"^([A-Z_]+) :?= ", text, re.MULTILINE)
-    given = sorted(set(re.findall(r"\$\(([A-Z_]+)\)", text)) - {*own, "MAKEFILE_LIST"})
+    given = sorted(set(re.findall(r"\$\((?:value |origin |call \w+,)?([A-Z_]+)\b", text)) - {*own, "MAKEFILE_LIST"})
     assert {"ARGUMENTS", "NET", "SEED", "SPEC"} <= set(given)
     command = ["make", "--eval", "environment: ; @env", "environment", *(f"{name}=given" for name in given)]
     shown = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout

@@ -1,6 +1,5 @@
 """A wrong command line in one line: what was given, what is allowed, where help is."""
 
-import difflib
 import types
 from typing import Any, Union, get_args, get_origin
 
@@ -14,7 +13,7 @@ from cyclopts import (
     ValidationError,
 )
 
-from popstream.cli.checks import known_boards, known_nets
+from popstream.cli.checks import guess, known_boards, known_nets
 
 __all__ = ["usage_line"]
 
@@ -24,18 +23,15 @@ NAMES = {"BOARD": known_boards, "NET": known_nets}  # what can be given, where i
 
 def usage_line(error: CycloptsError) -> str:
     """What was wrong, and the command that shows what is right."""
-    verb = " ".join(("popstream", *(error.command_chain or ())))
+    help = " ".join(("popstream", *(error.command_chain or ()), "--help"))
     if isinstance(error, UnknownCommandError):
-        return f"{command_line(error)}; {verb} --help lists all"
-    return f"{sentence(error)}; see {verb} --help"
-
-
-def command_line(error: UnknownCommandError) -> str:
-    """An unknown verb, and the nearest."""
-    given = (error.unused_tokens or [""])[0]
-    known = [name for name in error.app or () if not name.startswith("-")]
-    near = difflib.get_close_matches(given, known, 1)
-    return f"there is no verb {given!r}" + (f", did you mean {near[0]}?" if near else "")
+        given, known = (error.unused_tokens or [""])[0], [name for name in error.app or () if name[0] != "-"]
+        return f"there is no verb {given!r}; {guess(given, known, ' ')}{help} lists all"
+    if isinstance(error, UnknownOptionError):
+        given = error.token.keyword or error.token.value
+        known = [name for argument in error.argument_collection for name in argument.names]
+        return f"there is no option {given}; {guess(given, known, ' ')}{help} lists all"
+    return f"{sentence(error)}; see {help}"
 
 
 def sentence(error: CycloptsError) -> str:
@@ -51,19 +47,9 @@ def sentence(error: CycloptsError) -> str:
             return f"{name} needs a value"
         known = f"; known are {', '.join(NAMES[name]())}" if name in NAMES else ""
         return f"{name} is missing{known}"
-    if isinstance(error, UnknownOptionError):
-        near = difflib.get_close_matches(error.token.keyword or error.token.value, options_of(error), 1)
-        return f"there is no option {error.token.keyword or error.token.value}" + (
-            f", did you mean {near[0]}?" if near else ""
-        )
     if isinstance(error, UnusedCliTokensError):
         return f"{' '.join(error.unused_tokens or ())!r} is too much"
     return str(error).strip().rstrip(".")
-
-
-def options_of(error: UnknownOptionError) -> list[str]:
-    """The options that the verb has."""
-    return [name for argument in error.argument_collection for name in argument.names]
 
 
 def name_of(error: CycloptsError) -> str:
