@@ -81,7 +81,9 @@ class Wrapper(wiring.Component):
 
     def _axi(self) -> list[Port]:
         """Clock, both streams, and the error."""
-        pixel = f"one pixel: channel c is byte c, unsigned; by rows, {self.height} x {self.width} an image"
+        bits = len(Value.cast(self.accelerator.i.payload)) // self.channels
+        code = f"channel c is the lowest {bits} bits of byte c" if bits < BYTE else "channel c is byte c"
+        pixel = f"one pixel: {code}, unsigned; by rows, {self.height} x {self.width} an image"
         word = f"label, then the logits of classes 0 to {self.classes - 1}, two's complement"
         return [
             Port("aclk", "input", 1, "clock, rising edge"),
