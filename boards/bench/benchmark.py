@@ -26,7 +26,7 @@ from popstream.boards.known import boards
 from popstream.hw.folding.folding import Folding, read_fold
 from popstream.model.files import write_json
 from popstream.model.manifest import Network
-from popstream.sim.reports.occupancy import Occupancy
+from popstream.sim.reports.lanes import Occupancy
 from popstream.sim.reports.steady import simulate
 
 __all__ = ["KEYS", "benchmark", "boards_of", "markdown", "save_row", "table"]

@@ -3,15 +3,13 @@
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib
 import numpy as np
 
 from popstream.model.files import write_whole
-
-if TYPE_CHECKING:
-    from popstream.sim.reports.occupancy import Occupancy
+from popstream.sim.reports.lanes import SHOWN, Occupancy
 
 matplotlib.use("Agg")  # no display
 
@@ -32,12 +30,10 @@ def save(figure: Any, path: Path) -> None:
     write_whole(path, content.getvalue())
 
 
-def occupancy_chart(path: Path, name: str, occupancy: "Occupancy") -> None:
+def occupancy_chart(path: Path, name: str, occupancy: Occupancy) -> None:
     """Stages from top to bottom, time to the right: each point mixes the colors of the three states by their shares."""
     from matplotlib import pyplot
     from matplotlib.patches import Patch
-
-    from popstream.sim.reports.occupancy import SHOWN
 
     emitted = occupancy.answer.emitted[:SHOWN]
     column, over_time = occupancy.over_time(COLUMNS)

@@ -8,7 +8,8 @@ import numpy as np
 
 from popstream.model.manifest import Network
 from popstream.sim import golden
-from popstream.sim.reports.occupancy import IMAGES, Occupancy, TooFewImagesError, measure
+from popstream.sim.reports.lanes import Occupancy, TooFewImagesError
+from popstream.sim.reports.occupancy import IMAGES, measure
 
 __all__ = ["MismatchError", "simulate"]
 

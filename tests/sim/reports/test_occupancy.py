@@ -14,7 +14,8 @@ from popstream.sim import golden
 from popstream.sim.driver.driver import Answer
 from popstream.sim.driver.worker import ProgramError
 from popstream.sim.reports import occupancy
-from popstream.sim.reports.occupancy import BIN, Occupancy, TooFewImagesError, measure
+from popstream.sim.reports.lanes import BIN, Occupancy, TooFewImagesError
+from popstream.sim.reports.occupancy import measure
 from tests.command import run_cli
 from tests.networks import random_images, random_network
 

@@ -11,7 +11,7 @@ from popstream.hw.cost.network import Cost
 from popstream.hw.solver.solve import solve
 from popstream.sim.reports import bits, steady
 from popstream.sim.reports.charts import bits_chart
-from popstream.sim.reports.occupancy import TooFewImagesError
+from popstream.sim.reports.lanes import TooFewImagesError
 from tests.networks import random_network
 
 ROOT = Path("build/tests").resolve()
