@@ -13,7 +13,17 @@ import torch
 from popstream.model import data, manifest
 from popstream.model.freezing import frozen
 from popstream.model.freezing.freeze import FreezeError, freeze
-from popstream.model.networks import build_network
+from popstream.model.networks.stored import CheckpointError, read_stored, rebuild
+
+FINISHED = {
+    "config": dict,
+    "model": dict,
+    "data": str,
+    "recipe": dict,
+    "log": list,
+    "command": str,
+    "top1_float": float,
+}
 
 
 def read_checkpoint(path: Path) -> dict:
@@ -21,11 +31,11 @@ def read_checkpoint(path: Path) -> dict:
     if not path.exists():
         raise FreezeError(f"No {path}; run `make train NET=<net>` to its end first")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises a different type for each kind of damage
-        raise FreezeError(f"{path} is damaged ({type(error).__name__}); remove it and train again") from error
-    if not {"top1_float", "command"} <= state.keys():
-        raise FreezeError(f"{path} is not a finished training; run `make train NET=<net>` to its end first")
+        state = read_stored(path, FINISHED, "it is no finished training; run `make train NET=<net>` to its end first")
+    except CheckpointError as error:
+        raise FreezeError(str(error)) from error
+    if not state["log"]:
+        raise FreezeError(f"{path}: its log is empty; run `make train NET=<net>` to its end first")
     return state
 
 
@@ -34,8 +44,10 @@ def export(name: str, checkpoint: Path, folder: Path) -> manifest.Network:
     if not manifest.FILE_NAME.fullmatch(name):  # it names folders, too
         raise FreezeError(f"A network's name must be letters, digits, '_', '.' or '-', not {name!r}")
     state = read_checkpoint(checkpoint)
-    model = build_network(state["config"])
-    model.load_state_dict(state["model"])
+    try:
+        model = rebuild(state, checkpoint)
+    except CheckpointError as error:
+        raise FreezeError(str(error)) from error
     source = data.load(state["data"])
     training = {
         "recipe": state["recipe"], "last_epoch": state["log"][-1], "torch": torch.__version__.split("+")[0],
@@ -51,5 +63,8 @@ def export(name: str, checkpoint: Path, folder: Path) -> manifest.Network:
         "images": len(logits),
     }
     network = dataclasses.replace(network, accuracy=accuracy)
-    manifest.save(network, folder)
+    try:
+        manifest.save(network, folder)
+    except OSError as error:
+        raise FreezeError(f"{folder} could not be written ({error.strerror}); what was there is unchanged") from error
     return network

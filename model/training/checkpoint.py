@@ -6,13 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from popstream.model import data, manifest
 from popstream.model.freezing.thaw import ThawError, thaw
-from popstream.model.networks import build_network
 from popstream.model.networks.layers import QuantNetwork
+from popstream.model.networks.stored import CheckpointError, read_stored, rebuild
 from popstream.model.training.recipe import PHASE_DEFAULTS, RECIPES, ZOO_PREFIX, recipe_up_to
+
+STATE = {
+    "recipe": str, "phase": int, "epoch": int, "log": list, "model": dict, "optimizer": dict, "generator": Tensor,
+    "rng": Tensor,
+}  # fmt: skip
+WEIGHTS = {"model": dict}  # of a finished phase
+NETWORK = WEIGHTS | {"config": dict}
 
 
 class TrainingError(RuntimeError):
@@ -31,22 +38,26 @@ def save(state: dict, path: Path) -> None:
         raise TrainingError(f"{path} could not be written ({error}); the checkpoint before it is intact") from error
 
 
-def read(path: Path) -> dict:
-    """A checkpoint, on the CPU; raises TrainingError where it is missing or damaged."""
+def read(path: Path, needs: dict[str, Any], otherwise: str) -> dict:
+    """A checkpoint, on the CPU; TrainingError where it is missing, damaged or lacks what it needs (read_stored)."""
     if not path.exists():
         raise TrainingError(f"No checkpoint {path}; train it first")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises a different type for each kind of damage
-        raise TrainingError(f"{path} is damaged ({type(error).__name__}); remove it to start again") from error
+        return read_stored(path, needs, otherwise)
+    except CheckpointError as error:
+        raise TrainingError(str(error)) from error
 
 
 def read_state(path: Path, recipe: dict) -> dict | None:
     """The checkpoint to go on from, or None; raises TrainingError where it is damaged or another recipe's."""
     if not path.exists():
         return None
-    state = read(path)
-    if filled(state["recipe"]) != filled(recipe_up_to(recipe, state["phase"])):
+    state = read(path, STATE, f"remove {path.parent} to start again")
+    try:
+        same = filled(state["recipe"]) == filled(recipe_up_to(recipe, state["phase"]))
+    except (ValueError, TypeError, AttributeError, LookupError) as error:
+        raise TrainingError(f"{path}: its recipe cannot be read; remove {path.parent} to start again") from error
+    if not same:
         raise TrainingError(f"{path} was made by another recipe; remove {path.parent} to start again")
     return state
 
@@ -55,6 +66,19 @@ def filled(recipe: str) -> dict:
     """A recipe stored as JSON, with the defaults of options that came after it was stored."""
     table = json.loads(recipe)
     return table | {"seed": table.get("seed", 0), "phase": [PHASE_DEFAULTS | phase for phase in table["phase"]]}
+
+
+def restore(generator: torch.Generator, state: Tensor, seed: int) -> bool:
+    """Set the generator of augmentation to a checkpoint's state.
+
+    False where that is of another kind of device, which has other generators: it is seeded anew, by `seed`.
+    """
+    try:
+        generator.set_state(state)
+    except (RuntimeError, TypeError):
+        generator.manual_seed(seed)
+        return False
+    return True
 
 
 def host(model: nn.Module) -> dict:
@@ -76,12 +100,13 @@ def source(name: str, out: Path) -> Path:
     return Path("build") / name / "train" / "final.pt"
 
 
-def load_network(path: Path, student: Any, role: str = "Teacher") -> QuantNetwork:
+def load_network(path: Path, student: Any, role: str = "Teacher", data_name: str | None = None) -> QuantNetwork:
     """The network of a finished phase or training, or of a manifest, on the CPU.
 
-    TrainingError where it has other classes or image channels than the student's configuration.
+    TrainingError where it has other classes or image channels than the student's configuration, or was trained on
+    another data set than `data_name`, if that is given.
     """
-    network = thawed(path) if path.is_dir() else trained(path, role)
+    network = thawed(path, role, data_name) if path.is_dir() else trained(path, role, data_name)
     for what in ("classes", "in_channels"):
         has, wanted = getattr(network.config, what), getattr(student, what)
         if has != wanted:
@@ -89,26 +114,36 @@ def load_network(path: Path, student: Any, role: str = "Teacher") -> QuantNetwor
     return network
 
 
-def trained(path: Path, role: str) -> QuantNetwork:
+def other_data(trained_on: str | None, wanted: str | None) -> str:
+    """What is to be said where a network was trained on another data set than the one wanted (any, if None)."""
+    if None in (trained_on, wanted) or trained_on == wanted:
+        return ""
+    return f"was trained on {trained_on}, the recipe has {wanted}; if that is meant, write other_data = true"
+
+
+def trained(path: Path, role: str, data_name: str | None) -> QuantNetwork:
     """The network of a checkpoint; TrainingError where it is not that of a finished phase."""
-    state = read(path)
-    if "config" not in state:
-        raise TrainingError(f"{role} {path} is not a finished network; name a phase's file or final.pt")
-    network = build_network(state["config"])
-    network.load_state_dict(state["model"])
-    return network
+    state = read(path, NETWORK, f"as {role.lower()} name a finished network: a phase's file or final.pt")
+    if other := other_data(state.get("data"), data_name):
+        raise TrainingError(f"{role} {path} {other}")
+    try:
+        return rebuild(state, path)
+    except CheckpointError as error:
+        raise TrainingError(str(error)) from error
 
 
-def thawed(path: Path) -> QuantNetwork:
+def thawed(path: Path, role: str, data_name: str | None) -> QuantNetwork:
     """The network of the manifest in `path`; TrainingError where it cannot be read or trained."""
     try:
         network = manifest.load(path)
+        if other := other_data(network.data, data_name):
+            raise TrainingError(f"{role} {path} {other}")
         images, count = data.load(network.data), data.CALIBRATION_IMAGES
         return thaw(network, images.train_images[:count], images.train_labels[:count])
     except (manifest.ManifestError, ThawError) as error:
         raise TrainingError(str(error)) from error
 
 
-def load_teacher(path: Path, student: Any, device: torch.device) -> QuantNetwork:
+def load_teacher(path: Path, student: Any, device: torch.device, data_name: str | None = None) -> QuantNetwork:
     """A network for its outputs only."""
-    return load_network(path, student).to(device).eval().requires_grad_(False)
+    return load_network(path, student, "Teacher", data_name).to(device).eval().requires_grad_(False)

@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from msgspec import Meta, Struct
+from msgspec import NODEFAULT, UNSET, Meta, Struct, UnsetType
 from msgspec.structs import fields
 
 from popstream.model import data, manifest
@@ -41,7 +41,8 @@ class Phase(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One [[phase]]: bits, and how long and by what the weights are trained. Ranges of bits are the network's affair.
 
     `teacher` and `start` name a network to learn from and to begin from; `label_weight` is the labels' share beside a
-    teacher; `warmup` is in epochs; a `frozen` phase trains on the integers.
+    teacher; `warmup` is in epochs; a `frozen` phase trains on the integers; with `other_data` teacher and start may be
+    of another data set.
     """
 
     name: Name
@@ -60,6 +61,7 @@ class Phase(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     label_weight: NotNegative = 1.0
     start: str = ""
     frozen: bool = False
+    other_data: bool | UnsetType = UNSET  # unset, it is not stored: checkpoints from before it came go on
 
 
 class Augment(Struct, frozen=True, forbid_unknown_fields=True):
@@ -86,7 +88,9 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     export: Export = Export()
 
 
-PHASE_DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(Phase) if not field.required}
+PHASE_DEFAULTS: dict[str, Any] = {
+    field.name: field.default for field in fields(Phase) if field.default not in (NODEFAULT, UNSET)
+}
 
 
 def read_toml(path: Path, what: str, folder: Path) -> dict[str, Any]:

@@ -25,12 +25,14 @@ from popstream.model.networks.layers import QuantNetwork, prepare
 from popstream.model.networks.resnet import ResNet
 from popstream.model.training.augment import Augmentation, shuffled
 from popstream.model.training.checkpoint import (
+    WEIGHTS,
     TrainingError,
     host,
     load_network,
     load_teacher,
     read,
     read_state,
+    restore,
     save,
     source,
 )
@@ -114,11 +116,15 @@ class Trainer:
             raise TrainingError(f"{note}: the loss is {mean}; lower lr ({phase['lr']}). The last checkpoint is kept")
         return mean, 100 * correct.item() / (steps * batch)
 
+    def data_of(self, phase: dict) -> str | None:
+        """The data set that a phase's teacher and start must have been trained on; None where any will do."""
+        return None if phase.get("other_data") else self.recipe["data"]
+
     def start(self, model: QuantNetwork, index: int, weights: dict | None) -> None:
         """Weights and clips at the start of phase `index`: those of the phase before, or of the network `start`."""
         phase, bits = self.recipe["phase"][index], model.config.act_bits
         if phase["start"]:
-            begun = load_network(source(phase["start"], self.out), model.config, "Start")
+            begun = load_network(source(phase["start"], self.out), model.config, "Start", self.data_of(phase))
             weights = host(begun)
         if weights is not None:
             take_over(model, weights, phase["name"])
@@ -152,7 +158,7 @@ class Trainer:
         model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         teacher = None
         if phase["teacher"]:
-            teacher = load_teacher(source(phase["teacher"], self.out), config, self.device)
+            teacher = load_teacher(source(phase["teacher"], self.out), config, self.device, self.data_of(phase))
         first = 0
         if resumed is not None:
             model.load_state_dict(resumed["model"])
@@ -166,11 +172,15 @@ class Trainer:
         optimizer = make_optimizer(model, phase)
         if resumed is not None:
             optimizer.load_state_dict(resumed["optimizer"])
-            self.augmentation.generator.set_state(resumed["generator"])
+            first = resumed["epoch"]
+            seed = self.recipe.get("seed", 0) + first
+            if not restore(self.augmentation.generator, resumed["generator"], seed):
+                print(
+                    f"{phase['name']}: begun on another kind of device; order and augmentation go on with seed {seed}"
+                )
             torch.set_rng_state(resumed["rng"])
             if resumed.get("cuda_rng") is not None and self.device.type == "cuda":
                 torch.cuda.set_rng_state(resumed["cuda_rng"], self.device)
-            first = resumed["epoch"]
         forward: torch.nn.Module = model
         if phase["frozen"]:
             assert isinstance(model, ResNet), "check_frozen refuses a recipe of another family"
@@ -200,7 +210,10 @@ class Trainer:
                      "precisions": self.precisions}  # fmt: skip
             save(state, self.out / "state.pt")
             self.plot()
-        save({"config": config.to_dict(), "model": host(model)}, self.out / f"{phase['name']}.pt")
+        save(
+            {"config": config.to_dict(), "model": host(model), "data": self.recipe["data"]},
+            self.out / f"{phase['name']}.pt",
+        )
         return model
 
     def plot(self) -> None:
@@ -218,7 +231,7 @@ class Trainer:
         weights = model = None
         for index, phase in enumerate(self.recipe["phase"]):
             if resumed and resumed["phase"] > index:
-                weights = read(self.out / f"{phase['name']}.pt")["model"]
+                weights = read(self.out / f"{phase['name']}.pt", WEIGHTS, "remove the folder to start again")["model"]
                 continue
             model = self.phase(index, phase, weights, resumed if resumed and resumed["phase"] == index else None)
             weights = host(model)
