@@ -25,6 +25,8 @@ FINISHED = {
     "top1_float": float,
 }
 
+CURVE = ("phase", "loss", "top1_train", "top1_test")  # of every epoch, which the manifest keeps
+
 
 def read_checkpoint(path: Path) -> dict:
     """A finished checkpoint of training; raises FreezeError where it is missing, damaged or not finished."""
@@ -52,6 +54,7 @@ def export(name: str, checkpoint: Path, folder: Path) -> manifest.Network:
     training = {
         "recipe": state["recipe"], "last_epoch": state["log"][-1], "torch": torch.__version__.split("+")[0],
         "python": platform.python_version(), "command": state["command"],
+        "curve": [{key: row[key] for key in CURVE} for row in state["log"]],
     }  # fmt: skip
     calibration = source.train_images[: data.CALIBRATION_IMAGES]
     stream_bits = state["recipe"].get("export", {}).get("stream_bits", 16)

@@ -39,7 +39,7 @@ def layer_cell(layer: Mapping[str, Any]) -> Cell:
     kernel = "linear" if layer["op"] == "linear" else times([layer["kernel"]] * 2)
     bits = f"W{layer['weight_bits']}A{layer['act_bits']}"
     kind = "many" if layer["weight_bits"] * layer["act_bits"] > MANY_BITS else "few"
-    lines = (f"{kernel}, {inner}", *(["RPReLU"] if "prelu" in layer["then"] else []))
+    lines = (f"{kernel}, {inner}", *(["PReLU"] if "prelu" in layer["then"] else []))
     return Cell(kind, layer["title"], lines, tuple(layer["out_shape"]), bits, layer["node"], layer["stride"])
 
 
@@ -102,8 +102,10 @@ def box(drawing: Drawing, cell: Cell, x: float, y: float, width: float, height: 
         drawing.text(x + width - 9, y + 19, cell.bits, "bits", text_anchor="end")
     elif cell.bits:
         drawing.text(x + 9, y + 55, cell.bits, "bits")
-    if cell.stride > 1:
-        drawing.text(x + width - 9, y + (36 if height < TALL else 55), f"/{cell.stride}", "stride", text_anchor="end")
+    if cell.stride > 1 and height < TALL:
+        drawing.text(x + width - 9, y + 36, f"/{cell.stride}", "stride", text_anchor="end")
+    elif cell.stride > 1:
+        drawing.text(x + 16 + 7.8 * len(cell.bits), y + 55, f"/{cell.stride}", "stride")
 
 
 def plus(drawing: Drawing, x: float, y: float) -> None:

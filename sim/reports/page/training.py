@@ -35,7 +35,7 @@ def curve(given: Any) -> dict[str, Any] | None:
 
 
 def facts(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Single values of the record and of its recipe, of the network's shape, and of the last epoch."""
+    """Single values of the record, of its recipe and of the last epoch."""
     recipe = given.get("recipe") if isinstance(given.get("recipe"), dict) else {}
     last = given.get("last_epoch") if isinstance(given.get("last_epoch"), dict) else {}
     assert isinstance(recipe, dict)
@@ -45,9 +45,7 @@ def facts(given: Mapping[str, Any]) -> dict[str, Any]:
     augment = recipe.get("augment")
     if isinstance(augment, dict):
         found["augmentation"] = ", ".join(f"{key} {value}".lower() for key, value in augment.items() if plain(value))
-    if last:
-        found["last epoch"] = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in last.items())
-    return found
+    return found | {f"last epoch, {key.replace('_', ' ')}": value for key, value in last.items() if plain(value)}
 
 
 def record(network: Network) -> dict[str, Any]:

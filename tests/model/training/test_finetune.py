@@ -90,6 +90,9 @@ def test_a_frozen_phase_trains_and_exports_what_it_trained(tmp_path):
     exported = export("n", tmp_path / "out" / "final.pt", tmp_path / "zoo")
     source = data.load("digits")
     state = torch.load(tmp_path / "out" / "final.pt", weights_only=True)
+    curve = exported.training["curve"]
+    assert [row["loss"] for row in curve] == [row["loss"] for row in state["log"]]
+    assert [row["phase"] for row in curve] == ["float", "w1a2", "integers"]
     model = build_network(state["config"])
     model.load_state_dict(state["model"])
     forward = FrozenForward(model, torch.from_numpy(source.train_images[: data.CALIBRATION_IMAGES]), 16)

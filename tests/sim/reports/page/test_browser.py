@@ -133,7 +133,10 @@ def test_both_schemes_apply_and_the_button_changes_them(driver, pages):
     assert button.get_attribute("aria-label") == "Use light colours"
     button.click()
     assert paper(driver) > 200
+    button.click()
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": []})
+    ink = driver.execute_script("return getComputedStyle(document.body).color")
+    assert (paper(driver), max(map(int, re.findall(r"\d+", ink))) < 80) == (255, True)  # dark is not for paper
     assert driver.execute_script("return getComputedStyle(document.querySelector('.bar-top')).display") == "none"
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
 

@@ -206,6 +206,11 @@ def test_a_record_of_training_may_be_anything(training, tmp_path):
     assert record(network)["curve"] is None
 
 
+def test_random_weights_are_told(digits, tmp_path):
+    network = Network.build("raw", "none", digits.classes, digits.nodes, digits.accuracy, {"untrained": True})
+    assert "its weights are random" in write_report(network, tmp_path)[1].read_text()
+
+
 def test_a_recorded_curve_is_drawn(digits, tmp_path):
     rows = [{"phase": phase, "epoch": 1, "loss": 3.5 - number, "top1_train": 40 + number, "top1_test": 30 + number}
             for number, phase in enumerate(["float", "float", "w1a2"])]  # fmt: skip
