@@ -3,6 +3,7 @@
     title = "..."                    # what the runs show
     seeds = [0, 1, 2]
     cpus = 1                         # cores of a run
+    jobs = 1                         # cores used at once on this machine, if not all: runs go one after the other
     gpus = 0.25                      # share of a GPU of a run; 0 or left away: it trains on its cores
     [[group]]
     name = "dorefa"                  # names of runs begin with it
@@ -53,6 +54,7 @@ class Sweep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     group: Annotated[list[Group], Meta(min_length=1, description="at least one table [[group]]")]
     cpus: Annotated[int, Meta(ge=1, le=1024)] = 1
     gpus: Annotated[float, Meta(ge=0, le=64)] = 0.0
+    jobs: Annotated[int, Meta(ge=1, le=1024)] | None = None
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ class Spec:
     cpus: int
     gpus: float
     runs: tuple[Run, ...]
+    jobs: int | None = None
 
 
 def load_spec(path: Path) -> Spec:
@@ -102,7 +105,7 @@ def load_spec(path: Path) -> Spec:
             raise RecipeError(
                 f"{path}: two runs are named {name!r}; give each group its name and each point its option"
             )
-    return Spec(path.stem, sweep.title, sweep.cpus, sweep.gpus, tuple(runs))
+    return Spec(path.stem, sweep.title, sweep.cpus, sweep.gpus, tuple(runs), sweep.jobs)
 
 
 def combinations(path: Path, group: Group) -> list[dict[str, Any]]:
@@ -179,13 +182,3 @@ def resolve(path: Path, recipe: dict, seed: int, earlier: list[Run]) -> dict[str
                 phase[key] = f"@/{found[0].name}/final.pt"
                 needs[found[0].name] = found[0].digest
     return needs
-
-
-def placed(recipe: dict, folder: Path) -> dict:
-    """The recipe with the checkpoints of other runs of the sweep under `folder`."""
-    result = copy.deepcopy(recipe)
-    for phase in result["phase"]:
-        for key in ("teacher", "start"):
-            if phase[key].startswith("@/"):
-                phase[key] = str(folder / phase[key][2:])
-    return result

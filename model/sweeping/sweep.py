@@ -7,7 +7,6 @@ run. All results stand in build/sweeps/<spec>/runs.json, written anew after ever
 """
 
 import contextlib
-import json
 import os
 import sys
 from pathlib import Path
@@ -18,7 +17,8 @@ from tqdm import tqdm
 import popstream
 from popstream.model.cache import locked
 from popstream.model.files import write_json
-from popstream.model.sweeping.spec import Run, Spec, placed
+from popstream.model.sweeping.spec import Run, Spec
+from popstream.model.sweeping.underway import NEEDS, ROW, UNDERWAY, begun_from, copy, finished, restore
 from popstream.model.training.precision import AUTO
 from popstream.model.training.recipe import RecipeError
 
@@ -38,36 +38,22 @@ def blank(run: Run) -> dict[str, Any]:
     return {"run": run.name, "group": run.group, "seed": run.seed, "options": run.options}
 
 
-def finished(run: Run, folder: Path) -> dict[str, Any] | None:
-    """The row of a run that was trained by this recipe; None where it was not, or what it needs has changed since."""
-    path = folder / run.name / "result.json"
-    if not path.exists():
-        return None
-    result = json.loads(path.read_text())
-    return result["row"] if (result["recipe"], begun_from(folder / run.name)) == (run.recipe, run.needs) else None
-
-
-def begun_from(place: Path) -> dict[str, str]:
-    """What the run in `place` was begun from (Run.needs); nothing where it was not begun, or needs no other."""
-    path = place / "needs.json"
-    return json.loads(path.read_text()) if path.exists() else {}
-
-
 def check_needs(run: Run, place: Path) -> None:
     """Note what the run is made from before it trains; SweepError where it was begun from other runs than today's."""
     if not run.needs:
         return
     if begun_from(place) not in ({}, run.needs):
         raise SweepError(f"{', '.join(run.needs)} changed after it was begun; remove {place} to start again")
-    write_json(place / "needs.json", run.needs)
+    write_json(place / NEEDS, run.needs)
 
 
 def train_run(
-    run: Run, folder: Path, device: str, threads: int, compile_model: bool, command: str, precision: str = AUTO
-) -> dict[str, Any]:
+    run: Run, folder: Path, device: str, threads: int, compile_model: bool, command: str, precision: str = AUTO,
+    keep: Path | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Train or resume one run in its folder, freeze it where it has integers, and return its row of the table.
 
-    `command` repeats the run; its manifest carries it.
+    `command` repeats the run; its manifest carries it. `keep` gets a copy of every epoch's state (underway.py).
     """
     import torch
 
@@ -78,18 +64,25 @@ def train_run(
     place = folder / run.name
     row = blank(run)
     with locked(place / "lock"):
+        kept = restore(run, folder, *([keep] if keep else []), UNDERWAY / folder.name)
         if done := finished(run, folder):
             return done
         with (place / "train.log").open("a") as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
             try:
                 check_needs(run, place)
-                recipe = placed(run.recipe, folder)
-                final = Trainer(recipe, place, torch.device(device), compile_model, command, precision).train()
+                if kept:
+                    print(f"goes on from the copy in {kept / run.name}", flush=True)
+                trainer = Trainer(run.recipe, place, torch.device(device), compile_model, command, precision)
+                if keep:
+                    trainer.saved = lambda: copy(run, folder, keep)
+                final = trainer.train()
                 state = torch.load(final, map_location="cpu", weights_only=True)
                 row |= summary(state) | frozen_top1(run, final, place)
             except (SweepError, TrainingError, RecipeError, DataError) as error:
                 return row | {"error": str(error)}
-        write_json(place / "result.json", {"recipe": run.recipe, "row": row})
+        write_json(place / ROW, {"recipe": run.recipe, "row": row})
+        if keep:
+            copy(run, folder, keep)
     return row
 
 
@@ -137,10 +130,15 @@ def start_ray(jobs: int | None) -> Any:
 
 
 def run_sweep(
-    spec: Spec, folder: Path, jobs: int | None, compile_model: bool = False, precision: str = AUTO
-) -> list[dict[str, Any]]:
-    """Run or resume every run; returns the rows in the specification's order and writes them to runs.json."""
-    ray = start_ray(jobs)
+    spec: Spec, folder: Path, jobs: int | None, compile_model: bool = False, precision: str = AUTO,
+    keep: Path | None = None,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Run or resume every run; returns the rows in the specification's order and writes them to runs.json.
+
+    `keep` gets copies of checkpoints in a folder <spec>, from which a run also goes on whose own folder is empty.
+    """
+    ray = start_ray(jobs or spec.jobs)
+    keep = (keep / spec.name).resolve() if keep else None
     try:
         have = ray.cluster_resources()
         for what, wanted in (("CPU", spec.cpus), ("GPU", spec.gpus)):
@@ -156,7 +154,7 @@ def run_sweep(
             if failed:
                 return blank(run) | {"error": f"it needs {', '.join(failed)}, which failed"}
             command = f"make sweep SPEC={spec.name}, run {run.name}"
-            row = train_run(run, folder, device, spec.cpus, compile_model, command, precision)
+            row = train_run(run, folder, device, spec.cpus, compile_model, command, precision, keep)
             return row | {"node": ray.get_runtime_context().get_node_id()}
 
         references: dict[str, Any] = {}

@@ -20,6 +20,7 @@ STATE = {
 }  # fmt: skip
 WEIGHTS = {"model": dict}  # of a finished phase
 NETWORK = WEIGHTS | {"config": dict}
+RUN_PREFIX = "@/"  # of a teacher or start that is another run of the same sweep, in the folder beside
 
 
 class TrainingError(RuntimeError):
@@ -87,9 +88,11 @@ def host(model: nn.Module) -> dict:
 
 
 def source(name: str, out: Path) -> Path:
-    """Where the network `name` lies: a file (.pt), the zoo (zoo/<net>), a phase of this training in `out`, or another
-    recipe's result.
+    """Where the network `name` lies: a file (.pt), the zoo (zoo/<net>), another run of the sweep ("@/<run>/final.pt"),
+    a phase of this training in `out`, or another recipe's result.
     """
+    if name.startswith(RUN_PREFIX):
+        return out.parent / name.removeprefix(RUN_PREFIX)
     if name.startswith(ZOO_PREFIX):
         return manifest.ZOO / name.removeprefix(ZOO_PREFIX)
     if name.endswith(".pt"):

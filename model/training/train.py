@@ -10,7 +10,7 @@ Measured, W1A2 ResNet-20, one core of a 2-core AMD EPYC (bf16, batch 128): 90 s 
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,7 @@ class Trainer:
         self.recipe, self.out, self.device, self.compile_model = recipe, out, device, compile_model
         self.command = command  # which repeats this training: it goes into the manifest
         self.wanted = precision
+        self.saved: Callable[[], object] = lambda: None  # called when a checkpoint was written
         self.precisions: dict[str, dict[str, str]] = {}  # of each phase: its name, and the machine it was chosen on
         torch.manual_seed(recipe.get("seed", 0))
         generator = torch.Generator(device).manual_seed(recipe.get("seed", 0))
@@ -209,6 +210,7 @@ class Trainer:
                      "cuda_rng": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
                      "precisions": self.precisions}  # fmt: skip
             save(state, self.out / "state.pt")
+            self.saved()
             self.plot()
         save(
             {"config": config.to_dict(), "model": host(model), "data": self.recipe["data"]},

@@ -86,24 +86,44 @@ def sweep(
     jobs: Annotated[int | None, option("cores of this machine to use (all)", at_least(1), metavar="N")] = None,
     precision: Precision = "auto",
     compile: Compile = False,
+    keep: Annotated[Path | None, option("copy every epoch's state there; goes on from it", metavar="FOLDER")] = None,
+    status: Annotated[bool, option("only tell how far it is and how long the rest takes")] = False,
 ) -> None:
     """Train the runs of a sweep on Ray, several at once.
 
-    Here, or on the cluster that RAY_ADDRESS names; the same command resumes. Writes build/sweeps/<spec>/runs.json.
+    Here, or on the cluster that RAY_ADDRESS names; the same command resumes, or goes on from a copy in --keep or
+    model/underway. Writes build/sweeps/<spec>/runs.json.
 
     Example: popstream sweep seeds-cpu
     Takes TIME.
     """
     from popstream.model.sweeping.spec import load_spec
-    from popstream.model.sweeping.sweep import run_sweep
 
     found = load_spec(toml(spec, sweeps()))
     folder = (out or BUILD / "sweeps" / found.name).resolve()
-    rows = run_sweep(found, folder, jobs, compile, precision)
+    if status:
+        print_status(found, folder)
+        return
+    from popstream.model.sweeping.sweep import run_sweep
+
+    rows = run_sweep(found, folder, jobs, compile, precision, keep)
     failed = [row["run"] for row in rows if "error" in row]
     print(f"{folder / 'runs.json'}: {len(rows) - len(failed)} runs done, {len(failed)} failed")
     if failed:
         raise Failed(f"failed: {', '.join(failed)}; the same command tries them again")
+
+
+def print_status(spec: Any, folder: Path) -> None:
+    """A sweep's runs as a table, and a line on the whole."""
+    import datetime
+
+    from rich.console import Console
+
+    from popstream.model.sweeping.status import progress, table
+
+    shown, told = table(spec, progress(spec, folder), datetime.datetime.now())
+    Console().print(shown)
+    print(told)
 
 
 @app.command(group=TRAIN)

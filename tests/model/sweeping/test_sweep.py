@@ -13,7 +13,8 @@ import torch
 
 from popstream.cli import main
 from popstream.model.sweeping import sweep
-from popstream.model.sweeping.spec import SPECS, load_spec, placed
+from popstream.model.sweeping.spec import SPECS, load_spec
+from popstream.model.training.checkpoint import source
 from popstream.model.training.recipe import RecipeError
 
 ROOT = Path(__file__).parents[3]
@@ -171,7 +172,8 @@ def test_runs_of_a_specification(tmp_path):
     last = spec.runs[-1]
     assert last.recipe["network"]["activation"] == "mish"
     assert list(last.needs) == ["float-seed1"]
-    assert placed(last.recipe, Path("/runs"))["phase"][0]["teacher"] == "/runs/float-seed1/final.pt"
+    teacher = last.recipe["phase"][0]["teacher"]
+    assert source(teacher, Path("/runs/bits")) == Path("/runs/float-seed1/final.pt")
     assert (spec.cpus, spec.gpus) == (1, 0)
 
 
@@ -206,7 +208,7 @@ def test_wrong_specifications(tmp_path, old, new, message):
 
 def test_unknown_specification_and_wrong_options(capsys):
     assert main(["sweep", "no-such-sweep"]) == 2
-    assert "'no-such-sweep' is no sweep; known are gpu, seeds, seeds-cpu" in capsys.readouterr().err
+    assert "'no-such-sweep' is no sweep; known are cpu-long, gpu, seeds, seeds-cpu" in capsys.readouterr().err
     assert main(["sweep", "seeds", "--jobs", "0"]) == 2
     assert "--jobs must be at least 1, not 0" in capsys.readouterr().err
 
