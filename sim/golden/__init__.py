@@ -10,16 +10,28 @@ Everything is an integer; `>>` is the arithmetic shift, floor(x / 2^n). The roun
 | R1 pixels | input codes | floor((2^A - 1) x / 255 + 1/2), x in 0..255 | halves go up; model.data.quantize_pixels |
 | R2 weights | conv, linear | w = 2q - (2^W - 1), q in 0..2^W - 1 | W = 1: q = [weight >= 0]: zero is +1 |
 | R3 padding | conv | code 0 outside the image | so w * 0 = 0, whatever w is |
-| R4 threshold | codes of acc or stream | code = #{j : x >= T[c, j]} | x = T counts; equal thresholds count together |
+| R4 threshold | codes of acc or stream | code = #{j : x >= T[c, j]} | x = T counts, equal thresholds all; never <= |
 | R5 requantize | acc to stream | y = (acc M[c] + B[c] + 2^(F-1)) >> F | halves go up, also below zero |
-| R6 saturate | stream | r = min(max(skip + y, -2^(R-1)), 2^(R-1) - 1) | y itself is never saturated |
+| R6 saturate | stream | r = min(max(skip + y, -2^(R-1)), 2^(R-1) - 1) | skip is 0 without one; y is not saturated |
 | R7 ReLU | stream | max(r, 0) after R6 | |
 | R8 average | shortcut, stride 2 | (x00 + x01 + x10 + x11 + 2) >> 2 | halves go up; cannot leave R bits |
-| R9 sample | shortcut, stride 2 | x[2i, 2j] | odd sizes keep the last row and column |
-| R10 pool | stream to codes | min(max((sum + h) >> s, 0), 2^A - 1) | h = 2^(s-1), or 0 if s = 0: halves go up |
+| R9 sample | shortcut, stride 2 | x[2i, 2j], ceil(H/2) x ceil(W/2) | odd sizes keep the last row and column |
+| R10 pool | stream to codes | min(max((sum + h) >> s, 0), 2^A - 1) | sum: all pixels of c; h = 2^(s-1), or 0 if s = 0 |
 | R11 label | logits | the index of the largest | the lowest index among equals |
 | R12 PReLU | stream | d = r - G[c]; p = d if d >= 0, else (d S[c] + 2^(F-1)) >> F; then p + Z[c] by R6 | halves go up |
-| R13 max-pool | codes | the largest of each K x K square | what is left of a whole square is dropped |
+| R13 max-pool | codes | the largest of each K x K square | stride K; what is left of a whole square is dropped |
+| R14 convolution | codes to acc | sum over c, i, j of w[o, c, i, j] code[c, s y + i - P, s x + j - P] | not flipped |
+| R15 its size | codes to acc | floor((H + 2P - K) / s) + 1 rows, columns likewise | the last may be in no window |
+| R16 shortcut | stream | stride 2: R8 or R9 first; then channels: pad_front zeros, the C of x, zeros | out_channels |
+| R17 linear | codes to logits | sum over c of w[o, c] code[c] + bias[o] | exact in 32 bits; not scaled, not clipped |
+| R18 digits | images | x = floor(255 v / 16 + 1/2) of scikit-learn's v in 0..16, then R1 | halves go up |
+| R19 their split | images | order = default_rng(0).permutation(1797): test order[::5], training the rest | 360 test |
+
+F of R5 and R12 is the node's attribute `shift`, K, s and P are `kernel` (of R13 `size`), `stride` and `padding`. A
+stream's `fraction_bits` f is not computed with: it says what an integer stands for, r 2^-f, and must be equal where two
+are added. R4 knows no falling comparison: a channel with negative gain has its filter negated when it is frozen, which
+odd weights allow (R2), so that T rises with j and `x >= T` is all there is. Where an op has a stride, H and W are
+its input's.
 
 Values: codes are uint8, acc, stream and logits int32. Products are summed in float32 where the worst case stays
 below 2^24, else in float64 (below 2^53): exact either way.
