@@ -8,6 +8,9 @@ PYTHON ?= python3
 
 VENV := .venv
 PY := $(VENV)/bin/python
+TESTED := $(VENV)/.dev $(VENV)/.sim $(VENV)/.build $(VENV)/.train $(VENV)/.host $(VENV)/.farm $(VENV)/.plot $(VENV)/.report $(VENV)/.soc
+# A file of tests goes to one process, long files first (tests/conftest.py).
+PYTEST = PYTEST_ADDOPTS=$(call quoted,ARGUMENTS) $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 ARGUMENTS ?=
 # What is given to one make is not for another that it starts, as a test does.
 unexport ARGUMENTS BAUD BOARD BUS CHECK FAMILY FLASH FPS FREQ N NAME NET PYTHON REGISTERS RELOADABLE RTL SEED SEEDS SPEC STALL TAKE TIME WAVES
@@ -21,7 +24,7 @@ RUN = POPSTREAM_ARGUMENTS=$(call quoted,ARGUMENTS) $(PY) -m popstream
 SEEDED = --seed $(call quoted,SEED) $(call if_given,SEEDS,--seeds)
 
 .DEFAULT_GOAL := help
-.PHONY: help sim test train sweep tables speed export rom accuracy bits fold cost occupancy report verilog resources unit \
+.PHONY: help sim test check train sweep tables speed export rom accuracy bits fold cost occupancy report verilog resources unit \
     bitstream bitstreams bench boards flash board-sim netlist reload host docs lint clean
 
 help:  ## list the targets
@@ -33,11 +36,11 @@ help:  ## list the targets
 sim: $(VENV)/.sim  ## stream real images through the RTL and compare with the golden model (WAVES=1, STALL=0.3)
 	$(RUN) sim $(call quoted,NET) --images $(call quoted,N) --stall $(call quoted,STALL) --seed $(call quoted,SEED) $(if $(value WAVES),--waves)
 
-test: $(VENV)/.dev $(VENV)/.sim $(VENV)/.build $(VENV)/.train $(VENV)/.host $(VENV)/.farm $(VENV)/.plot $(VENV)/.report $(VENV)/.soc  ## lint, type check and run every test
-	$(VENV)/bin/ruff check .
-	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/mypy
-	PYTEST_ADDOPTS=$(call quoted,ARGUMENTS) $(PY) -m pytest -n 2 --dist loadfile
+test: $(TESTED) lint  ## lint, type check and run every test
+	$(PYTEST)
+
+check: $(TESTED) lint  ## lint, type check and the tests that end soon: two minutes, for the inner loop
+	$(PYTEST) --within 120
 
 train: $(VENV)/.train  ## train NET by its recipe in model/recipes; the same command resumes
 	$(TRAINING) $(RUN) train $(call quoted,NET) $(if $(filter command line,$(origin SEED)),--seed $(call quoted,SEED))

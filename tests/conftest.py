@@ -1,0 +1,63 @@
+"""How long each file of tests takes (seconds.json): long ones are handed out first, and `--within` leaves them away.
+
+`make test ARGUMENTS=--measure` writes seconds.json anew; a file that it does not know yet counts as UNKNOWN.
+"""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+KEPT = Path(__file__).with_name("seconds.json")
+UNKNOWN = 5.0  # seconds
+
+
+def seconds() -> dict[str, float]:
+    return json.loads(KEPT.read_text()) if KEPT.exists() else {}
+
+
+def file_of(item: pytest.Item | pytest.TestReport) -> str:
+    return item.nodeid.split("::")[0]
+
+
+def short(times: dict[str, float], budget: float) -> set[str]:
+    """The shortest files that take no more than `budget` seconds one after the other."""
+    chosen, total = set(), 0.0
+    for name, took in sorted(times.items(), key=lambda entry: entry[1]):
+        total += took
+        if total > budget:
+            break
+        chosen.add(name)
+    return chosen
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("popstream")
+    group.addoption(
+        "--within", type=float, metavar="SECONDS", help="only the shortest files, of so many seconds in all"
+    )
+    group.addoption("--measure", action="store_true", help="write how long each file took to tests/seconds.json")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    known = seconds()
+    times = {file_of(item): known.get(file_of(item), UNKNOWN) for item in items}
+    items.sort(key=lambda item: -times[file_of(item)])  # stable: a file's tests stay in their order
+    budget = config.getoption("within")
+    if budget is not None:
+        chosen = short(times, budget)
+        config.hook.pytest_deselected(items=[item for item in items if file_of(item) not in chosen])
+        items[:] = [item for item in items if file_of(item) in chosen]
+
+
+def pytest_terminal_summary(terminalreporter, config: pytest.Config) -> None:
+    if not config.getoption("measure"):
+        return
+    took: Counter[str] = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                took[file_of(report)] += report.duration
+    KEPT.write_text(json.dumps({name: round(took[name], 2) for name in sorted(took)}, indent=1) + "\n")
+    terminalreporter.write_line(f"{KEPT}: {len(took)} files, {sum(took.values()):.0f} s one after the other")
