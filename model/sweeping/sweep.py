@@ -21,6 +21,7 @@ from popstream.model.sweeping.spec import Run, Spec
 from popstream.model.sweeping.underway import NEEDS, ROW, UNDERWAY, begun_from, copy, finished, restore
 from popstream.model.training.precision import AUTO
 from popstream.model.training.recipe import RecipeError
+from popstream.model.workers import start_ray
 
 ROOT = Path(popstream.__file__).parents[1]
 KEPT_ENVIRONMENT = (
@@ -108,25 +109,10 @@ def frozen_top1(run: Run, final: Path, place: Path) -> dict[str, Any]:
     return {"top1_frozen": network.accuracy["top1_frozen"], "images": network.accuracy["images"]}
 
 
-def start_ray(jobs: int | None) -> Any:
-    """Ray on this machine, with `jobs` cores, or on the cluster that RAY_ADDRESS names."""
-    try:
-        import ray
-    except ImportError as error:
-        raise SweepError("Ray is not installed; run `make sweep`, or pip install -e '.[train,farm]'") from error
-    environment = {name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ}
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
-    address = os.environ.get("RAY_ADDRESS")
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "runtime_env": {"env_vars": environment}}
-    try:
-        if address:
-            ray.init(address=address, **quiet)
-        else:
-            ray.init(address="local", num_cpus=jobs, include_dashboard=False, **quiet)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        where = f"the cluster at RAY_ADDRESS={address}" if address else "this machine"
-        raise SweepError(f"Ray does not start on {where} ({error})") from error
-    return ray
+def environment() -> dict[str, str]:
+    """What the processes of a run need of this one's environment."""
+    kept = {name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ}
+    return kept | {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))}
 
 
 def run_sweep(
@@ -137,7 +123,7 @@ def run_sweep(
 
     `keep` gets copies of checkpoints in a folder <spec>, from which a run also goes on whose own folder is empty.
     """
-    ray = start_ray(jobs or spec.jobs)
+    ray = start_ray(jobs or spec.jobs, runtime_env={"env_vars": environment()})
     keep = (keep / spec.name).resolve() if keep else None
     try:
         have = ray.cluster_resources()

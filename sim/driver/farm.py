@@ -23,18 +23,17 @@ import numpy as np
 
 from popstream.model.cache import key
 from popstream.model.files import write_whole
-from popstream.model.machine import cores
 from popstream.model.manifest import Network
+from popstream.model.workers import ADDRESS, start_ray
 from popstream.sim.bench.run import Result, SimulationError, steady_interval
 from popstream.sim.driver import worker
 from popstream.sim.driver.driver import LOOP, arguments_for, beats, build_driver, model_text, read_answer
 from popstream.sim.rtl.rtl import ROOT, read_ports, verilog
-from popstream.sim.verilator.tools import BuildError, check_tools
+from popstream.sim.verilator.tools import check_tools
 
 __all__ = ["PART", "DriverModel", "simulate_many"]
 
 PART = 100  # images of a task: filling and draining the pipeline costs about three images each time
-ADDRESS = "RAY_ADDRESS"
 FIELDS = ("labels", "logits", "accepted", "emitted", "cycles", "seconds", "cpu")
 
 
@@ -82,22 +81,7 @@ class DriverModel:
 @contextmanager
 def cluster(processes: int | None) -> Iterator[Any]:
     """Ray, connected to RAY_ADDRESS, or started here with so many processes (one for each core)."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # without it, Ray warns that this will change
-    try:
-        import ray
-    except ModuleNotFoundError as error:
-        message = f"Package {error.name} is missing, which many images need; `make accuracy` sets it up"
-        raise BuildError(message) from None
-    options: dict[str, Any] = dict(log_to_driver=False, logging_level="ERROR")
-    if not os.environ.get(ADDRESS):
-        here = processes or cores()
-        options |= dict(address="local", num_cpus=here, include_dashboard=False)
-    try:
-        ray.init(**options)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        place = os.environ.get(ADDRESS) or "this machine"
-        raise SimulationError(f"Ray cannot be had on {place}: {str(error).splitlines()[0]}") from None
+    ray = start_ray(processes)
     try:
         ray.cloudpickle.register_pickle_by_value(worker)  # so that a cluster's machines need no popstream
         yield ray

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import resource
+import stat
 import subprocess
 import tempfile
 import time
@@ -17,18 +18,38 @@ class ProgramError(RuntimeError):
     """The program stopped; one line says how."""
 
 
-def unpack(program: bytes) -> Path:
-    """The program as an executable file, once for each user and machine."""
+def private() -> Path:
+    """A folder of this user's alone, for programs; ProgramError where it is anything else."""
     folder = Path(tempfile.gettempdir()) / f"popstream-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.stat().st_uid != os.getuid():
-        raise ProgramError(f"{folder} belongs to another user; remove it")
+    found = folder.lstat()  # of a link itself, not of what it leads to
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise ProgramError(f"{folder} must be a folder of this user's; remove it")
+    if found.st_mode & 0o077:
+        raise ProgramError(f"{folder} can be read or written by others; chmod 700 it, or remove it")
+    return folder
+
+
+def whole(path: Path, program: bytes) -> bool:
+    """Whether the file at `path` is the program, and no link."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    with os.fdopen(file, "rb") as content:
+        return content.read() == program
+
+
+def unpack(program: bytes) -> Path:
+    """The program as an executable file, once for each user and machine; compared with what is there each time."""
+    folder = private()
     path = folder / hashlib.sha256(program).hexdigest()[:16]
-    if not path.exists():
-        beside = folder / f".{path.name}.{os.getpid()}"
-        beside.write_bytes(program)
-        beside.chmod(0o700)
-        beside.replace(path)
+    if not whole(path, program):
+        file, beside = tempfile.mkstemp(dir=folder)
+        with os.fdopen(file, "wb") as content:
+            content.write(program)
+        os.chmod(beside, 0o700)
+        os.replace(beside, path)
     return path
 
 

@@ -1,5 +1,7 @@
 """The driver program, on a hand-written module: what comes out under stalls, hangs, results too many, errors."""
 
+import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -79,12 +81,52 @@ def test_too_few_beats_end_it(program):
         run(program, arguments_for(top, 4, expected=EXPECTED), beats(codes, top.bits))
 
 
-def test_the_program_is_unpacked_once(program):
-    path = unpack(program)
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Where programs are unpacked."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path / f"popstream-{os.getuid()}"
+
+
+def test_the_program_is_unpacked_once(folder):
+    path = unpack(b"program")
     before = path.stat()
-    assert unpack(program) == path
+    assert path.parent == folder
+    assert unpack(b"program") == path
     assert path.stat() == before
-    assert path.parent.stat().st_mode & 0o077 == 0
+    assert [found.stat().st_mode & 0o777 for found in (path, folder)] == [0o700, 0o700]
+    assert list(folder.iterdir()) == [path]
+
+
+def test_what_is_run_is_what_was_sent(folder, tmp_path):
+    path = unpack(b"program")
+    path.write_bytes(b"changed")
+    assert unpack(b"program").read_bytes() == b"program"
+    path.unlink()
+    (tmp_path / "other").write_bytes(b"program")
+    path.symlink_to(tmp_path / "other")
+    assert unpack(b"program") == path
+    assert not path.is_symlink()
+
+
+def test_a_folder_that_is_not_private_is_refused(folder, tmp_path, monkeypatch):
+    folder.mkdir()
+    folder.chmod(0o770)
+    with pytest.raises(ProgramError, match=r"popstream-\d+ can be read or written by others; chmod 700 it"):
+        unpack(b"program")
+    folder.rmdir()
+    (tmp_path / "elsewhere").mkdir(mode=0o700)
+    folder.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ProgramError, match="must be a folder of this user's; remove it"):
+        unpack(b"program")
+    folder.unlink()
+    folder.mkdir(mode=0o700)
+    another = os.getuid() + 1
+    monkeypatch.setattr(os, "getuid", lambda: another)
+    folder.rename(tmp_path / f"popstream-{another}")
+    with pytest.raises(ProgramError, match="must be a folder of this user's; remove it"):
+        unpack(b"program")
+    assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
 def test_beats():

@@ -13,12 +13,11 @@ import pytest
 
 from popstream.hw.solver.solve import solve
 from popstream.model.manifest import find, load
+from popstream.model.workers import WorkersError
 from popstream.sim import golden
-from popstream.sim.bench.run import SimulationError
 from popstream.sim.driver import worker
 from popstream.sim.driver.farm import DriverModel, cluster, plan, simulate_many
 from popstream.sim.rtl.images import images_for
-from popstream.sim.verilator.tools import BuildError
 from tests.networks import random_images, random_network
 
 ROOT = Path("build/tests")
@@ -26,13 +25,18 @@ PART = 12
 RUN = f"""
 import sys
 from pathlib import Path
-from hw.solver.solve import solve
-from model.manifest import find, load
-from sim.driver.farm import DriverModel, simulate_many
-from sim.images import images_for
+from popstream.hw.solver.solve import solve
+from popstream.model.manifest import find, load
+from popstream.sim.driver.farm import DriverModel, simulate_many
+from popstream.sim.rtl.images import images_for
+from tests.sim.driver.listening import listening
 network = load(find("digits-w1a2"))
 model = DriverModel(network, solve(network), optimize=0, root=Path({str(ROOT)!r}))
-simulate_many(model, images_for(network, 360).codes, Path(sys.argv[1]), processes=2, part={PART})
+places = set()
+def look(done):
+    places.update(listening())
+simulate_many(model, images_for(network, 360).codes, Path(sys.argv[1]), processes=2, part={PART}, progress=look)
+print(*sorted(places))
 """
 
 
@@ -56,7 +60,10 @@ def test_killed_and_gone_on_with(tmp_path):
     process.wait()
     before = parts(tmp_path)
     assert 3 <= len(before) < len(codes) // PART
-    subprocess.run([sys.executable, "-c", RUN, str(tmp_path)], env=environment, check=True)
+    again = [sys.executable, "-c", RUN, str(tmp_path)]
+    done = subprocess.run(again, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+    if sys.platform == "linux":
+        assert done.stdout.split() == ["127.0.0.1"]  # where Ray can be reached
     after = parts(tmp_path)
     assert before.items() <= after.items()  # none was run again
     assert sorted(after) == [f"{start:06d}.npz" for start in range(0, len(codes), PART)]
@@ -113,7 +120,7 @@ def test_arguments(tmp_path, monkeypatch, options, message):
 
 def test_without_ray(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(BuildError, match="Package ray is missing, which many images need; `make accuracy` sets it up"):
+    with pytest.raises(WorkersError, match=r"Package ray is missing; pip install 'popstream\[farm\]' brings it"):
         cluster(1).__enter__()
 
 
@@ -150,7 +157,8 @@ def test_a_cluster_if_one_is_named_else_a_local_ray(monkeypatch):
         pass
     assert not {"address", "num_cpus"} & fake.calls[2].keys()  # Ray reads RAY_ADDRESS
     monkeypatch.setitem(sys.modules, "ray", FakeRay(fails=True))
-    with pytest.raises(SimulationError, match=r"Ray cannot be had on 192.0.2.1:6379: Failed to connect$"):
+    message = r"Ray does not start on the cluster at RAY_ADDRESS=192.0.2.1:6379: Failed to connect$"
+    with pytest.raises(WorkersError, match=message):
         cluster(None).__enter__()
 
 
