@@ -21,6 +21,7 @@ from popstream.model.manifest import Network
 
 __all__ = ["build_each", "table"]
 
+PARTLY = " timed"  # of the paths that nextpnr times; others there are
 COLUMNS = ("board", "device", "LUT", "FF", "EBR", "DSP", "MHz wanted", "reached", "cycles an image", "seed", "minutes")
 
 
@@ -68,7 +69,10 @@ def table(results: dict[str, Any]) -> Table:
             shown.add_row(name, "-", *["-"] * (len(COLUMNS) - 3), "failed")
             continue
         used = [f"{figures[key]:,} of {figures[f'{key}_total']:,}" for key in ("lut", "ff", "ebr", "dsp")]
-        clocks = [f"{figures['target_mhz']:g}", f"{figures['fmax_mhz']:.2f}"]
+        clocks = [
+            f"{figures['target_mhz']:g}",
+            f"{figures['fmax_mhz']:.2f}" + (PARTLY if figures.get("untimed") else ""),
+        ]
         rest = [f"{figures['interval_cycles']:,}", str(figures["seed"]), f"{figures['minutes']:.1f}"]
         shown.add_row(name, figures["device"], *used, *clocks, *rest)
     return shown

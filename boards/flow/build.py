@@ -29,6 +29,7 @@ from popstream.boards.flow.place import (
     pack,
     route,
     synthesise,
+    untimed,
     write_design,
 )
 from popstream.boards.flow.progress import stage
@@ -170,6 +171,7 @@ def build(
         "folding_hash": folding_hash(folding).hex(),
         "seeds": {run.seed: run.fmax_mhz for run in runs}, "synthesised": cells, "folding": folding.to_dict(),
         "synthesis": board.device.synthesis, "tools": tools, "design_sha256": design,
+        "untimed": untimed(board, folder),
     }  # fmt: skip
     if not best.met:
         write_json(folder / FIGURES, figures)
@@ -197,5 +199,8 @@ def report(figures: Mapping[str, Any]) -> Table:
     table.add_row(
         "cycles an image", f"{figures['interval_cycles']:,}", "", f"{figures['images_per_second']:,} images/s"
     )
+    if figures.get("untimed"):
+        left = ", ".join(f"{number:,} {name}" for name, number in figures["untimed"].items())
+        table.add_row("not timed", "", "", f"{left}: paths through them are not in this clock")
     table.add_row("seed", str(figures["seed"]), "", f"{figures['minutes']:.1f} minutes")
     return table

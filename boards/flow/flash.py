@@ -1,8 +1,10 @@
 """`popstream flash BOARD --net NET`: writes a built bitstream to the board, to SRAM or, with --flash, for good.
 
-openFPGALoader does it; its failures are told in one line: not built, tool or library missing, no board, wrong board.
+openFPGALoader does it; its failures are told in one line: not built, or of another network, tool or library missing,
+no board, wrong board.
 """
 
+import hashlib
 import json
 import re
 import shutil
@@ -11,11 +13,12 @@ import sys
 from pathlib import Path
 
 from popstream.boards.board.board import Board, BoardError
-from popstream.boards.flow.build import folder_of
+from popstream.boards.flow.build import FIGURES, folder_of
 from popstream.boards.flow.place import BITSTREAM
 from popstream.boards.flow.toolchain import ToolError
+from popstream.model.manifest import Network
 
-__all__ = ["explain", "loader", "write"]
+__all__ = ["built", "explain", "loader", "write"]
 
 NO_BOARD = re.compile(
     r"unable to open|not found|can't find compatible|no device|no dfu|jtag init failed|dfu init failed|claim cable|"
@@ -67,15 +70,26 @@ def explain(board: Board, status: int, output: str) -> str:
     return f"openFPGALoader failed with status {status} ({said})"
 
 
-def write(board: Board, network: str, permanent: bool, folder: Path | None = None) -> Path:
-    """Write the bitstream of `network` to the board's SRAM, or its flash; returns its path. ToolError, BoardError."""
-    folder = folder or folder_of(board, network)
-    bitstream = folder / BITSTREAM[board.family]
+def built(board: Board, network: Network, folder: Path) -> Path:
+    """The bitstream in `folder`, if it is of `network` as it is now; BoardError, with what to do, where it is not."""
+    bitstream, again = folder / BITSTREAM[board.family], f"run make bitstream BOARD={board.name} NET={network.name}"
+    path = folder / ("estimate.json" if board.family == "xilinx" else FIGURES)
+    figures = json.loads(path.read_text()) if path.exists() else {}
     if not bitstream.exists():
-        figures = folder / "bitstream.json"
-        late = figures.exists() and not json.loads(figures.read_text()).get("timing_met", True)
+        late = not figures.get("timing_met", True)
         reason = "its last build missed the timing" if late else "it has not been built"
-        raise BoardError(f"No bitstream {bitstream}, {reason}; run make bitstream BOARD={board.name} NET={network}")
+        raise BoardError(f"No bitstream {bitstream}, {reason}; {again}")
+    if figures.get("network_hash") != network.hash:
+        raise BoardError(f"{bitstream} is of another {network.name} than the network is now ({path}); {again}")
+    digest = hashlib.sha256(bitstream.read_bytes()).hexdigest()
+    if figures.get("bitstream_sha256", digest) != digest:  # Vivado's has none
+        raise BoardError(f"{bitstream} is not the one that {path} tells of; {again}")
+    return bitstream
+
+
+def write(board: Board, network: Network, permanent: bool, folder: Path | None = None) -> Path:
+    """Write the bitstream of `network` to the board's SRAM, or its flash; returns its path. ToolError, BoardError."""
+    bitstream = built(board, network, folder or folder_of(board, network.name))
     if permanent and board.flash is None:
         raise BoardError(f"{board.name} is written one way only; leave FLASH= out")
     command = [loader(), *board.loader, *((board.flash or ()) if permanent else ()), str(bitstream)]

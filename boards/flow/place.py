@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,13 @@ from popstream.boards.board.devices import chip_database, nextpnr_options
 from popstream.boards.board.top import Top
 from popstream.boards.flow.toolchain import ToolError, run
 from popstream.hw.synthesis.collisions import heed_promises
-from popstream.hw.synthesis.mapped import trim_carries
+from popstream.hw.synthesis.mapped import trim_carries, widen_luts
 from popstream.hw.synthesis.yosys import count
 
-__all__ = ["BITSTREAM", "FLOWS", "Flow", "Routed", "digest", "filled", "pack", "route", "synthesise", "write_design"]
+__all__ = [
+    "BITSTREAM", "FLOWS", "Flow", "Routed", "digest", "filled", "pack", "route", "synthesise",
+    "untimed", "write_design",
+]  # fmt: skip
 
 Progress = Callable[[str], None]
 
@@ -27,6 +31,7 @@ class Flow:
 
     constraints: of the pins. routed: what nextpnr writes and the packer reads. options: further ones of nextpnr.
     placed: the cells that take each resource, in nextpnr's report; the first has as many places as there are.
+    untimed: mapped cells whose delays nextpnr does not know, so that paths through them are missing from its clock.
     """
 
     tools: tuple[str, ...]
@@ -35,6 +40,7 @@ class Flow:
     bitstream: str
     placed: Mapping[str, tuple[str, ...]]
     options: tuple[str, ...]
+    untimed: tuple[str, ...] = ()
 
 
 # ECP5: with ResNet-20's thousands of carry chains the default placer takes five times as long, to 2.3 times the wire,
@@ -58,6 +64,7 @@ FLOWS: Mapping[str, Flow] = {
         # Multipliers of all widths have names of their own; synthesis counts them.
         {"lut": ("LUT4", "ALU"), "ff": ("DFF",), "ebr": ("BSRAM",)},
         ("--router", "router2"),
+        ("RAM16*", "SP", "SPX9", "DPB*", "SDPB*", "pROM*", "MULT*"),
     ),
 }  # fmt: skip
 BITSTREAM = {family: flow.bitstream for family, flow in FLOWS.items()} | {"xilinx": "vivado/top.bit"}
@@ -105,6 +112,7 @@ def digest(board: Board, folder: Path, more: Sequence[str]) -> str:
     text = (folder / "top.il").read_text().splitlines()
     design = "\n".join(line for line in text if not line.lstrip().startswith("attribute \\src"))
     told = [script(board), *nextpnr_options(board.platform(), board.part), *flow.options, *board.pack]
+    told += ["LUT4 alone"] if board.family == "gowin" else []  # synthesise() says so
     return hashlib.sha256(
         "\0".join([design, (folder / flow.constraints).read_text(), *told, *more]).encode()
     ).hexdigest()
@@ -121,8 +129,17 @@ def synthesise(board: Board, folder: Path, progress: Progress = lambda text: Non
         raise ToolError(f"yosys wrote no statistics; the reason ends {folder / 'synth.log'}")
     if board.family == "ecp5":
         trim_carries(folder / "top.json")
+    if board.family == "gowin":
+        widen_luts(folder / "top.json")
     cells = json.loads((folder / "stat.json").read_text())["design"]["num_cells_by_type"]
     return count(board.device, {name: number for name, number in cells.items() if not name.startswith("$")})
+
+
+def untimed(board: Board, folder: Path) -> dict[str, int]:
+    """How many cells of each kind in `folder`/stat.json stand in paths that nextpnr does not time."""
+    cells = json.loads((folder / "stat.json").read_text())["design"]["num_cells_by_type"]
+    kinds = FLOWS[board.family].untimed
+    return {name: number for name, number in cells.items() if any(fnmatchcase(name, kind) for kind in kinds)}
 
 
 def route(board: Board, folder: Path, mhz: float, seed: int, progress: Progress = lambda text: None) -> Routed:

@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-__all__ = ["trim_carries"]
+__all__ = ["trim_carries", "widen_luts"]
 
 
 def trim_carries(path: Path) -> int:
@@ -30,6 +30,23 @@ def trim_carries(path: Path) -> int:
                 trimmed += 1
     path.write_text(json.dumps(netlist))
     return trimmed
+
+
+def widen_luts(path: Path) -> int:
+    """Call LUT1 to LUT3 in yosys' JSON netlist at `path`, for a Gowin device, LUT4; returns how many.
+
+    They are the same cells, but nextpnr knows the delay of LUT4 alone: paths through the others are missing from the
+    clock that it reports. The inputs added are open, and the contents repeated, so that they make no difference.
+    """
+    netlist = json.loads(path.read_text())
+    cells = [cell for module in netlist["modules"].values() for cell in module["cells"].values()]
+    small = [cell for cell in cells if cell["type"] in ("LUT1", "LUT2", "LUT3")]
+    for cell in small:
+        entries = 2 ** int(cell["type"][-1])
+        cell["type"] = "LUT4"
+        cell["parameters"]["INIT"] = cell["parameters"]["INIT"][-entries:].zfill(entries) * (16 // entries)
+    path.write_text(json.dumps(netlist))
+    return len(small)
 
 
 def _starts(cell: dict[str, Any]) -> bool:

@@ -238,5 +238,5 @@ def flash(
     from popstream.boards.flow.flash import write
 
     network, where, _ = chosen(net, board)
-    path = write(where, network.name, flash)
+    path = write(where, network, flash)
     print(f"{path} -> {board} ({'flash' if flash and where.flash else 'as the board loads'})")

@@ -1,5 +1,6 @@
 """Flashing: what is given to openFPGALoader, and its failures in one line. A script stands in for the loader."""
 
+import hashlib
 import json
 
 import pytest
@@ -8,6 +9,17 @@ from popstream.boards.flow import flash
 from popstream.boards.flow.flash import explain
 from popstream.boards.known import find
 from popstream.cli import main
+from popstream.model.files import write_json
+from popstream.model.manifest import find as find_net
+from popstream.model.manifest import load
+
+
+def put_bitstream(folder):
+    """One of digits-w1a2 as it is now."""
+    (folder / "top.bit").write_text("bits")
+    digest = hashlib.sha256(b"bits").hexdigest()
+    figures = {"network_hash": load(find_net("digits-w1a2")).hash, "bitstream_sha256": digest}
+    write_json(folder / "bitstream.json", figures)
 
 
 @pytest.fixture
@@ -16,7 +28,7 @@ def bench(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "build" / "digits-w1a2" / "ulx3s-25f"
     folder.mkdir(parents=True)
-    (folder / "top.bit").write_text("bits")
+    put_bitstream(folder)
     tools = tmp_path / "tools"
     tools.mkdir()
     monkeypatch.setenv("PATH", f"{tools}:/usr/bin:/bin")
@@ -43,6 +55,26 @@ def test_sram_and_flash(bench, capsys, tmp_path):
     assert main(["flash", "digits-w1a2", "ulx3s-25f", "--flash"]) == 0
     assert (tmp_path / "said").read_text() == "-b ulx3s --write-flash build/digits-w1a2/ulx3s-25f/top.bit\n"
     assert "-> ulx3s-25f (flash)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (dict(network_hash="00"), "is of another digits-w1a2 than the network is now (build/"),
+        (dict(bitstream_sha256="00"), "is not the one that build/digits-w1a2/ulx3s-25f/bitstream.json tells of"),
+    ],
+)
+def test_what_is_written_is_of_the_network_as_it_is_now(bench, capsys, tmp_path, change, message):
+    bench(f"touch {tmp_path}/called")
+    path = tmp_path / "build" / "digits-w1a2" / "ulx3s-25f" / "bitstream.json"
+    figures = json.loads(path.read_text())
+    path.write_text(json.dumps(figures | change))
+    error = failed(capsys)
+    assert message in error
+    assert error.endswith("; run make bitstream BOARD=ulx3s-25f NET=digits-w1a2\n")
+    path.unlink()
+    assert "is of another digits-w1a2" in failed(capsys)
+    assert not (tmp_path / "called").exists()
 
 
 # What openFPGALoader 1.1.1 printed: without a board, and on a simulated JTAG chain with another device.
@@ -113,7 +145,7 @@ def test_no_loader(bench, capsys, monkeypatch):
 def test_a_board_with_one_way_only(bench, capsys, tmp_path):
     folder = tmp_path / "build" / "digits-w1a2" / "orangecrab-25f"
     folder.mkdir()
-    (folder / "top.bit").write_text("bits")
+    put_bitstream(folder)
     assert main(["flash", "digits-w1a2", "orangecrab-25f", "--flash"]) == 1
     assert "orangecrab-25f is written one way only; leave FLASH= out" in capsys.readouterr().err
 
