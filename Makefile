@@ -13,7 +13,7 @@ TESTED := $(VENV)/.dev $(VENV)/.sim $(VENV)/.build $(VENV)/.train $(VENV)/.host 
 PYTEST = PYTEST_ADDOPTS=$(call quoted,ARGUMENTS) $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 ARGUMENTS ?=
 # What is given to one make is not for another that it starts, as a test does.
-unexport ARGUMENTS BAUD BOARD BUS CHECK FAMILY FLASH FPS FREQ N NAME NET PYTHON REGISTERS RELOADABLE RTL SEED SEEDS SPEC STALL TAKE TIME WAVES
+unexport ARGUMENTS BAUD BOARD BUS CHECK FAMILY FITS FLASH FPS FREQ N NAME NET PYTHON REGISTERS RELOADABLE RTL SEED SEEDS SPEC STALL TAKE TIME WAVES
 # Freed activations stay with the process: without, glibc returns and faults them in again at every step.
 TRAINING := MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=4000000000
 
@@ -110,8 +110,8 @@ bench: $(VENV)/.build $(VENV)/.sim  ## NET on BOARD: images/s, clock, resources,
 reload: $(VENV)/.build  ## put NET into a bitstream of BOARD built with RELOADABLE=1 for a network of the same shape
 	$(RUN) reload $(call quoted,NET) $(call if_given,BOARD)
 
-boards: $(VENV)/.build  ## list the boards, and which networks fit them
-	$(RUN) boards
+boards: $(VENV)/.build  ## list the boards; with NET= at how many cycles it fits each of them (FITS=1: all networks)
+	$(RUN) boards $(if $(filter command line,$(origin NET)),$(call quoted,NET)) $(if $(value FITS),--fits)
 
 flash: $(VENV)/.build  ## write NET's bitstream to BOARD's SRAM, or with FLASH=1 to its flash
 	$(RUN) flash $(call quoted,NET) $(call if_given,BOARD) $(if $(value FLASH),--flash)

@@ -4,6 +4,7 @@ An estimate refuses early and picks a folding; what counts is the synthesised an
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil
 
@@ -16,7 +17,10 @@ from popstream.hw.solver.solve import fastest as fastest_of
 from popstream.hw.solver.solve import intervals, over, solve, within
 from popstream.model.manifest import Network
 
-__all__ = ["MARGIN", "check_fit", "fastest", "fold", "holds", "lacking", "need", "refusal", "room", "shortage"]
+__all__ = [
+    *("MARGIN", "Fit", "check_fit", "fastest", "fit", "fold", "holds", "lacking", "need", "refusal", "room"),
+    *("routable", "shortage"),
+]
 
 MARGIN = 1.1  # an estimate refuses only what is larger than the device by more than its own error
 LINK = Cost(lut=900, ff=900, ebr=2)  # the host link around the accelerator
@@ -35,17 +39,15 @@ def prices(family: str) -> Prices:
     return ICE40_PRICES if family == "ice40" else ECP5_PRICES
 
 
-class Content:
-    """A network as a cache key: by its content."""
+@dataclass(frozen=True)
+class Fit:
+    """A folding that a board holds: cycles an image, what it is estimated to take, and whether it leaves room to route
+    at speed; without, only its parts are counted, and it may not route."""
 
-    def __init__(self, network: Network):
-        self.network = network
-
-    def __hash__(self) -> int:
-        return hash(self.network.hash)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Content) and other.network.hash == self.network.hash
+    interval: int
+    folding: Folding
+    needed: Mapping[str, int]
+    roomy: bool
 
 
 def needed_by(family: str, network: Network, folding: Mapping[str, Fold]) -> dict[str, int]:
@@ -88,9 +90,8 @@ def ways(family: str) -> tuple[bool, ...]:
 
 
 @lru_cache(maxsize=256)
-def fitting(family: str, content: Content, target: int, budget: tuple[tuple[str, int], ...]) -> Folding | None:
+def fitting(family: str, network: Network, target: int, budget: tuple[tuple[str, int], ...]) -> Folding | None:
     """A folding of at most `target` cycles within `budget`, a lean one where no other fits; None if there is none."""
-    network = content.network
 
     def needed(folding: Folding) -> dict[str, int]:
         return needed_by(family, network, folding)
@@ -100,42 +101,53 @@ def fitting(family: str, content: Content, target: int, budget: tuple[tuple[str,
 
 
 @lru_cache(maxsize=256)
-def fastest_within(family: str, content: Content, budget: tuple[tuple[str, int], ...]) -> tuple[int, Folding] | None:
-    network = content.network
+def fastest_within(family: str, network: Network, budget: tuple[tuple[str, int], ...]) -> tuple[int, Folding] | None:
     return fastest_of(
         intervals(network),
-        lambda target: fitting(family, content, target, budget),
+        lambda target: fitting(family, network, target, budget),
         lambda folding: max(cycles_of(network, folding).values()),
     )
 
 
 def fastest(board: Board, network: Network) -> tuple[int, Folding] | None:
     """The least interval whose folding fits the board with room to route, and that folding; None if none does."""
-    return fastest_within(board.family, Content(network), routable(board))
+    return fastest_within(board.family, network, routable(board))
+
+
+def offered(board: Board, network: Network, target: int) -> list[Folding]:
+    """The foldings for at most `target` cycles that suit the board's family, whether they fit or not."""
+    return [solve(network, target, prices(board.family), lean=lean) for lean in ways(board.family)]
+
+
+def fit(board: Board, network: Network, target: int | None = None) -> Fit | None:
+    """Whether the board holds the network, at `target` cycles an image or else at any: how, and None if it does not.
+
+    Without a target the fastest folding that leaves room to route, else the slowest that fits without. FoldingError
+    where no folding, however large, is as fast as the target.
+    """
+    folding = None
+    if target is None:
+        found = fastest(board, network)
+        folding, target = found[1] if found else None, intervals(network)[-1]
+    folding = folding or fitting(board.family, network, target, routable(board))
+    roomy = folding is not None
+    if folding is None:
+        small = (each for each in offered(board, network, target) if not lacking(board, need(board, network, each)))
+        folding = next(small, None)
+    if folding is None:
+        return None
+    return Fit(max(cycles_of(network, folding).values()), folding, need(board, network, folding), roomy)
 
 
 def holds(board: Board, network: Network) -> bool:
-    """Whether any folding fits the board with room to route: the one of most cycles, if any."""
-    slowest = intervals(network)[-1]
-    return fitting(board.family, Content(network), slowest, routable(board)) is not None
+    """Whether any folding fits the board: the one of most cycles, if any."""
+    return fit(board, network, intervals(network)[-1]) is not None
 
 
 def fold(board: Board, network: Network, target: int | None) -> Folding:
-    """The folding for at most `target` cycles an image that suits the board's device, or the fastest that fits.
-
-    What does not fit with room to route gets a folding that fits without, else a lean one, the nearest, for a refusal
-    to count: the slowest if no interval was asked for. FoldingError if there is none.
-    """
-    if target is None:
-        found = fastest(board, network)
-        if found is not None:
-            return found[1]
-        target = intervals(network)[-1]
-    fits = fitting(board.family, Content(network), target, routable(board))
-    if fits is not None:
-        return fits
-    offered = [solve(network, target, prices(board.family), lean=lean) for lean in ways(board.family)]
-    return next((folding for folding in offered if not lacking(board, need(board, network, folding))), offered[-1])
+    """The folding of `fit`; where nothing fits, the nearest, for a refusal to count. FoldingError if there is none."""
+    found = fit(board, network, target)
+    return found.folding if found else offered(board, network, target or intervals(network)[-1])[-1]
 
 
 def shortage(board: Board, needed: Mapping[str, int]) -> str:
@@ -152,9 +164,9 @@ def refusal(
 ) -> str:
     """One line: by how much `network` does not fit, and what would (a larger interval, else other boards)."""
     slower = [target for target in intervals(network) if target > interval]
-    found = fastest(board, network)
-    if found is not None and max(cycles_of(network, found[1]).values()) > interval:
-        would = f"--interval {found[0]} would fit (ARGUMENTS='--interval {found[0]}')"
+    found = fit(board, network)
+    if found is not None and found.interval > interval:
+        would = f"--interval {found.interval} would fit (ARGUMENTS='--interval {found.interval}')"
     elif found is not None and slower:
         would = f"a larger interval may fit (ARGUMENTS='--interval {slower[0]}')"
     else:

@@ -11,7 +11,8 @@ from typing import Any
 from rich.table import Table
 
 from popstream.boards.board.board import Board, BoardError
-from popstream.boards.fitting.capacity import fastest, fold, need, room, shortage
+from popstream.boards.fitting.capacity import Fit, fit, fold, need, room, shortage
+from popstream.boards.fitting.kept import kept_fit
 from popstream.hw.cost.network import Cost, network_cost, storage_of
 from popstream.hw.folding.folding import Folding, FoldingError, cycles, folded, interval, pixels
 from popstream.model.files import write_json
@@ -68,13 +69,20 @@ def total_table(board: Board, needed: Mapping[str, int]) -> Table:
     return table
 
 
+def fastest(board: Board, network: Network) -> Fit:
+    """The fastest folding that the board holds; BoardError, with what is missing, if none fits."""
+    found = kept_fit(board, network)
+    if found is None:
+        missing = shortage(board, need(board, network, fold(board, network, None)))
+        raise BoardError(f"{network.name} does not fit {board.name} at any interval: {missing}")
+    return found
+
+
 def for_rate(board: Board, network: Network, fps: float, mhz: float) -> Folding:
     """The smallest folding for `fps` images a second at `mhz`; BoardError names the nearest that can be had."""
     target = int(mhz * 1e6 / fps)
     best = fastest(board, network)
-    if best is None:
-        raise BoardError(f"{network.name} does not fit {board.name} at any interval (make boards lists what does)")
-    least = max(interval(network, best[1]).values())
+    least = best.interval
     nearest = int(mhz * 1e6 / least)
     refused = (
         f"{network.name} on {board.name} at {mhz:g} MHz: {fps:,.0f} images/s is {target:,} cycles an image, "
@@ -83,25 +91,19 @@ def for_rate(board: Board, network: Network, fps: float, mhz: float) -> Folding:
     if target < 1:
         raise BoardError(refused)
     try:
-        folding = fold(board, network, target)
+        found = fit(board, network, target)
     except FoldingError as error:
         raise BoardError(refused) from error
-    if not shortage(board, need(board, network, folding)):
-        return folding
-    if least > target:
+    if found is None and least > target:
         raise BoardError(refused)
-    return best[1]
+    return (found or best).folding
 
 
 def fold_to(board: Board, network: Network, fps: float | None, mhz: float) -> Folding:
     """The fastest folding that `board` holds, or the smallest for `fps` images a second at `mhz`; BoardError."""
     if fps:
         return for_rate(board, network, fps, mhz)
-    folding = fold(board, network, None)
-    missing = shortage(board, need(board, network, folding))
-    if missing:
-        raise BoardError(f"{network.name} does not fit {board.name} at any interval: {missing}")
-    return folding
+    return fastest(board, network).folding
 
 
 def tables(board: Board, network: Network, folding: Folding) -> tuple[Table, Table]:

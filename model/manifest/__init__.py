@@ -92,6 +92,13 @@ class Network:
         """The linear node that gives the logits."""
         return next(node for node in self.nodes if node.op == "linear")
 
+    def __eq__(self, other: object) -> bool:
+        """Whether both compute the same; so a network keys a cache, however often it is loaded."""
+        return isinstance(other, Network) and other.hash == self.hash
+
+    def __hash__(self) -> int:
+        return hash(self.hash)
+
     @cached_property
     def hash(self) -> str:
         """SHA-256 in hex over all nodes and tensors, whatever their order; names, accuracy and training don't count."""

@@ -45,30 +45,38 @@ def chosen(net: str, board: str, freq: float | None = None) -> tuple[Any, Any, f
 def folding_on(board: Any, network: Any, interval: int | None, folding: Path | None) -> Any:
     """The folding of the file, else the one for at most `interval` cycles, else the fastest that fits."""
     from popstream.boards.fitting.capacity import fold
+    from popstream.boards.fitting.kept import kept_fit
     from popstream.hw.folding.folding import Folding
 
-    return Folding.load(folding, network) if folding else fold(board, network, interval)
+    if folding:
+        return Folding.load(folding, network)
+    kept = kept_fit(board, network, BUILD) if interval is None else None
+    return kept.folding if kept else fold(board, network, interval)
 
 
 @app.command(group=BOARD)
-def boards(*nets: Nets) -> None:
-    """List the boards, and the fastest folding that fits each.
+def boards(
+    *nets: Nets, fits: Annotated[bool, option("show which networks of model/zoo fit, and how fast")] = False
+) -> None:
+    """List the boards; for networks that are named, or with --fits, the fastest folding that fits each.
 
-    By the cost estimate.
+    By the cost estimate; it is kept in build/fits.
 
     Example: popstream boards digits-w1a2
-    Takes TIME.
+    Takes a second; with ResNet-20 minutes, the first time.
     """
     from popstream.boards.fitting.catalog import table
     from popstream.boards.known import boards as known
-    from popstream.model.console import table_console
+    from popstream.model.console import print_whole
     from popstream.model.manifest import find, load, zoo
 
-    networks = [load(find(net)) for net in nets] or [load(folder) for folder in zoo()]
-    table_console().print(table(networks))
+    networks = [load(find(net)) for net in nets] or [load(folder) for folder in (zoo() if fits else ())]
+    print_whole(table(networks, BUILD))
     for board in known().values():
         if board.note:
             print(f"{board.name}: {board.note}")
+    if not networks:
+        print("popstream boards NET tells at how many cycles an image a network fits each of them; --fits all networks")
 
 
 @app.command(group=BOARD)
