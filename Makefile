@@ -67,7 +67,7 @@ occupancy: $(VENV)/.sim $(VENV)/.plot  ## how long each stage of NET is busy, st
 	$(RUN) occupancy $(call quoted,NET)
 
 report: $(VENV)/.sim $(VENV)/.report  ## NET on one page: what was measured, drawn, with BOARD's bitstream if there is one
-	$(RUN) report $(call quoted,NET) $(call if_given,BOARD,--board)
+	$(RUN) report $(call quoted,NET) $(call if_given,BOARD)
 
 bits: $(VENV)/.sim $(VENV)/.train $(VENV)/.build $(VENV)/.plot  ## cycles x LUT of NET's recipe for all W and A of 1, 2 and 4 (untrained)
 	$(RUN) bits $(call quoted,NET)

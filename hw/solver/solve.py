@@ -4,9 +4,10 @@ and the fastest folding whose estimated cost stays within a device's budget (`fa
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from itertools import product
 
-from popstream.hw.cost.network import ECP5_PRICES, Prices, layer_cost, memory_choices
+from popstream.hw.cost.network import ECP5_PRICES, Cost, Prices, layer_cost, memory_choices
 from popstream.hw.folding.folding import (
     ARITHMETICS,
     DEFAULT_INTERVAL,
@@ -78,7 +79,17 @@ def candidates(network: Network, node: Node, target: int, least_out: int, lean: 
     return result
 
 
-def intervals(network: Network) -> list[int]:
+@lru_cache(maxsize=1024)  # the same are looked at again at other prices, and for other boards
+def priced(
+    network: Network, node: Node, target: int, least_out: int, lean: bool, lanes: int
+) -> tuple[tuple[Fold, Cost], ...]:
+    """The candidates with what each costs behind a stream of `lanes` codes a beat."""
+    found = candidates(network, node, target, least_out, lean)
+    return tuple((fold, layer_cost(network, node, fold, lanes)) for fold in found)
+
+
+@lru_cache(maxsize=64)
+def intervals(network: Network) -> tuple[int, ...]:
     """Every number of cycles an image that some fold of some layer takes, rising: the targets worth asking for."""
     found = {
         pixels(node) * cycles(node, Fold(simd, pe, planes=planes))
@@ -86,7 +97,7 @@ def intervals(network: Network) -> list[int]:
         for pe, simd in product(divisors(channels_out(node)), divisors(products(node)))
         for planes in divisors(node["act_bits"])
     }
-    return sorted(found)
+    return tuple(sorted(found))
 
 
 def solve(
@@ -150,10 +161,10 @@ def choose(
     """The cheapest candidate that meets the target behind the layers already chosen; None if none does."""
     lanes_in = stream_lanes(network, entries)[node.inputs[0]]
     ranked = sorted(
-        candidates(network, node, target, least_out, lean),
-        key=lambda fold: (layer_cost(network, node, fold, lanes_in).at(prices), fold.beat),
+        priced(network, node, target, least_out, lean, lanes_in),
+        key=lambda choice: (choice[1].at(prices), choice[0].beat),
     )
-    for fold in ranked:
+    for fold, _ in ranked:
         for feed in feeds(node, lanes_in, lean):
             trial = {**entries, node.name: replace(fold, feed=feed)}
             if timing(network, node, trial, stream_lanes(network, trial)).interval <= target:
@@ -203,8 +214,10 @@ def fastest(
     cannot, to within a part in GRAIN: what fits at one interval is taken to fit, folded further, at every larger one.
     `reached` tells the cycles that a folding takes, waits included, which the targets are without.
     """
-    best: tuple[int, Folding] | None = None
-    low, high = 0, len(targets)
+    if not targets or (slowest := fitting(targets[-1])) is None:
+        return None
+    best = (reached(slowest), slowest)
+    low, high = 0, len(targets) - 1
     while low < high:
         middle = (low + high) // 2
         folding = fitting(targets[middle])
@@ -212,7 +225,7 @@ def fastest(
             low = middle + 1
         else:
             best, high = (reached(folding), folding), middle
-    if best is None or high == 0:
+    if high == 0:
         return best
     beyond = targets[high - 1]
     while best[0] - beyond > max(1, best[0] // GRAIN):

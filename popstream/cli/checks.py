@@ -5,6 +5,7 @@ wrong.py puts the option's name before it. A check is called with the type and t
 
 import difflib
 import re
+import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from popstream import model
 
 __all__ = [
     *("Check", "at_least", "between", "check_baud", "check_board", "check_count", "check_data_set", "check_file"),
+    "check_folder",
     *("check_module", "check_name", "check_net", "check_stem", "each", "guess"),
     *("known_boards", "known_nets", "positive", "probability", "recipes", "sweeps"),
 ]
@@ -142,6 +144,18 @@ def check_file(_: Any, value: Path | None) -> None:
     """A file that can be read; what is in it is checked by who reads it."""
     if value is not None and not value.is_file():
         raise ValueError(f"must be a file, and {value} is {'a folder' if value.is_dir() else 'not there'}")
+
+
+def check_folder(_: Any, value: Path | None) -> None:
+    """A folder that can be written, or made; tried in the nearest one that is there."""
+    if value is None:
+        return
+    there = next((folder for folder in (value, *value.absolute().parents) if folder.exists()), Path("/"))
+    try:
+        with tempfile.TemporaryDirectory(dir=there, prefix=".popstream."):
+            pass
+    except OSError as error:
+        raise ValueError(f"must be a folder that can be written, and {there} is not ({error.strerror})") from None
 
 
 def each(check: Check) -> Check:

@@ -60,12 +60,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get("POPSTREAM_TRACEBACK") or not foreseen(error):
             raise
-        return say(str(error), FAILURE)
+        return say(told(error), FAILURE)
 
 
 def foreseen(error: Exception) -> bool:
     """Whether the error is one that popstream raises to be read, or the system's word on a file."""
     return isinstance(error, ValueError | OSError) or type(error).__module__.startswith("popstream.")
+
+
+def told(error: Exception) -> str:
+    """The message; of the system's word on a file, the file first."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 def say(text: str, status: int) -> int:

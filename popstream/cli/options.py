@@ -12,6 +12,7 @@ from popstream.cli.checks import (
     check_baud,
     check_board,
     check_file,
+    check_folder,
     check_name,
     check_net,
     check_stem,
@@ -66,8 +67,8 @@ Freq = Annotated[float | None, option("clock in MHz (the board's own)", between(
 Fps = Annotated[float | None, option("images a second to reach", positive, metavar="N")]
 Interval = Annotated[int | None, option("most cycles an image", at_least(1), metavar="CYCLES")]
 Folding = Annotated[Path | None, option("a folding.json to use instead of --interval", check_file, metavar="FILE")]
-Out = Annotated[Path | None, option("folder to write to", metavar="FOLDER")]
-Root = Annotated[Path, option("folder of everything built", metavar="FOLDER")]
+Out = Annotated[Path | None, option("folder to write to", check_folder, metavar="FOLDER")]
+Root = Annotated[Path, option("folder of everything built", check_folder, metavar="FOLDER")]
 Processes = Annotated[int | None, option("simulators at once (one for each core)", at_least(1), metavar="N")]
 Optimize = Annotated[int, option("level of the C++ compiler, 0 to 3", between(0, 3), metavar="LEVEL")]
 Baud = Annotated[int | None, option("bits a second of the UART, as in the bitstream", check_baud, metavar="BAUD")]

@@ -10,9 +10,9 @@ from popstream.cli.options import BUILD, Net, Root, option
 @app.command(group=DESIGN)
 def report(
     net: Net,
+    board: Annotated[str | None, option("the board of a bitstream (the fastest one built)", check_board)] = None,
     /,
     *,
-    board: Annotated[str | None, option("a board's bitstream (the fastest one built)", check_board)] = None,
     root: Root = BUILD,
 ) -> None:
     """Write all that is known of a network on one page, which opens in any browser.
@@ -21,7 +21,7 @@ def report(
     training, as other verbs left them in build/<net>; for what is not measured
     it names the command. Writes build/<net>/report.html and report.json.
 
-    Example: popstream report digits-w1a2 --board ulx3s-25f
+    Example: popstream report digits-w1a2 ulx3s-25f
     Takes seconds; resnet20-w1a2 ten.
     """
     from popstream.boards.bench.published import PUBLISHED

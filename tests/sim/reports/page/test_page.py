@@ -246,12 +246,12 @@ def test_published_figures_stand_beside_ours_by_their_sources():
 
 
 def test_the_verb(tmp_path):
-    for board in ([], ["--board", BOARD]):
-        status, out, err = run_cli("report", "digits-w1a2", "--root", tmp_path, *board)
+    for board in ([], [BOARD]):
+        status, out, err = run_cli("report", "digits-w1a2", *board, "--root", tmp_path)
         assert (status, err) == (0, "")
         assert "(not measured yet); make sim NET=digits-w1a2" in out
         assert out.splitlines()[-1] == str(tmp_path / "digits-w1a2" / "report.html")
     assert f"resources on {BOARD}" in out
-    status, out, err = run_cli("report", "digits-w1a2", "--board", "nonesuch")
+    status, out, err = run_cli("report", "digits-w1a2", "nonesuch")
     assert (status, out) == (2, "")
-    assert err.startswith("error: --board: 'nonesuch' is no board; known are ")
+    assert err.startswith("error: BOARD: 'nonesuch' is no board; known are ")
