@@ -80,7 +80,7 @@ cost: $(VENV)/.build  ## compare the cost model with synthesis on ten points; go
 
 verilog: $(VENV)/.build  ## write NET's accelerator as Verilog for a design of your own (NAME=, BUS=axi, REGISTERS=1)
 	$(RUN) verilog $(call quoted,NET) $(if $(filter command line,$(origin NAME)),--name $(call quoted,NAME)) \
-	    $(if $(BUS),--bus $(call quoted,BUS)) $(if $(REGISTERS),--registers)
+	    $(call if_given,BUS,--bus) $(if $(value REGISTERS),--registers)
 
 unit: $(VENV)/.build  ## place and route the compute unit by itself, beside others' blocks (ARGUMENTS='conv16 conv64')
 	$(RUN) unit

@@ -214,10 +214,10 @@ def fastest(
     cannot, to within a part in GRAIN: what fits at one interval is taken to fit, folded further, at every larger one.
     `reached` tells the cycles that a folding takes, waits included, which the targets are without.
     """
-    if not targets or (slowest := fitting(targets[-1])) is None:
+    if not targets or fitting(targets[-1]) is None:
         return None
-    best = (reached(slowest), slowest)
-    low, high = 0, len(targets) - 1
+    best: tuple[int, Folding] | None = None
+    low, high = 0, len(targets)
     while low < high:
         middle = (low + high) // 2
         folding = fitting(targets[middle])
@@ -225,7 +225,7 @@ def fastest(
             low = middle + 1
         else:
             best, high = (reached(folding), folding), middle
-    if high == 0:
+    if best is None or high == 0:
         return best
     beyond = targets[high - 1]
     while best[0] - beyond > max(1, best[0] // GRAIN):

@@ -74,6 +74,14 @@ def known_boards() -> list[str]:
     return list(boards())
 
 
+def is_board(name: str) -> bool:
+    """Whether a board is called so; False where what boards need is not installed."""
+    try:
+        return name in known_boards()
+    except ModuleNotFoundError:
+        return False
+
+
 def known_nets() -> list[str]:
     """Names of the trained networks."""
     from popstream.model.manifest import zoo
@@ -90,7 +98,7 @@ def check_net(_: Any, value: str | None) -> None:
     try:
         find(value)
     except (ManifestError, OSError, ValueError):
-        if value in known_boards():
+        if is_board(value):
             raise ValueError(f"{value!r} is a board; the network comes first") from None
         raise ValueError(unknown("network", value, known_nets(), "or give the path of a manifest")) from None
 

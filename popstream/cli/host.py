@@ -38,6 +38,7 @@ def ports() -> None:
     """List the serial ports.
 
     Example: popstream host ports
+    Takes less than a second.
     """
     from popstream.boards.host.host import ports as found
 
@@ -97,6 +98,7 @@ def data(
     """Classify test images of a data set: accuracy and images/s.
 
     Example: popstream host data --port /dev/ttyUSB1 --images 100
+    Takes what the link takes: at 1,000,000 baud 31 ms an image of CIFAR-10.
     """
     from popstream.boards.host.host import classify_data
 

@@ -15,7 +15,7 @@ def report(
     *,
     root: Root = BUILD,
 ) -> None:
-    """Write all that is known of a network on one page, which opens in any browser.
+    """Write all that is known of a network on one page, for a browser.
 
     Diagram, accuracy, agreement, folding, cost, clock, occupancy, images and
     training, as other verbs left them in build/<net>; for what is not measured
