@@ -58,9 +58,9 @@ def folding_on(board: Any, network: Any, interval: int | None, folding: Path | N
 def boards(
     *nets: Nets, fits: Annotated[bool, option("show which networks of model/zoo fit, and how fast")] = False
 ) -> None:
-    """List the boards; for networks that are named, or with --fits, the fastest folding that fits each.
+    """List the boards, and how fast the networks that are named fit each.
 
-    By the cost estimate; it is kept in build/fits.
+    Or, with --fits, those of model/zoo. By the cost estimate; what it says is kept in build/fits.
 
     Example: popstream boards digits-w1a2
     Takes a second; with ResNet-20 minutes, the first time.
