@@ -58,7 +58,7 @@ def folding_on(board: Any, network: Any, interval: int | None, folding: Path | N
 def boards(
     *nets: Nets, fits: Annotated[bool, option("show which networks of model/zoo fit, and how fast")] = False
 ) -> None:
-    """List the boards, and how fast the networks that are named fit each.
+    """List the boards, and how fast the networks named fit each.
 
     Or, with --fits, those of model/zoo. By the cost estimate; what it says is kept in build/fits.
 
