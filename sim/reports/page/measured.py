@@ -80,7 +80,7 @@ def agreement(network: Network, sim: Mapping[str, Any] | None, accuracy: Mapping
         rows.append(dict(between=between, images=images, values=values, mismatches=mismatches, first=first, by=target))
 
     if sim is not None:
-        how = f"RTL and golden, every value of {sim['tap_images']:,} images, every logit of the others"
+        how = f"RTL and golden on {sim['images_from']}: every value of {sim['tap_images']:,} images, all others' logits"
         add(how, sim["images"], sim["values_compared"], sim["mismatches"], sim["divergence"], "sim")
     if accuracy is not None:
         classes, first = len(network.classes), accuracy["first_divergence"]

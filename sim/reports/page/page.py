@@ -28,7 +28,7 @@ from popstream.sim.reports.page.way import examples
 
 __all__ = ["figures", "page", "write_report"]
 
-SIM = ("images", "tap_images", "values_compared", "mismatches", "divergence", "interval_cycles",
+SIM = ("images", "images_from", "tap_images", "values_compared", "mismatches", "divergence", "interval_cycles",
        "predicted_interval_cycles", "latency_cycles")  # fmt: skip
 ACCURACY = ("images", "rtl_images", "top1_golden", "top1_rtl", "mismatches_frozen_golden", "mismatches_golden_rtl",
             "first_divergence")  # fmt: skip

@@ -16,8 +16,8 @@ def write_figures(network: Network, root: Path) -> None:
     folder, hashed = root / network.name, {"network": network.name, "network_hash": network.hash}
     folding = solve(network, 5_000)
     write_json(folder / "sim.json", hashed | {
-        "images": 23, "tap_images": 7, "values_compared": 123_457, "mismatches": 0, "divergence": None,
-        "interval_cycles": 4_321.0, "predicted_interval_cycles": 4_320, "latency_cycles": 9_876,
+        "images": 23, "images_from": "photographs", "tap_images": 7, "values_compared": 123_457, "mismatches": 0,
+        "divergence": None, "interval_cycles": 4_321.0, "predicted_interval_cycles": 4_320, "latency_cycles": 9_876,
     })  # fmt: skip
     write_json(folder / "accuracy.json", hashed | {
         "images": 300, "rtl_images": 40, "top1_golden": 91.23, "top1_rtl": 92.34, "mismatches_frozen_golden": 0,
@@ -25,7 +25,7 @@ def write_figures(network: Network, root: Path) -> None:
     })  # fmt: skip
     over_time = {"busy_over_time": [0, 40, 90, 100], "blocked_over_time": [0, 30, 10, 0]}
     write_json(folder / "occupancy.json", hashed | {
-        "images": 12, "interval_cycles": 4_321.0, "busy": 76.5, "lanes": 97, "column_cycles": 64,
+        "images": 12, "interval_cycles": 4_321.0, "busy": 76.5, "lanes": 44, "column_cycles": 64,
         "result_cycles": [100, 200],
         "stages": [{"node": layer["node"], "busy": 61.5, "blocked": 30.25, "starved": 8.25, **over_time}
                    for layer in layers(network)],

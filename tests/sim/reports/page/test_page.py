@@ -86,7 +86,8 @@ def test_figures_are_those_that_were_measured(measured, digits):
     shown = " ".join(Elements(text).text.split())
     told = ["123,457", "91.23 %", "92.34 %", "97.50", "first: node stem.conv (conv), image 3", "125.50 MHz", "29,034",
             "0 reached 59.5 MHz", "61.5 %", "4,321 cycles in steady state", "make train NET=digits-w1a2", "8.00 ns",
-            "link.accelerator.stem.o__valid", "yosys 0.70"]  # fmt: skip
+            "link.accelerator.stem.o__valid", "yosys 0.70", "on photographs: every value of 7 images",
+            "with another folding than the one below", "with another folding than the one above"]  # fmt: skip
     for figure in told:
         assert figure in shown, figure
     assert "TRELLIS" not in shown  # what synthesis appends stands in the tooltip
@@ -105,6 +106,7 @@ def test_what_was_not_measured_is_named_with_its_command(bare):
     ]  # fmt: skip
     shown = Elements(text).text
     assert all(command in shown for command in commands)
+    assert "with another folding" not in shown
     assert content["agreement"] == []
     assert content["board"] is content["occupancy"] is content["cycles"] is None
     assert [row["source"] for row in content["accuracy"]["rows"]] == ["manifest", "manifest"]
