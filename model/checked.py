@@ -6,16 +6,21 @@
 Bounds stand in the type (msgspec.Meta); a `description` there takes the place of a pattern in the message.
 """
 
+import dataclasses
+import json
 import re
 import sys
-from typing import Any, TypeVar
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
 
 import msgspec
 from msgspec import inspect
 
-__all__ = ["FINITE", "InputError", "convert", "cut"]
+__all__ = ["FINITE", "InputError", "convert", "cut", "read_bytes", "read_json", "strict"]
 
 FINITE = sys.float_info.max  # as an upper bound: neither infinity nor not-a-number
+MOST_JSON = 2**26  # bytes of JSON that are read at all
 WORD, LINE = 300, 3000  # longest word and message of an error: beyond, it is cut
 T = TypeVar("T")
 PLACE = re.compile(r"(?s)(.*) - at `(?:key` in `)?\$(.*)`")
@@ -42,6 +47,51 @@ def shorten(text: str, most: int) -> str:
         return text
     kept = most // 2 - 20
     return f"{text[:kept]}[{len(text) - 2 * kept} characters]{text[-kept:]}"
+
+
+def read_bytes(path: Path, most: int, error: type[InputError] = InputError, missing: str = "") -> bytes:
+    """A file's bytes; `error` where it cannot be read, has more than `most`, or is `missing` (what to do then)."""
+    try:
+        size = path.stat().st_size
+        if size > most:
+            raise error(f"{path}: has {size:,} bytes; at most {most:,} are read")
+        return path.read_bytes()
+    except FileNotFoundError as wrong:
+        raise error(f"{path}: no such file; {missing}" if missing else unreadable(path, wrong)) from None
+    except OSError as wrong:
+        raise error(unreadable(path, wrong)) from None
+
+
+def unreadable(path: Path, wrong: OSError) -> str:
+    return f"{path}: cannot be read ({wrong.strerror})"
+
+
+def read_json(path: Path, error: type[InputError] = InputError, missing: str = "") -> Any:
+    """What a file of JSON holds; `error` where it cannot be read, is cut short, or has a key twice."""
+    data = read_bytes(path, MOST_JSON, error, missing)
+    try:
+        return json.loads(data.decode(), object_pairs_hook=distinct)
+    except (ValueError, RecursionError) as wrong:
+        raise error(f"{path}: not valid JSON, or cut short ({wrong})") from None
+
+
+def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON; ValueError where a key stands in it twice."""
+    content = dict(pairs)
+    if len(content) != len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"duplicate key {next(key for key in keys if keys.count(key) > 1)!r}")
+    return content
+
+
+@cache
+def strict(kind: type) -> type[msgspec.Struct]:
+    """A Struct with the fields of a dataclass, and their bounds, which refuses any other."""
+    hints, given = get_type_hints(kind, include_extras=True), []
+    for field in dataclasses.fields(kind):
+        default = msgspec.NODEFAULT if field.default is dataclasses.MISSING else field.default
+        given.append((field.name, hints[field.name], msgspec.field(default=default)))
+    return msgspec.defstruct(kind.__name__, given, forbid_unknown_fields=True, kw_only=True)
 
 
 def convert(

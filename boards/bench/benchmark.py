@@ -8,7 +8,6 @@ images/s = routed clock / measured interval: the accelerator's own rate, which a
 Writes a row into build/bench.json (those of other networks and boards stay) and all of them as build/bench.md.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,10 +19,12 @@ from popstream.boards.bench.published import PUBLISHED
 from popstream.boards.board.board import Board, BoardError
 from popstream.boards.board.top import clock_plan
 from popstream.boards.fitting.capacity import fold
-from popstream.boards.flow.build import FIGURES, TRIES, build, folder_of, forget_routes
+from popstream.boards.flow.build import TRIES, build, folder_of, forget_routes
+from popstream.boards.flow.figures import FIGURES, read_figures
 from popstream.boards.flow.place import FLOWS
 from popstream.boards.known import boards
 from popstream.hw.folding.folding import Folding, read_fold
+from popstream.model.checked import read_json
 from popstream.model.files import write_json
 from popstream.model.manifest import Network
 from popstream.sim.reports.lanes import Occupancy
@@ -48,7 +49,7 @@ def settings(
 ) -> tuple[Folding, float, range]:
     """Folding, clock and seeds to build with: what is given, else what bitstream.json at `path` was built with, if it
     is of this network, else the fastest folding that fits, the board's clock and seeds from 0 on."""
-    figures = json.loads(path.read_text()) if path.exists() else {}
+    figures = read_figures(path) if path.exists() else {}
     if figures.get("network_hash") != network.hash:
         figures = {}
     folding = Folding.load(file, network) if file else None
@@ -97,7 +98,9 @@ def row_of(network: Network, figures: Mapping[str, Any], occupancy: Occupancy) -
 
 def save_row(path: Path, row: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Put the row into the list at `path`, in place of the one of the same network and board; returns all, sorted."""
-    rows = json.loads(path.read_text()) if path.exists() else []
+    rows = read_json(path, BoardError) if path.exists() else []
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise BoardError(f"{path}: must be a list of rows; remove it and measure again")
     same = (row["network"], row["board"])
     rows = [other for other in rows if (other["network"], other["board"]) != same] + [dict(row)]
     rows.sort(key=lambda row: (row["network"], -row["images_per_s"]))

@@ -5,20 +5,37 @@ A board's own file holds only that: pins come from amaranth-boards, or are named
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 from amaranth.hdl import Module, Signal
+from msgspec import Meta, Struct
 
 from popstream.boards.board.devices import DEVICES, family_of
 from popstream.hw.synthesis.yosys import Device
+from popstream.model.checked import InputError, convert
 
 __all__ = ["BAUD", "Board", "BoardError", "led_signal"]
 
 BAUD = 1_000_000  # every USB bridge in use does it, and whole MHz divide by it without an error
 
 
-class BoardError(ValueError):
+class BoardError(InputError):
     """A board that does not exist or cannot do what was asked; the message is one line."""
+
+
+class Told(Struct, frozen=True):
+    """What a board's file says in plain values, and what they may be."""
+
+    name: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]*\Z", description="lower case letters, digits and '-'")]
+    clock: str
+    led: tuple[str | int, ...] | None
+    mhz: Annotated[float, Meta(gt=0, le=1000)]
+    loader: tuple[str, ...]
+    flash: tuple[str, ...] | None
+    pack: tuple[str, ...]
+    pll_pad: bool
+    note: str
+    baud: Annotated[int, Meta(ge=1200, le=12_000_000)]
 
 
 @dataclass(frozen=True)
@@ -56,10 +73,8 @@ class Board:
     baud: int = field(default=BAUD)
 
     def __post_init__(self) -> None:
-        if not self.name or self.name != self.name.lower() or " " in self.name:
-            raise BoardError(f"Board name must be lower case without blanks, not {self.name!r}")
-        if not self.mhz > 0:
-            raise BoardError(f"Board {self.name!r}: clock must be positive, not {self.mhz!r} MHz")
+        told = {key: getattr(self, key) for key in Told.__struct_fields__}
+        convert(told, Told, f"Board {self.name!r}", BoardError, "it")
         if self.part not in DEVICES:
             raise BoardError(f"Board {self.name!r}: device {self.part} is not known; known are {', '.join(DEVICES)}")
 

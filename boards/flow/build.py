@@ -19,6 +19,7 @@ from popstream.boards.board.board import Board, BoardError
 from popstream.boards.board.top import Top, clock_plan
 from popstream.boards.clock.pll import PllError
 from popstream.boards.fitting.capacity import MARGIN, check_fit, need
+from popstream.boards.flow.figures import FIGURES, read_figures
 from popstream.boards.flow.place import (
     BITSTREAM,
     FLOWS,
@@ -43,7 +44,6 @@ from popstream.model.manifest import ManifestError, Network
 __all__ = ["ERRORS", "TRIES", "TimingError", "build", "discard", "folder_of", "forget_routes", "report"]
 
 ERRORS = (BoardError, PllError, ToolError, ManifestError, FoldingError, OSError)
-FIGURES = "bitstream.json"
 TRIES = 4  # seeds of place and route, by default
 ROUTED = "routed.sha256"  # in a seed's folder: of the design that was routed there to the end
 
@@ -68,7 +68,10 @@ def finished(board: Board, folder: Path) -> dict[str, Any]:
     figures, bitstream = folder / FIGURES, folder / BITSTREAM[board.family]
     if not figures.exists() or not bitstream.exists():
         return {}
-    content = json.loads(figures.read_text())
+    try:
+        content = read_figures(figures)
+    except BoardError:  # damaged: it is written anew
+        return {}
     return content if content.get("bitstream_sha256") == hashlib.sha256(bitstream.read_bytes()).hexdigest() else {}
 
 

@@ -5,7 +5,6 @@ no board, wrong board.
 """
 
 import hashlib
-import json
 import re
 import shutil
 import subprocess
@@ -13,7 +12,8 @@ import sys
 from pathlib import Path
 
 from popstream.boards.board.board import Board, BoardError
-from popstream.boards.flow.build import FIGURES, folder_of
+from popstream.boards.flow.build import folder_of
+from popstream.boards.flow.figures import FIGURES, read_figures
 from popstream.boards.flow.place import BITSTREAM
 from popstream.boards.flow.toolchain import ToolError
 from popstream.model.manifest import Network
@@ -74,7 +74,7 @@ def built(board: Board, network: Network, folder: Path) -> Path:
     """The bitstream in `folder`, if it is of `network` as it is now; BoardError, with what to do, where it is not."""
     bitstream, again = folder / BITSTREAM[board.family], f"run make bitstream BOARD={board.name} NET={network.name}"
     path = folder / ("estimate.json" if board.family == "xilinx" else FIGURES)
-    figures = json.loads(path.read_text()) if path.exists() else {}
+    figures = read_figures(path) if path.exists() else {}
     if not bitstream.exists():
         late = not figures.get("timing_met", True)
         reason = "its last build missed the timing" if late else "it has not been built"

@@ -30,6 +30,7 @@ from typing import Any
 from popstream.boards.board.board import Board
 from popstream.boards.board.top import Top, clock_plan
 from popstream.boards.flow.build import folder_of
+from popstream.boards.flow.figures import FIGURES, read_figures
 from popstream.boards.flow.place import BITSTREAM, FLOWS, KEPT, pack, write_design
 from popstream.boards.flow.toolchain import run
 from popstream.boards.link.link import HostLink
@@ -228,13 +229,13 @@ def reload(board: Board, network: Network, base: Base, folder: Path) -> dict[str
         (scratch / routed).write_text(patch((base.folder / routed).read_text(), family, contents))
         packed = pack(board, scratch, content["seed"])
         before = sections((base.folder / routed).read_text(), family)
-        figures = json.loads((base.folder / "bitstream.json").read_text())
+        figures = read_figures(base.folder / FIGURES)
         figures |= {"network": network.name, "network_hash": network.hash, "reloaded_from": content["network"]}
         figures |= {"block_rams_exchanged": sum(before[header] != lines for header, lines in contents.items())}
         figures |= {"minutes": round((time.time() - began) / 60, 2)}
         figures |= {"bitstream_sha256": hashlib.sha256(packed.read_bytes()).hexdigest()}
         (folder / BITSTREAM[family]).unlink(missing_ok=True)
-        write_json(folder / "bitstream.json", figures)
+        write_json(folder / FIGURES, figures)
         packed.replace(folder / BITSTREAM[family])
         for made in (routed, MAPPED):
             (scratch / made).replace(folder / Path(made).name)

@@ -9,12 +9,12 @@ simd divides N, pe divides Co, planes divides A. The pe values of a channel grou
 everything up to the next layer works on that many at once.
 """
 
-import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from popstream.hw.folding.fold import Fold, FoldingError, read_fold, read_folds
 from popstream.hw.folding.timing import Timing, WindowGeometry, window_timing
 from popstream.hw.lib.table import STORAGES
 from popstream.model.files import write_json
@@ -30,6 +30,7 @@ __all__ = [
     "legal",
     "parallel",
     "products",
+    "read_fold",
     "serial",
     "stream_lanes",
     "timings",
@@ -39,44 +40,6 @@ __all__ = [
 ARITHMETICS = ("lanes", "mac")
 DEFAULT_INTERVAL = 20_000
 FOLDED = ("conv", "linear")
-
-
-class FoldingError(ValueError):
-    """A folding that the network's geometry does not allow; the message is one line."""
-
-
-@dataclass(frozen=True)
-class Fold:
-    """One layer's share: `simd` products of `pe` channels and `planes` activation planes at once.
-
-    Results leave `out` channels a beat, by default all `pe`; fewer make all that follows smaller. `storage` of the
-    weights is "logic", "block" (block RAM) or "auto", by depth.
-    `prefetch` shifts the next window in while the current one is used; without it the window turns in
-    front of its lanes (hw/blocks/window.py), and they wait while it is loaded. `buffer` pixels of input wait in a FIFO
-    ahead of the window, so that the producer need not stop while the window works without input (bottom padding,
-    the rows that a stride skips). The window takes `feed` channels a beat, by default as many as come: where a row
-    begins its lanes wait for a column, which wide beats make short.
-    """
-
-    simd: int
-    pe: int
-    arithmetic: str = "lanes"
-    prefetch: bool = True
-    buffer: int = 0
-    planes: int = 1
-    out: int | None = None
-    storage: str = "auto"
-    feed: int | None = None
-
-    @property
-    def lanes(self) -> int:
-        """One-bit lanes, or multipliers."""
-        return self.simd * self.pe * self.planes
-
-    @property
-    def beat(self) -> int:
-        """Channels in a beat of the results."""
-        return self.pe if self.out is None else self.out
 
 
 @dataclass(frozen=True)
@@ -116,23 +79,11 @@ class Folding(Mapping[str, Fold]):
     @classmethod
     def load(cls, path: Path, network: Network) -> "Folding":
         """Read what `save` wrote and check it against `network`; FoldingError names the file."""
+        folding = cls(read_folds(Path(path)))
         try:
-            content = json.loads(Path(path).read_text())
-            if not isinstance(content, dict):
-                raise FoldingError(f"must be an object of folds by node name, not {type(content).__name__}")
-            return cls({name: read_fold(name, entry) for name, entry in content.items()}).check(network)
-        except OSError as error:
-            raise FoldingError(f"{path}: cannot be read ({error.strerror})") from error
-        except ValueError as error:  # FoldingError and what json raises
+            return folding.check(network)
+        except FoldingError as error:
             raise FoldingError(f"{path}: {error}") from error
-
-
-def read_fold(name: str, entry: object) -> Fold:
-    """A fold from its JSON object; FoldingError unless it has simd and pe, and no key that a fold has not."""
-    known = [field.name for field in fields(Fold)]
-    if not isinstance(entry, dict) or not {"simd", "pe"} <= entry.keys() <= set(known):
-        raise FoldingError(f"Node {name!r}: must be an object with simd and pe, of {', '.join(known)}, not {entry!r}")
-    return Fold(**entry)
 
 
 def folded(network: Network) -> list[Node]:

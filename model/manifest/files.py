@@ -12,7 +12,7 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
-from popstream.model.checked import convert
+from popstream.model.checked import convert, read_bytes, read_json
 from popstream.model.files import write_whole
 from popstream.model.manifest.node import ManifestError, Node
 
@@ -21,7 +21,7 @@ JSON_FILE = "network.json"
 TENSOR_FILE = "network.safetensors"
 TENSOR_FILES = re.compile(r"network(-[0-9a-f]{16})?\.safetensors")  # what `write` makes
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
-MOST_JSON, MOST_TENSORS = 2**26, 2**32  # bytes that are read at all
+MOST_TENSORS = 2**32  # bytes that are read at all
 FileName = Annotated[
     str, msgspec.Meta(pattern=rf"^{FILE_NAME.pattern}\Z", description="a file name beside it of letters, digits, '_.-'")
 ]
@@ -51,40 +51,15 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     tensors: dict[str, str]
 
 
-def read_bytes(path: Path, most: int, missing: str) -> bytes:
-    """A file's bytes; ManifestError where it cannot be read or has more than `most`."""
-    try:
-        size = path.stat().st_size
-        if size > most:
-            raise ManifestError(f"{path}: has {size:,} bytes; at most {most:,} are read")
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise ManifestError(f"{path}: no such file; {missing}") from None
-    except OSError as error:
-        raise ManifestError(f"{path}: cannot be read ({error.strerror})") from None
-
-
 def read(path: Path) -> Stored:
     """network.json, its outer types checked; ManifestError names the file and the key."""
-    data = read_bytes(path, MOST_JSON, "`make export` writes one from a checkpoint")
-    try:
-        content = json.loads(data.decode(), object_pairs_hook=_distinct)
-    except (ValueError, RecursionError) as error:
-        raise ManifestError(f"{path}: not valid JSON, or cut short ({error})") from None
+    content = read_json(path, ManifestError, "`make export` writes one from a checkpoint")
     return convert(content, Stored, path, ManifestError, "the manifest")
-
-
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content = dict(pairs)
-    if len(content) != len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"duplicate key {next(key for key in keys if keys.count(key) > 1)!r}")
-    return content
 
 
 def read_tensors(path: Path, digest: str, source: Path) -> dict[str, np.ndarray]:
     """The tensors by their names; ManifestError where the file is not the one that `source` was written with."""
-    data = read_bytes(path, MOST_TENSORS, f"{source} names it as its tensors")
+    data = read_bytes(path, MOST_TENSORS, ManifestError, f"{source} names it as its tensors")
     try:
         tensors = safetensors.numpy.load(data)
     except (SafetensorError, ValueError, KeyError, TypeError) as error:

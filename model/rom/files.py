@@ -1,19 +1,28 @@
 """ROM images as files: .bin for a flash, .mem for $readmemh; and the folding that orders one, from its JSON."""
 
-import json
 import re
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+from msgspec import Meta, Struct
 
+from popstream.model.checked import InputError, convert, read_json
 from popstream.model.files import write_whole
 
 TITLE = "// popstream ROM image, {} words of 32 bits"
 LINE = re.compile(r"[0-9a-f]{8}")
 
 
-class RomError(ValueError):
+class RomError(InputError):
     """A ROM image is damaged or does not belong to the network; one line that names the file."""
+
+
+class Lanes(Struct, frozen=True):
+    """What a ROM image needs of a layer's fold."""
+
+    simd: Annotated[int, Meta(ge=1)]
+    pe: Annotated[int, Meta(ge=1)]
 
 
 def write(data: bytes, path: Path | str) -> None:
@@ -50,14 +59,8 @@ def read(path: Path | str) -> bytes:
 
 def read_folding(path: Path) -> dict[str, tuple[int, int]]:
     """(simd, pe) by node name from a folding's JSON: {name: {"simd": ..., "pe": ..., ...}}."""
-    try:
-        content = json.loads(path.read_text())
-        folding = {name: (entry["simd"], entry["pe"]) for name, entry in content.items()}
-    except OSError as error:
-        raise RomError(f"{path}: cannot be read ({error.strerror})") from None
-    except (ValueError, AttributeError, KeyError, TypeError) as error:
-        raise RomError(f"{path}: not a folding ({type(error).__name__}: {error})") from None
-    for name, pair in folding.items():
-        if any(type(value) is not int for value in pair):
-            raise RomError(f"{path}: node {name!r}: simd and pe must be integers, not {pair}")
-    return folding
+    content = read_json(path, RomError)
+    if not isinstance(content, dict):
+        raise RomError(f"{path}: not a folding: must be a table of folds by node name, not {type(content).__name__}")
+    folds = {name: convert(entry, Lanes, f"{path}: node {name!r}", RomError, "it") for name, entry in content.items()}
+    return {name: (fold.simd, fold.pe) for name, fold in folds.items()}

@@ -4,17 +4,27 @@ Of a run that goes on: its newest whole state and the networks of its finished p
 and its row. A run whose own folder is empty goes on from its copy, to the same weights, here or elsewhere.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
+from msgspec import Struct
+
 import popstream
+from popstream.model.checked import convert, read_json
 from popstream.model.files import write_whole
 from popstream.model.sweeping.spec import Run
 from popstream.model.training.checkpoint import TrainingError, read_state
+from popstream.model.training.recipe import RecipeError
 
 UNDERWAY = Path(popstream.__file__).parent / "model" / "underway"
 STATE, FINAL, ROW, NEEDS = "state.pt", "final.pt", "result.json", "needs.json"
+
+
+class Result(Struct, frozen=True):
+    """result.json: the recipe a run was trained by, and its row of the table."""
+
+    recipe: dict[str, Any]
+    row: dict[str, Any]
 
 
 def finished(run: Run, folder: Path) -> dict[str, Any] | None:
@@ -22,14 +32,14 @@ def finished(run: Run, folder: Path) -> dict[str, Any] | None:
     path = folder / run.name / ROW
     if not path.exists():
         return None
-    result = json.loads(path.read_text())
-    return result["row"] if (result["recipe"], begun_from(folder / run.name)) == (run.recipe, run.needs) else None
+    result = convert(read_json(path, RecipeError), Result, path, RecipeError, "the result")
+    return result.row if (result.recipe, begun_from(folder / run.name)) == (run.recipe, run.needs) else None
 
 
 def begun_from(place: Path) -> dict[str, str]:
     """What the run in `place` was begun from (Run.needs); nothing where it was not begun, or needs no other."""
     path = place / NEEDS
-    return json.loads(path.read_text()) if path.exists() else {}
+    return convert(read_json(path, RecipeError), dict[str, str], path, RecipeError) if path.exists() else {}
 
 
 def phases(run: Run) -> list[str]:

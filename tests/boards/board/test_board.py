@@ -128,8 +128,18 @@ def test_an_unknown_board_lists_the_known():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"name": "Two Words"}, "Board name must be lower case without blanks, not 'Two Words'"),
-        ({"mhz": 0}, "clock must be positive, not 0 MHz"),
+        ({"name": "Two Words"}, "name must be lower case letters, digits and '-', not 'Two Words'"),
+        ({"name": 3}, "Board 3: name must be lower case letters, digits and '-', not 3"),
+        ({"mhz": 0}, "Board 'x': mhz must be a number above 0 and at most 1000, not 0"),
+        ({"mhz": float("nan")}, "mhz must be a number above 0 and at most 1000, not nan"),
+        ({"mhz": "12"}, "mhz must be a number above 0 and at most 1000, not '12'"),
+        ({"loader": ("-b", 3)}, r"loader\[1\] must be text, not 3"),
+        ({"loader": "-b"}, "loader must be a list, each text, not '-b'"),
+        ({"flash": True}, "flash must be a list, each text or null, not True"),
+        ({"pll_pad": "no"}, "pll_pad must be true or false, not 'no'"),
+        ({"baud": 0}, "baud must be a whole number from 1200 to 12000000, not 0"),
+        ({"clock": None}, "clock must be text, not None"),
+        ({"note": 1}, "note must be text, not 1"),
     ],
 )
 def test_a_wrong_board_is_refused(change, message):

@@ -84,14 +84,20 @@ def test_file_round_trip_and_errors(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["folding.json"]
     content = json.loads(path.read_text())
     for change, message in [
-        ({"linear": None}, "Node 'linear': must be an object with simd and pe, .* not None"),
+        ({"linear": None}, "Node 'linear': it must be a table, not None"),
         ({"extra": content["linear"]}, "an entry for node 'extra'"),
         ({"linear": {"simd": 5, "pe": 1}}, "simd must divide its 12 products"),
         (
             {"linear": {"simd": 1, "pe": 1, "size": 3}},
-            "of simd, pe, arithmetic, .*'size': 3",
+            "Node 'linear': it has an unknown option 'size'; it takes arithmetic, buffer, ",
         ),
-        ({"linear": {"simd": 1}}, "Node 'linear': must be an object with simd and pe, .* not {'simd': 1}"),
+        ({"linear": {"simd": 1}}, "Node 'linear': it lacks 'pe'"),
+        ({"linear": {"simd": 1.5, "pe": 1}}, "Node 'linear': simd must be a whole number of at least 1, not 1.5"),
+        ({"linear": {"simd": True, "pe": 1}}, "Node 'linear': simd must be a whole number of at least 1, not True"),
+        ({"linear": {"simd": 1, "pe": 0}}, "Node 'linear': pe must be a whole number of at least 1, not 0"),
+        ({"linear": {"simd": 1, "pe": 1, "out": "2"}}, "out must be a whole number of at least 1 or null, not '2'"),
+        ({"linear": {"simd": 1, "pe": 1, "prefetch": 1}}, "Node 'linear': prefetch must be true or false, not 1"),
+        ({"linear": {"simd": 1, "pe": 1, "storage": 3}}, "Node 'linear': storage must be text, not 3"),
     ]:
         path.write_text(json.dumps(content | change))
         with pytest.raises(FoldingError, match=message) as error:
@@ -99,10 +105,10 @@ def test_file_round_trip_and_errors(tmp_path):
         assert str(error.value).startswith(str(path))
         assert "\n" not in str(error.value)
     path.write_text("{")
-    with pytest.raises(FoldingError, match="Expecting"):
+    with pytest.raises(FoldingError, match=r"folding.json: not valid JSON, or cut short .*Expecting"):
         Folding.load(path, network)
     path.write_text("[]")
-    with pytest.raises(FoldingError, match="must be an object of folds by node name, not list"):
+    with pytest.raises(FoldingError, match="must be a table of folds by node name, not list"):
         Folding.load(path, network)
     with pytest.raises(FoldingError, match=r"none.json: cannot be read \(No such file or directory\)"):
         Folding.load(tmp_path / "none.json", network)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from popstream.model import checked
 from popstream.model.manifest import ManifestError, Network, Node, files
 from tests.model.damage import edit, entry, refused
 
@@ -249,7 +250,7 @@ def test_files_that_are_too_large_are_not_read(folder: Path, monkeypatch):
     monkeypatch.setattr(files, "MOST_TENSORS", 1000)
     assert "network.safetensors: has " in (message := refused(folder))
     assert message.endswith(" bytes; at most 1,000 are read")
-    monkeypatch.setattr(files, "MOST_JSON", 100)
+    monkeypatch.setattr(checked, "MOST_JSON", 100)
     assert "network.json: has " in refused(folder)
 
 

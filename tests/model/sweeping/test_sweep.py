@@ -14,6 +14,7 @@ import torch
 from popstream.cli import main
 from popstream.model.sweeping import sweep
 from popstream.model.sweeping.spec import SPECS, load_spec
+from popstream.model.sweeping.underway import finished
 from popstream.model.training.checkpoint import source
 from popstream.model.training.recipe import RecipeError
 
@@ -216,3 +217,15 @@ def test_unknown_specification_and_wrong_options(capsys):
 @pytest.mark.parametrize("path", sorted(SPECS.glob("*.toml")), ids=lambda p: p.stem)
 def test_shipped_specifications_are_valid(path):
     assert load_spec(path).runs
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("{", "result.json: not valid JSON, or cut short"), ("{}", "result.json: the result lacks 'recipe'"),
+    ('{"recipe": 3, "row": {}}', "result.json: recipe must be a table, not 3"),
+])  # fmt: skip
+def test_a_damaged_result_is_named(tmp_path, text, message):
+    run = load_spec(write(tmp_path)).runs[0]
+    (tmp_path / "out" / run.name).mkdir(parents=True)
+    (tmp_path / "out" / run.name / "result.json").write_text(text)
+    with pytest.raises(RecipeError, match=message):
+        finished(run, tmp_path / "out")

@@ -1,0 +1,66 @@
+"""One layer's share of the hardware, and folds as they stand in files."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from msgspec import Meta
+
+from popstream.model.checked import InputError, convert, read_json, strict
+
+__all__ = ["Fold", "FoldingError", "read_fold", "read_folds"]
+
+Count = Annotated[int, Meta(ge=1)]
+
+
+class FoldingError(InputError):
+    """A folding that the network's geometry does not allow; the message is one line."""
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One layer's share: `simd` products of `pe` channels and `planes` activation planes at once.
+
+    Results leave `out` channels a beat, by default all `pe`; fewer make all that follows smaller. `storage` of the
+    weights is "logic", "block" (block RAM) or "auto", by depth.
+    `prefetch` shifts the next window in while the current one is used; without it the window turns in
+    front of its lanes (hw/blocks/window.py), and they wait while it is loaded. `buffer` pixels of input wait in a FIFO
+    ahead of the window, so that the producer need not stop while the window works without input (bottom padding,
+    the rows that a stride skips). The window takes `feed` channels a beat, by default as many as come: where a row
+    begins its lanes wait for a column, which wide beats make short.
+    """
+
+    simd: Count
+    pe: Count
+    arithmetic: str = "lanes"
+    prefetch: bool = True
+    buffer: Annotated[int, Meta(ge=0)] = 0
+    planes: Count = 1
+    out: Count | None = None
+    storage: str = "auto"
+    feed: Count | None = None
+
+    @property
+    def lanes(self) -> int:
+        """One-bit lanes, or multipliers."""
+        return self.simd * self.pe * self.planes
+
+    @property
+    def beat(self) -> int:
+        """Channels in a beat of the results."""
+        return self.pe if self.out is None else self.out
+
+
+def read_fold(name: str, entry: Any, source: object = None) -> Fold:
+    """A node's fold from its JSON object; FoldingError for a key that a fold has not, or a value of another type."""
+    where = f"Node {name!r}" if source is None else f"{source}: Node {name!r}"
+    checked = convert(entry, strict(Fold), where, FoldingError, "it")
+    return Fold(**{key: getattr(checked, key) for key in checked.__struct_fields__})
+
+
+def read_folds(path: Path) -> dict[str, Fold]:
+    """The folds in a file, by node name; FoldingError names the file, the node and the key."""
+    content = read_json(path, FoldingError)
+    if not isinstance(content, dict):
+        raise FoldingError(f"{path}: must be a table of folds by node name, not {type(content).__name__}")
+    return {name: read_fold(name, entry, path) for name, entry in content.items()}
