@@ -16,7 +16,6 @@ from rich.table import Table
 
 from popstream.hw.folding.folding import Folding, interval
 from popstream.hw.synthesis.yosys import FAMILIES, Device, count, synthesise
-from popstream.hw.verilog import write
 from popstream.model.files import write_json
 from popstream.model.manifest import Network
 
@@ -40,17 +39,16 @@ def save_figures(path: Path, family: str, figures: Mapping[str, object]) -> None
     write_json(path, known | {family: figures})
 
 
-def measure(network: Network, folding: Folding, family: str, root: Path, console: Console) -> dict[str, Any]:
-    """Synthesise for the device of `family`; the figures, which it writes into `root`/<net>/resources.json.
+def measure(
+    network: Network, folding: Folding, top: Path, family: str, record: Path, console: Console
+) -> dict[str, Any]:
+    """Synthesise `top`, the network's Verilog, for the device of `family`; the figures, also put into `record`.
 
-    SynthesisError if yosys is missing or fails. The netlist lies in `root`/<net>/synth-<family>.
+    SynthesisError if yosys is missing or fails. The netlist lies beside `top`.
     """
     began, device = time.time(), FAMILIES[family]
-    folder = root / network.name / f"synth-{family}"
-    with console.status(f"{network.name}: writing Verilog"):
-        top = write(network, folding, folder)
-    with console.status(f"{network.name}: {device.synthesis} (log: {folder / 'synth.log'})"):
-        cells = synthesise(top, device, folder)
+    with console.status(f"{network.name}: {device.synthesis} (log: {top.parent / 'synth.log'})"):
+        cells = synthesise(top, device, top.parent)
     used = count(device, cells)
     figures = {
         "network": network.name, "device": device.name,
@@ -60,5 +58,5 @@ def measure(network: Network, folding: Folding, family: str, root: Path, console
         "synthesis": device.synthesis, "minutes": round((time.time() - began) / 60, 2),
         "folding": {name: asdict(fold) for name, fold in folding.items()},
     }  # fmt: skip
-    save_figures(root / network.name / "resources.json", family, figures)
+    save_figures(record, family, figures)
     return figures

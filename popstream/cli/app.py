@@ -1,11 +1,13 @@
 """The command's application and the groups that its verbs stand in; each file of verbs adds its own."""
 
+from collections.abc import Sequence
+
 from cyclopts import App, Group
 
 import popstream
 from popstream.cli.pages import Page
 
-__all__ = ["BOARD", "DESIGN", "SIMULATE", "TRAIN", "app"]
+__all__ = ["BOARD", "DESIGN", "SIMULATE", "TRAIN", "app", "run"]
 
 SIMULATE = Group("Run a network in simulation", sort_key=1)
 TRAIN = Group("Train networks", sort_key=2)
@@ -27,3 +29,8 @@ app = App(
 app.register_install_completion_command(show=False)
 for flag in ("--help", "--version"):
     app[flag].show = False
+
+
+def run(given: Sequence[str]) -> int:
+    """Run the verb that `given` names; its exit status. What goes wrong is raised, a wrong line as a CycloptsError."""
+    return app(given, exit_on_error=False, print_error=False, verbose=False) or 0

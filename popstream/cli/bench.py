@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from popstream.cli.app import BOARD, app
+from popstream.cli.app import BOARD, app, run
 from popstream.cli.boards import chosen, folding_on
 from popstream.cli.checks import at_least
 from popstream.cli.options import (
@@ -96,7 +96,6 @@ def board_sim(
     from contextlib import suppress
 
     from popstream.boards.bench import board_sim as bench
-    from popstream.cli.front import main
 
     exclusive(interval=interval, folding=folding)
     network, where, mhz = chosen(net, board, freq)
@@ -106,7 +105,7 @@ def board_sim(
     executable = bench.compile_top(top, link, root, optimize)
     with bench.terminal(executable, link) as path:
         if command:
-            return main(["host", command[0], *bench.host_arguments(link, net, path), *command[1:]])
+            return run(["host", command[0], *bench.host_arguments(link, net, path), *command[1:]])
         if wanted is None:
             said = link.identity.baud
             print(f"{path}  {said} baud; popstream host identify --port {path} --baud {said}", flush=True)

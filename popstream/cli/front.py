@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from cyclopts import CycloptsError
 
 from popstream.cli import bench, boards, hardware, host, report, simulate, train
-from popstream.cli.app import app
+from popstream.cli.app import run
 from popstream.cli.options import UsageError
 from popstream.cli.wrong import usage_line
 
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     given += shlex.split(os.environ.pop(ARGUMENTS, "")) if arguments is None else []
     try:
-        return app(given, exit_on_error=False, print_error=False, verbose=False) or 0
+        return run(given)
     except CycloptsError as error:
         return say(usage_line(error), USAGE)
     except UsageError as error:

@@ -92,6 +92,7 @@ def resources(
     from popstream.hw.cost.prices import ECP5_PRICES, ICE40_PRICES
     from popstream.hw.synthesis.resources import measure, report
     from popstream.hw.synthesis.yosys import FAMILIES
+    from popstream.hw.verilog import write
     from popstream.model.console import table_console
     from popstream.model.manifest import find, load
     from popstream.sim.rtl.images import folding_for
@@ -99,7 +100,10 @@ def resources(
     exclusive(interval=interval, folding=folding)
     network, console, lean = load(find(net)), table_console(), family == "ice40"
     chosen = folding_for(network, interval, folding, prices=ICE40_PRICES if lean else ECP5_PRICES, lean=lean)
-    figures = measure(network, chosen, family, root, console)
+    folder = root / network.name
+    with console.status(f"{network.name}: writing Verilog"):
+        top = write(network, chosen, folder / f"synth-{family}")
+    figures = measure(network, chosen, top, family, folder / "resources.json", console)
     device, cycles = FAMILIES[family], figures["interval_cycles_estimated"]
     console.print(report(device, figures, f"{network.name} at {cycles:,} cycles an image on {device.name}"))
     if not figures["fits"]:
