@@ -5,6 +5,9 @@ with open_port("/dev/ttyUSB1", 3_000_000) as port:
 """
 
 import contextlib
+import errno
+import os
+import random
 import time
 from typing import Any
 
@@ -36,14 +39,36 @@ class LinkError(RuntimeError):
 
 
 def open_port(name: str, baud: int) -> Any:
-    """The serial port `name` (or a URL of pyserial's). LinkError where it cannot be opened."""
+    """The serial port `name` (or a URL of pyserial's), for this program alone. LinkError where it cannot be opened."""
     import serial
 
     try:
-        return serial.serial_for_url(name, baudrate=baud, timeout=POLL, write_timeout=10)
+        return serial.serial_for_url(name, baudrate=baud, timeout=POLL, write_timeout=10, exclusive=True)
     except (serial.SerialException, ValueError, OSError) as error:
-        said = f"{type(error).__name__} {getattr(error, 'errno', '') or ''}".strip()
-        raise LinkError(f"Port {name} cannot be opened ({said}); `popstream host ports` lists them") from None
+        raise LinkError(f"Port {name} cannot be opened: {reason(name, error)}") from None
+
+
+def reason(name: str, error: Exception) -> str:
+    """Why a port cannot be opened, and what to do."""
+    number = getattr(error, "errno", None)
+    if number in (errno.EAGAIN, errno.EBUSY):
+        return "it is in use by another program; end that first"
+    if number in (errno.EACCES, errno.EPERM):
+        return f"no permission; {rights(name)}"
+    said = os.strerror(number) if number else str(error).splitlines()[0]
+    return f"{said}; `popstream host ports` lists them"
+
+
+def rights(name: str) -> str:
+    """How to be allowed to open a port: the group to join, where it is a group's."""
+    with contextlib.suppress(ImportError, OSError, KeyError):  # there is no grp on Windows
+        import grp
+
+        found = os.stat(name)
+        if found.st_mode & 0o060 == 0o060:
+            group = grp.getgrgid(found.st_gid).gr_name
+            return f"it belongs to the group {group}: sudo usermod -aG {group} $USER, then log in again"
+    return "ask for the right to read and write it (udev rules)"
 
 
 class Client:
@@ -65,7 +90,7 @@ class Client:
             raise ValueError(f"Attempts must be at least 1 and timeout above 0, not {attempts} and {timeout}")
         self.port, self.timeout, self.attempts = port, timeout, attempts
         self.repeats = 0
-        self._sequence = 0
+        self._sequence = random.randrange(256)  # so that another program's replies are not taken for ours
         self._known: Identity | None = None
 
     def _exchange(self, kind: Kind, payload: bytes) -> Frame | None:

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from popstream.boards.host.client import Client
 from popstream.boards.link.protocol import Identity, Result
 from popstream.model import data
+from popstream.model.data.pictures import PictureError, open_picture
 from popstream.model.manifest import ManifestError, Network, find, load, zoo
 
 MODES = {1: "L", 3: "RGB"}
@@ -48,18 +49,17 @@ def codes_of(pixels: np.ndarray, bits: int) -> bytes:
 
 def read_image(path: Path, identity: Identity) -> tuple[np.ndarray, str | None]:
     """Pixels uint8 [C, H, W] of a file, and a notice if it had to be resized. HostError if it is no image."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     channels, height, width = identity.shape
     if channels not in MODES:
         raise HostError(f"Image files have 1 or 3 channels, the board's network {channels}")
     try:
-        with Image.open(path) as file:
-            image = file.convert(MODES[channels])
-    except UnidentifiedImageError:
-        raise HostError(f"{path} is not an image that Pillow reads") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise HostError(f"{path} cannot be read ({getattr(error, 'strerror', None) or error})") from None
+        image = open_picture(path, MODES[channels])
+    except PictureError as error:
+        raise HostError(str(error)) from None
+    except OSError as error:
+        raise HostError(f"{path} cannot be read ({error.strerror})") from None
     notice = None
     if image.size != (width, height):
         notice = f"{path}: resized from {image.width}x{image.height} to {width}x{height}"

@@ -183,7 +183,7 @@ class Identity:
 
     @classmethod
     def unpack(cls, payload: bytes) -> "Identity":
-        """Raises ProtocolError for another version or length."""
+        """Raises ProtocolError for another version or length, or a claim that no board of popstream makes."""
         if payload and payload[0] != VERSION:
             raise ProtocolError(
                 f"The board speaks version {payload[0]} of the protocol, this program version {VERSION}"
@@ -192,6 +192,15 @@ class Identity:
             raise ProtocolError(f"An identity has {IDENTITY.size} bytes, not {len(payload)}")
         _, weight, act, bits, classes, channels, height, width, *rest = IDENTITY.unpack(payload)
         interval, clock, baud, lanes, multipliers, folding, network, name = rest
+        for claim, good in (
+            (f"an image of {channels} x {height} x {width}", 0 < channels * height * width <= MAX_PAYLOAD),
+            (f"{classes} classes", 1 <= classes <= 256),
+            (f"{bits} bits a pixel", 1 <= bits <= 8),
+            (f"a clock of {clock} Hz", clock > 0),
+            (f"an interval of {interval} cycles", interval > 0),
+        ):
+            if not good:
+                raise ProtocolError(f"The board claims {claim}; its bitstream is damaged, or not one of popstream")
         shape, text = (channels, height, width), name.rstrip(b"\0").decode(errors="replace")
         return cls(weight, act, bits, classes, shape, interval, clock, baud, lanes, multipliers, folding, network, text)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from popstream.model.data.pictures import PictureError, open_picture
 from popstream.model.machine import cores, free_memory
 
 SVHN_FILES = ("train_32x32.mat", "test_32x32.mat")
@@ -70,15 +71,14 @@ def load_svhn(folder: Path | None = None) -> list[tuple[np.ndarray, np.ndarray]]
 
 def read_image(path: Path, size: int) -> np.ndarray:
     """An image as uint8 [3, size, size]: the shorter side resized to 256/224 of `size`, the centre cut out."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     try:
-        with Image.open(path) as image:
-            rgb = image.convert("RGB")
-    except UnidentifiedImageError:
-        raise DamageError(f"{path} is not an image that Pillow reads; fetch it again or remove it") from None
-    except (OSError, SyntaxError, ValueError) as error:  # SyntaxError: a broken PNG
-        raise DamageError(f"{path} is damaged ({error}); fetch it again or remove it") from error
+        rgb = open_picture(path, "RGB")
+    except PictureError as error:
+        raise DamageError(f"{error}; fetch it again or remove it") from None
+    except OSError as error:
+        raise DamageError(f"{path} cannot be read ({error.strerror})") from None
     scale = size * MARGIN / min(rgb.size)
     width, height = (max(size, round(side * scale)) for side in rgb.size)
     left, top = (width - size) // 2, (height - size) // 2

@@ -1,6 +1,8 @@
 # amaranth: UnusedElaboratable=no
 """The host program against a board in simulation, and against boards that misbehave."""
 
+import dataclasses
+import errno
 import json
 import os
 import subprocess
@@ -8,6 +10,7 @@ import sys
 
 import numpy as np
 import pytest
+import serial
 from PIL import Image
 
 from popstream.boards.bench.board_sim import terminal
@@ -68,7 +71,8 @@ def client(*answers, **options):
 def test_a_question_is_repeated_with_a_new_number_until_it_is_answered():
     asked = client(fault(Fault.CRC), b"noise", identity)
     assert asked.identify() == IDENTITY
-    assert [frame.sequence for frame in asked.port.asked] == [1, 2, 3]
+    first, *more = [frame.sequence for frame in asked.port.asked]
+    assert more == [(first + 1) % 256, (first + 2) % 256]
     assert asked.repeats == 2
 
 
@@ -235,6 +239,71 @@ def test_ports_are_listed_by_the_command():
         [sys.executable, "-m", "popstream", "host", "ports"], capture_output=True, text=True, check=False
     )
     assert done.stdout or (done.returncode, done.stderr[:24]) == (1, "error: no serial ports; ")
+
+
+def test_processes_do_not_begin_with_the_same_number():
+    begun = set()
+    for _ in range(20):
+        asked = client(identity)
+        asked.identify()
+        begun.add(asked.port.asked[0].sequence)
+    assert len(begun) > 5
+
+
+def test_a_port_is_one_programs():
+    master, slave = os.openpty()
+    name = os.ttyname(slave)
+    with (
+        open_port(name, 115_200),
+        pytest.raises(LinkError, match=f"Port {name} cannot be opened: it is in use by another program"),
+    ):
+        open_port(name, 115_200)
+    open_port(name, 115_200).close()  # and free again
+    os.close(master)
+    os.close(slave)
+
+
+@pytest.mark.parametrize(("mode", "said"), [
+    (0o660, r"no permission; it belongs to the group \S+: sudo usermod -aG \S+ \$USER, then log in again"),
+    (0o600, r"no permission; ask for the right to read and write it \(udev rules\)"),
+])  # fmt: skip
+def test_a_port_without_permission_says_what_to_do(tmp_path, monkeypatch, mode, said):
+    path = tmp_path / "tty"
+    path.touch()
+    path.chmod(mode)
+
+    def refuse(*_, **__):
+        raise serial.SerialException(errno.EACCES, "could not open port")
+
+    monkeypatch.setattr(serial, "serial_for_url", refuse)
+    with pytest.raises(LinkError, match=rf"^Port {path} cannot be opened: {said}$"):
+        open_port(str(path), 115_200)
+
+
+def test_a_port_that_is_not_there_says_so(tmp_path):
+    with pytest.raises(LinkError, match=r"opened: No such file or directory; `popstream host ports` lists them"):
+        open_port(str(tmp_path / "none"), 115_200)
+    with pytest.raises(LinkError, match=r"cannot be opened: .*protocol.*lists them"):
+        open_port("nothing://x", 115_200)
+
+
+@pytest.mark.parametrize(("change", "claim"), [
+    ({"shape": (0, 0, 0)}, "an image of 0 x 0 x 0"), ({"shape": (3, 0, 8)}, "an image of 3 x 0 x 8"),
+    ({"shape": (9, 999, 999)}, "an image of 9 x 999 x 999"), ({"classes": 0}, "0 classes"),
+    ({"classes": 999}, "999 classes"), ({"input_bits": 0}, "0 bits a pixel"), ({"input_bits": 9}, "9 bits a pixel"),
+    ({"clock_hz": 0}, "a clock of 0 Hz"), ({"interval": 0}, "an interval of 0 cycles"),
+])  # fmt: skip
+def test_a_claim_that_no_board_makes_is_named(change, claim):
+    payload = dataclasses.replace(IDENTITY, **change).pack()
+    with pytest.raises(LinkError, match=f"^The board claims {claim}; its bitstream is damaged, or not one of"):
+        client(reply(Kind.IDENTITY, payload)).identify()
+
+
+def test_images_of_more_than_8_bits_are_scaled(tmp_path):
+    Image.fromarray((np.arange(64).reshape(8, 8) * 1028).astype(np.uint16)).save(tmp_path / "ramp.png")
+    pixels, notice = host.read_image(tmp_path / "ramp.png", dataclasses.replace(IDENTITY, shape=(1, 8, 8)))
+    assert notice is None
+    assert pixels[0].ravel().tolist() == list(range(0, 256, 4))
 
 
 def test_a_port_that_vanishes_is_an_error():

@@ -1,0 +1,98 @@
+"""Image files of every mode: scaled to 8 bits, upright, or refused by name."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn import datasets
+
+from popstream.model.data.imagesets import DamageError, read_image
+from popstream.model.data.pictures import PictureError, open_picture
+
+RAMP = np.arange(64).reshape(8, 8)
+
+
+def pixels(path, mode="L"):
+    return np.asarray(open_picture(path, mode))
+
+
+@pytest.mark.parametrize("name", ["x.png", "x.tif", "x.pgm", "x.jp2"])
+def test_16_bits_are_scaled(tmp_path, name):
+    Image.fromarray((RAMP * 1028).astype(np.uint16)).save(tmp_path / name)
+    np.testing.assert_array_equal(pixels(tmp_path / name), RAMP * 4)
+    np.testing.assert_array_equal(pixels(tmp_path / name, "RGB"), np.repeat((RAMP * 4)[:, :, None], 3, 2))
+
+
+def test_every_16_bit_value_is_rounded_to_the_nearest(tmp_path):
+    values = np.arange(65536).reshape(256, 256)
+    Image.fromarray(values.astype(np.uint16)).save(tmp_path / "x.png")
+    np.testing.assert_array_equal(pixels(tmp_path / "x.png"), np.floor(values / 257 + 0.5))
+
+
+def test_floats_of_0_to_1_are_scaled_and_others_refused(tmp_path):
+    path = tmp_path / "x.tif"
+    Image.fromarray((RAMP / 63).astype(np.float32)).save(path)
+    np.testing.assert_array_equal(pixels(path), np.floor(255 * (RAMP / 63).astype(np.float32).astype(float) + 0.5))
+    for low, high in ((0, 255), (-1, 1), (0, np.nan), (0, np.inf)):
+        Image.fromarray(np.array([[low, high]], np.float32)).save(path)
+        with pytest.raises(PictureError, match=r"x\.tif has floats of .*; take 0 to 1, or save it with 8"):
+            open_picture(path, "L")
+
+
+def test_whole_numbers_without_a_range_are_refused(tmp_path):
+    Image.fromarray((RAMP * 100_000).astype(np.int32)).save(tmp_path / "x.tif")
+    with pytest.raises(PictureError, match=r"x\.tif has values of 0 to 6300000 in mode I, of unknown range"):
+        open_picture(tmp_path / "x.tif", "RGB")
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA"])
+def test_8_bits_are_as_pillow_has_them(tmp_path, mode):
+    image = Image.fromarray((RAMP * 4).astype(np.uint8)).convert(mode)
+    image.save(tmp_path / "x.png")
+    np.testing.assert_array_equal(pixels(tmp_path / "x.png"), np.asarray(image.convert("L")))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_an_image_is_upright(tmp_path, orientation):
+    """The value of EXIF's tag says from which corner the rows and columns as stored are to be read."""
+    upright = np.zeros((6, 4), np.uint8)
+    upright[0, 0], upright[0, -1], upright[-1, 0] = 200, 120, 60
+    stored = {
+        1: upright, 2: upright[:, ::-1], 3: upright[::-1, ::-1], 4: upright[::-1],
+        5: upright.T, 6: upright.T[::-1], 7: upright.T[::-1, ::-1], 8: upright.T[:, ::-1],
+    }[orientation]  # fmt: skip
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path / "x.png", exif=exif)
+    np.testing.assert_array_equal(pixels(tmp_path / "x.png"), upright)
+
+
+def test_digits_of_16_bits_are_those_of_8(tmp_path):
+    for index in range(5):
+        grey = np.floor(datasets.load_digits().images[index] * (255 / 16) + 0.5)
+        Image.fromarray((grey * 257).astype(np.uint16)).save(tmp_path / "x.png")
+        np.testing.assert_array_equal(pixels(tmp_path / "x.png"), grey)
+
+
+def test_a_folder_of_16_bit_images(tmp_path):
+    ramp = np.linspace(0, 65535, 32 * 32).reshape(32, 32).astype(np.uint16)
+    Image.fromarray(ramp).save(tmp_path / "x.png")
+    found = read_image(tmp_path / "x.png", 32)
+    assert abs(found.mean() - 127.5) < 4  # the centre is cut out, to a whole pixel
+    Image.fromarray((ramp / 257 + 0.5).astype(np.uint8)).save(tmp_path / "x.png")
+    np.testing.assert_array_equal(found, read_image(tmp_path / "x.png", 32))
+
+
+def test_a_folder_names_what_it_cannot_take(tmp_path):
+    Image.fromarray(np.array([[0, 7]], np.float32)).save(tmp_path / "x.tif")
+    with pytest.raises(DamageError, match=r"x\.tif has floats of 0 to 7; .*; fetch it again or remove it"):
+        read_image(tmp_path / "x.tif", 32)
+    with pytest.raises(DamageError, match=r"none\.png cannot be read \(No such file or directory\)"):
+        read_image(tmp_path / "none.png", 32)
+
+
+def test_a_picture_that_would_fill_the_memory_is_refused(tmp_path, monkeypatch):
+    Image.new("L", (100, 100)).save(tmp_path / "x.png")
+    for most in (9_000, 4_000):  # Pillow warns from the first on, and refuses twice as many
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", most)
+        with pytest.raises(PictureError, match=r"x\.png is (too large|damaged) \(Image size \(10000 pixels\) exceeds"):
+            open_picture(tmp_path / "x.png", "L")
