@@ -23,6 +23,7 @@ if_given = $(if $(value $(1)),$(2) $(call quoted,$(1)))
 RUN = POPSTREAM_ARGUMENTS=$(call quoted,ARGUMENTS) $(PY) -m popstream
 SEEDED = --seed $(call quoted,SEED) $(call if_given,SEEDS,--seeds)
 
+.NOTPARALLEL:  # two pip in one environment undo each other's work
 .DEFAULT_GOAL := help
 .PHONY: help sim test check train sweep tables speed export rom accuracy bits fold cost occupancy report verilog resources unit \
     bitstream bitstreams bench boards flash board-sim netlist reload host docs lint clean

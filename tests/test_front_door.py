@@ -1,5 +1,6 @@
 """The front door: make targets, dependencies with a reason each, pinned versions, and no host or path anywhere."""
 
+import os
 import re
 import subprocess
 import tomllib
@@ -78,6 +79,30 @@ def test_no_file_names_a_package_host_or_a_path_of_one_machine():
         if path.suffix in (".py", ".toml", ".txt", ".md", ".sv", ".vlt") and path != Path(__file__):
             found = forbidden.search(path.read_text())
             assert found is None, f"{name}: {found}"
+
+
+PIP = """#!/bin/sh
+case "$2" in
+venv) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
+pip) echo begin >> "$LOG"; sleep 0.1; echo end >> "$LOG" ;;
+esac
+"""
+
+
+def test_the_environment_is_set_up_by_one_pip_at_a_time(tmp_path):
+    python, log, venv = tmp_path / "python", tmp_path / "log", tmp_path / "venv"
+    python.write_text(PIP)
+    python.chmod(0o755)
+    command = [
+        "make",
+        "-j4",
+        f"PYTHON={python}",
+        f"VENV={venv}",
+        *(f"{venv}/.{kind}" for kind in ("host", "plot", "sim")),
+    ]
+    environment = {name: value for name, value in os.environ.items() if name != "MAKEFLAGS"}
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, env=environment | {"LOG": str(log)})
+    assert log.read_text().split() == ["begin", "end"] * 4  # core first
 
 
 def test_an_old_python_is_refused(tmp_path):
