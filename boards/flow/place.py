@@ -64,7 +64,7 @@ FLOWS: Mapping[str, Flow] = {
         # Multipliers of all widths have names of their own; synthesis counts them.
         {"lut": ("LUT4", "ALU"), "ff": ("DFF",), "ebr": ("BSRAM",)},
         ("--router", "router2"),
-        ("RAM16*", "SP", "SPX9", "DPB*", "SDPB*", "pROM*", "MULT*"),
+        ("RAM16*", "SP*", "DP*", "SDP*", "pROM*", "MULT*"),
     ),
 }  # fmt: skip
 BITSTREAM = {family: flow.bitstream for family, flow in FLOWS.items()} | {"xilinx": "vivado/top.bit"}
