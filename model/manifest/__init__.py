@@ -184,7 +184,7 @@ def find(net: str | Path) -> Path:
     given, kept = Path(net), ZOO / net
     if given.is_file() or (given / JSON_FILE).is_file():
         return given
-    if (kept / JSON_FILE).is_file():
+    if FILE_NAME.fullmatch(str(net)) and (kept / JSON_FILE).is_file():
         return kept
     known = ", ".join(folder.name for folder in zoo()) or "it is empty"
     raise ManifestError(f"{net}: neither a manifest nor a network of model/zoo ({known})")

@@ -122,6 +122,8 @@ def test_find(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     shutil.copytree(saved, tmp_path / "kept")
     monkeypatch.setattr(manifest, "ZOO", tmp_path)
     assert find("kept") == tmp_path / "kept"
+    with pytest.raises(ManifestError, match=r"\./kept: neither a manifest nor a network of model/zoo"):
+        find("./kept")
     message = "none: neither a manifest nor a network of model/zoo (kept)"
     with pytest.raises(ManifestError, match=re.escape(message)):
         find("none")
