@@ -7,7 +7,9 @@ from dataclasses import replace
 from functools import lru_cache
 from itertools import product
 
-from popstream.hw.cost.network import ECP5_PRICES, Cost, Prices, layer_cost, memory_choices
+import numpy as np
+
+from popstream.hw.cost.network import ECP5_PRICES, Prices, layer_cost, memory_choices
 from popstream.hw.folding.folding import (
     ARITHMETICS,
     DEFAULT_INTERVAL,
@@ -80,12 +82,22 @@ def candidates(network: Network, node: Node, target: int, least_out: int, lean: 
 
 
 @lru_cache(maxsize=1024)  # the same are looked at again at other prices, and for other boards
-def priced(
+def counted(
     network: Network, node: Node, target: int, least_out: int, lean: bool, lanes: int
-) -> tuple[tuple[Fold, Cost], ...]:
-    """The candidates with what each costs behind a stream of `lanes` codes a beat."""
+) -> tuple[list[Fold], np.ndarray]:
+    """The candidates, and int64 [4 + 1, candidates]: LUT, FF, EBR and DSP behind a stream of `lanes` codes a beat, and
+    the channels of a beat."""
     found = candidates(network, node, target, least_out, lean)
-    return tuple((fold, layer_cost(network, node, fold, lanes)) for fold in found)
+    costs = (layer_cost(network, node, fold, lanes) for fold in found)
+    rows = [(c.lut, c.ff, c.ebr, c.dsp, fold.beat) for fold, c in zip(found, costs, strict=True)]
+    return found, np.array(rows, np.int64).reshape(-1, 5).T
+
+
+def cheapest(found: Sequence[Fold], amounts: np.ndarray, prices: Prices) -> Iterator[Fold]:
+    """The candidates of `counted`, rising by what they cost at `prices`; of equal ones the narrower beat first."""
+    lut, ff, ebr, dsp, beat = amounts
+    at = lut * prices.lut + ff * prices.ff + ebr * prices.ebr + dsp * prices.dsp
+    return (found[index] for index in np.lexsort((beat, at)))
 
 
 @lru_cache(maxsize=64)
@@ -160,11 +172,7 @@ def choose(
 ) -> Fold | None:
     """The cheapest candidate that meets the target behind the layers already chosen; None if none does."""
     lanes_in = stream_lanes(network, entries)[node.inputs[0]]
-    ranked = sorted(
-        priced(network, node, target, least_out, lean, lanes_in),
-        key=lambda choice: (choice[1].at(prices), choice[0].beat),
-    )
-    for fold, _ in ranked:
+    for fold in cheapest(*counted(network, node, target, least_out, lean, lanes_in), prices):
         for feed in feeds(node, lanes_in, lean):
             trial = {**entries, node.name: replace(fold, feed=feed)}
             if timing(network, node, trial, stream_lanes(network, trial)).interval <= target:
