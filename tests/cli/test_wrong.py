@@ -37,7 +37,7 @@ WRONG = {
     "board": (["fold", "digits-w1a2", "ulx3s-20f"], 2, "BOARD: 'ulx3s-20f' is no board; did you mean ulx3s-"),
     "number": (["sim", "digits-w1a2", "--images", "abc"], 2, "--images must be a whole number, not 'abc'; see"),
     "no folder": (["sim", "digits-w1a2", "--root", "/proc/x"], 2, "--root must be a folder that can be written, and"),
-    "folding": (["verilog", "digits-w1a2", "--folding", "{tmp}/f.json"], 1, "f.json: Node 'a': it must be a table, not 1"),
+    "folding": (["verilog", "digits-w1a2", "--folding", "{tmp}/f.json"], 1, "f.json: Node 'a': it must be a table"),
     "too big": (["bitstream", "resnet20-w1a2", "icebreaker", "--out", "{tmp}/o"], 1, "does not fit icebreaker (iCE40"),
     "clock": (["fold", "digits-w1a2", "icebreaker", "--freq", "900"], 2, "--freq must be 1 to 400 MHz, not 900; see"),
     "clock to build": (["bitstream", "digits-w1a2", "icebreaker", "--freq", "900"], 2, "--freq must be 1 to 400 MHz,"),
