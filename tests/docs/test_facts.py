@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from docs.pages import ROOT, pages
-from popstream.cli.front import app
+from popstream.cli.app import app
 
 CODE = re.compile(r"```\w*\n(.*?)```|(?<!`)`([^`\n]+)`(?!`)", re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
