@@ -77,6 +77,12 @@ class Export(Struct, frozen=True, forbid_unknown_fields=True):
     stream_bits: Annotated[int, Meta(ge=STREAM_BITS[0], le=STREAM_BITS[-1])] = STREAM_BITS[-1]
 
 
+class Seeded(Struct, frozen=True):
+    """A seed that takes the place of a recipe's."""
+
+    seed: Seed
+
+
 class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A whole recipe; `network` is the table of a family (model/networks)."""
 
@@ -177,6 +183,11 @@ def check_names(path: Path, index: int, phase: Phase, earlier: list[str]) -> Non
                 f"{path}: {key} of phase {index} must be an earlier phase ({', '.join(earlier)}), another recipe "
                 f"({', '.join(recipes)}), a network of the zoo ({', '.join(zoo)}) or a checkpoint (.pt), not {name!r}"
             )
+
+
+def check_seed(seed: int) -> int:
+    """The seed, where it is one that a recipe may have; else RecipeError."""
+    return convert({"seed": seed}, Seeded, "The command line", RecipeError).seed
 
 
 def recipe_up_to(recipe: dict, phase: int) -> str:

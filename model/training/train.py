@@ -41,6 +41,7 @@ from popstream.model.training.evaluate import evaluate, reestimate_batchnorm
 from popstream.model.training.finetune import FrozenForward
 from popstream.model.training.precision import AUTO, PRECISIONS, Precision, choose, trial
 from popstream.model.training.recipe import (
+    check_seed,
     learning_rate,
     load_recipe,
     recipe_up_to,
@@ -265,6 +266,6 @@ def train(
     """
     recipe = load_recipe(path)
     out, command = out or Path("build") / path.stem / "train", f"make train NET={net or path.stem}"
-    if seed is not None and seed != recipe.get("seed", 0):
+    if seed is not None and check_seed(seed) != recipe.get("seed", 0):
         recipe["seed"], out, command = seed, out / f"seed{seed}", f"{command} SEED={seed}"
     return Trainer(recipe, out, device, compile_model, command, precision).train()

@@ -5,6 +5,7 @@ import torch
 
 from popstream.model.networks import build_network, network_config
 from popstream.model.networks.resnet import ResNet, ResNetConfig
+from popstream.model.training import train
 from popstream.model.training.recipe import RECIPES, RecipeError, learning_rate, load_recipe
 from tests.model.training.test_train import RECIPE, write
 
@@ -144,6 +145,13 @@ def test_more_classes_than_a_label_holds_are_refused_before_training(tmp_path, c
         load_recipe(write(tmp_path, text.replace("weight_bits = 1", f"weight_bits = {bits}")))
     assert load_recipe(write(tmp_path, text.replace("weight_bits = 1", "weight_bits = 32")))  # float: not for hardware
     assert load_recipe(write(tmp_path, text.replace(f"classes = {classes}", "classes = 256")))
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63, 2**64, 2**80, 0.5])
+def test_a_seed_of_the_command_line_is_checked_like_a_recipes(tmp_path, seed):
+    with pytest.raises(RecipeError, match="seed must be a whole number from 0 to 9223372036854775807, not "):
+        train.train(write(tmp_path), tmp_path / "out", torch.device("cpu"), seed)
+    assert not (tmp_path / "out").exists()
 
 
 def test_files_that_are_no_recipe(tmp_path):
