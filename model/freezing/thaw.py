@@ -37,7 +37,10 @@ def trained_config(network: Network) -> ResNetConfig:
     recipe: Any = network.training.get("recipe")
     if not recipe:
         raise ThawError(f"Network {network.name!r} does not say by what recipe it was trained; it cannot be thawed")
-    config = phase_config(recipe, recipe["phase"][-1])
+    try:
+        config = phase_config(recipe, recipe["phase"][-1])
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        raise ThawError(f"Network {network.name!r}: the recipe it was trained by cannot be read ({error})") from error
     if not isinstance(config, ResNetConfig):
         family = recipe["network"]["family"]
         raise ThawError(f"Network {network.name!r} is of the family {family!r}; only 'resnet' can be thawed")

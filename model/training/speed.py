@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from rich.table import Table
 from torch import Tensor
 
+from popstream.model import data
 from popstream.model.files import write_json
 from popstream.model.networks import build_network, phase_config
 from popstream.model.networks.layers import QuantNetwork, prepare
@@ -43,8 +44,6 @@ from popstream.model.training.precision import (
 )
 from popstream.model.training.recipe import RecipeError, learning_rate, load_recipe
 from popstream.model.training.step import make_optimizer, make_step
-
-IMAGE_SIZES = {"digits": 8, "cifar10": 32, "svhn": 32}
 
 
 def dorefa(quantizer: DoReFaActivations, x: Tensor) -> Tensor:
@@ -143,7 +142,7 @@ def measure(
     """Images/s of both loops for one phase of a recipe: medians of `turns` turns of `steps` batches."""
     config = phase_config(recipe, phase)
     shift = recipe.get("augment", {}).get("shift", 0)
-    size = IMAGE_SIZES.get(recipe["data"]) or int(recipe["data"].removeprefix("imagenet"))
+    size = data.SIZES[recipe["data"]]
     torch.manual_seed(0)
     augmentation = Augmentation(shift, recipe.get("augment", {}).get("flip", False), torch.Generator(device))
     channels, side, count = config.in_channels, size + 2 * shift, steps * phase["batch"]

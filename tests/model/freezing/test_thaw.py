@@ -184,6 +184,15 @@ def test_what_cannot_be_thawed(training, message, digits):
         thaw(dataclasses.replace(network, training=training), *digits)
 
 
+@pytest.mark.parametrize(
+    "recipe", [3, [1], {"phase": []}, {"phase": [3], "network": {}}, trained({"depht": 4})["recipe"]]
+)
+def test_a_recipe_that_cannot_be_read_is_named(recipe, digits):
+    network = dataclasses.replace(made(digits[0]), training={"recipe": recipe})
+    with pytest.raises(ThawError, match="the recipe it was trained by cannot be read"):
+        thaw(network, *digits)
+
+
 def test_a_recipe_starts_from_the_zoo(tmp_path):
     recipe = load_recipe(write(tmp_path, START))
     final = Trainer(recipe, tmp_path / "out", torch.device("cpu")).train()
