@@ -220,7 +220,8 @@ def fastest(
 
     By bisection, first of the targets, then of the cycles between the least that can be had and the greatest that
     cannot, to within a part in GRAIN: what fits at one interval is taken to fit, folded further, at every larger one.
-    The last target is asked first: where it has none, no other is asked. `reached` tells the cycles that a folding takes, waits included, which the targets are without.
+    The last target is asked first: where it has none, no other is asked. `reached` tells the cycles that a folding
+    takes, waits included, which the targets are without.
     """
     if not targets or fitting(targets[-1]) is None:
         return None
