@@ -18,6 +18,7 @@ from tqdm import tqdm
 from popstream.model.files import write_json
 from popstream.model.machine import cores
 from popstream.model.manifest import Network
+from popstream.model.progress import stage
 from popstream.sim import golden
 from popstream.sim.bench.run import Result
 from popstream.sim.driver.farm import DriverModel, simulate_many
@@ -103,8 +104,8 @@ def simulate(
     root: Path,
 ) -> Result:
     """The RTL on codes uint8 [N, C, H, W], with a progress bar."""
-    with Console().status("generating and compiling the accelerator"):
-        model = DriverModel(network, folding, optimize=optimize, root=root)
+    with stage(Console(), "the accelerator", maybe_done=True) as progress:
+        model = DriverModel(network, folding, optimize=optimize, root=root, progress=progress)
     with tqdm(total=len(codes), desc="RTL", unit="image", leave=False, disable=None) as bar:
         folder = root / network.name / "rtl"
         return simulate_many(

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from popstream.model.files import write_json
 from popstream.model.manifest import Network
+from popstream.model.progress import stage
 from popstream.sim.bench import view
 from popstream.sim.bench.run import Result
 from popstream.sim.golden import fault as faults
@@ -116,8 +117,8 @@ def simulate_and_compare(
     """
     codes = images.codes
     faulty = faults.apply(network, faults.parse(fault)) if fault else network
-    with console.status("generating and compiling the accelerator"):
-        simulator = RtlSimulator(faulty, folding, waves=waves, optimize=optimize, root=root)
+    with stage(console, "the accelerator", maybe_done=True) as progress:
+        simulator = RtlSimulator(faulty, folding, waves=waves, optimize=optimize, root=root, progress=progress)
     folder = root / network.name
     path = folder / "waves.fst" if waves else None
     tapped = min(taps, len(codes))

@@ -33,13 +33,13 @@ from popstream.boards.flow.place import (
     untimed,
     write_design,
 )
-from popstream.boards.flow.progress import stage
 from popstream.boards.flow.toolchain import ToolError, locate, version
 from popstream.boards.link.link import HostLink
 from popstream.boards.link.replies import folding_hash
 from popstream.hw.folding.folding import Folding, FoldingError, interval
 from popstream.model.files import write_json
 from popstream.model.manifest import ManifestError, Network
+from popstream.model.progress import stage
 
 __all__ = ["ERRORS", "TRIES", "TimingError", "build", "discard", "folder_of", "forget_routes", "report"]
 

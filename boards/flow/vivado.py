@@ -16,13 +16,13 @@ from rich.table import Table
 from popstream.boards.board.board import Board
 from popstream.boards.board.top import Top, clock_plan
 from popstream.boards.fitting.capacity import MARGIN, check_fit, need
-from popstream.boards.flow.progress import stage
 from popstream.boards.flow.toolchain import ToolError, locate, run, version
 from popstream.boards.link.link import HostLink
 from popstream.hw.folding.folding import Folding, interval
 from popstream.hw.synthesis.yosys import count
 from popstream.model.files import write_json
 from popstream.model.manifest import Network
+from popstream.model.progress import stage
 
 __all__ = ["export", "next_steps", "project", "report"]
 

@@ -9,6 +9,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+from popstream.model.progress import Progress, silent
 from popstream.sim.verilator.model import WAIVERS, Design, compiled
 from popstream.sim.verilator.tools import LOG, environment, fault_in, verilator_bin
 
@@ -25,7 +26,14 @@ EMPTY = "!<arch>\n"  # an archive without members, for the linker's -llz4 -lz
 FST = ("--trace-fst", "-LDFLAGS", "-L.")  # a sixth of a VCD, and viewers open it at once
 
 
-def build(verilog: Path, bench: str, root: Path = Path("build"), optimize: int = 2, waves: bool = False) -> Path:
+def build(
+    verilog: Path,
+    bench: str,
+    root: Path = Path("build"),
+    optimize: int = 2,
+    waves: bool = False,
+    progress: Progress = silent,
+) -> Path:
     """The folder of the model of module `bench` (SystemVerilog text) around top.v; compiled unless it is there.
 
     root/verilator/<key> holds it; waves compiles tracing in, in a folder of its own. Raises BuildError, ValueError.
@@ -36,7 +44,7 @@ def build(verilog: Path, bench: str, root: Path = Path("build"), optimize: int =
         extra = {name: (Path(__file__).parent / "fst" / name).read_text() for name in STANDINS}
         extra |= dict.fromkeys(("liblz4.a", "libz.a"), EMPTY)
         design = replace(design, flags=FLAGS + FST, headers=extra)
-    return compiled(design, root, optimize, compile_bench)
+    return compiled(design, root, optimize, compile_bench, progress)
 
 
 def compile_bench(folder: Path, design: Design, flags: list[str], variables: str) -> None:

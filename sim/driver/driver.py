@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from popstream.model.progress import Progress, silent
 from popstream.sim.bench.run import LEAST_PATIENCE, MAX_HOLD, PATIENCE, hold_bits
 from popstream.sim.bench.top import Top
 from popstream.sim.verilator.model import NATIVE, STANDARD, Design, compiled
@@ -79,7 +80,13 @@ def model_text(top: Top, counted: int = 0) -> str:
 
 
 def build_driver(
-    verilog: Path, top: Top, counted: int = 0, root: Path = Path("build"), optimize: int = 2, native: bool = True
+    verilog: Path,
+    top: Top,
+    counted: int = 0,
+    root: Path = Path("build"),
+    optimize: int = 2,
+    native: bool = True,
+    progress: Progress = silent,
 ) -> Path:
     """The program for top.v and its ports, in root/verilator/<key>; compiled unless it is there.
 
@@ -93,7 +100,8 @@ def build_driver(
         LOOP: f"#define COUNTERS {counted}\n{loop}" if counted else loop,
     }
     flags = f"{STANDARD} {NATIVE}" if native else STANDARD  # other machines may lack some of this one's instructions
-    return compiled(Design(PROGRAM, MODULE, sources, str(verilog), flags, link=STATIC), root, optimize) / PROGRAM
+    design = Design(PROGRAM, MODULE, sources, str(verilog), flags, link=STATIC)
+    return compiled(design, root, optimize, progress=progress) / PROGRAM
 
 
 def arguments_for(

@@ -24,6 +24,7 @@ import numpy as np
 from popstream.model.cache import key
 from popstream.model.files import write_whole
 from popstream.model.manifest import Network
+from popstream.model.progress import Progress, silent
 from popstream.model.workers import ADDRESS, start_ray
 from popstream.sim.bench.run import Result, SimulationError, steady_interval
 from popstream.sim.driver import worker
@@ -47,6 +48,7 @@ class DriverModel:
     counters : whether the busy, starved and blocked cycles of its compute units can be counted.
     optimize : the C++ compiler's level.
     root : where everything that is built goes.
+    progress : told what is written and compiled, and how far it has come.
 
     Attributes
     ----------
@@ -66,14 +68,16 @@ class DriverModel:
         counters: bool = False,
         optimize: int = 2,
         root: Path = ROOT,
+        progress: Progress = silent,
     ):
         check_tools(root)  # before the Verilog, which takes a while
         self.folding = folding
-        source = verilog(network, folding, root, taps=False, counters=counters)
+        source = verilog(network, folding, root, taps=False, counters=counters, progress=progress)
         self.top, self.predicted = read_ports(source / "ports.json", network)
         self.counted = [node.name for node in network.nodes if node.op in ("conv", "linear")] if counters else []
         text, count = source / "top.v", len(self.counted)
-        self.program = build_driver(text, self.top, count, root, optimize, native=not os.environ.get(ADDRESS))
+        native = not os.environ.get(ADDRESS)
+        self.program = build_driver(text, self.top, count, root, optimize, native, progress)
         loop = Path(__file__).with_name(LOOP).read_text()
         self.design = key(text.read_text(), model_text(self.top, count), loop)
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from popstream.model.cache import key, once
 from popstream.model.manifest import Network
+from popstream.model.progress import Progress, silent
 from popstream.model.sources import sources
 from popstream.sim.bench.build import build
 from popstream.sim.bench.run import Result, SimulationError
@@ -27,7 +28,12 @@ __all__ = ["ROOT", "Result", "RtlSimulator", "SimulationError", "read_ports", "s
 
 
 def verilog(
-    network: Network, folding: Mapping[str, Any], root: Path = ROOT, taps: bool = True, counters: bool = False
+    network: Network,
+    folding: Mapping[str, Any],
+    root: Path = ROOT,
+    taps: bool = True,
+    counters: bool = False,
+    progress: Progress = silent,
 ) -> Path:
     """The folder of top.v and ports.json for this network and folding; written unless it is there.
 
@@ -43,6 +49,7 @@ def verilog(
     folder = root / "verilog" / key(*parts, *(path.read_text() for path in sources(write.__module__)))
 
     def work(place: Path) -> None:
+        progress(f"Verilog of {len(network.nodes)} nodes is written")
         write(network, whole, place, taps, counters)
 
     return once(folder, files(), work)
@@ -73,6 +80,7 @@ class RtlSimulator:
     taps : whether the nodes' values can be recorded.
     waves : whether to compile tracing in (slower).
     optimize : the C++ compiler's level for the design: 2 runs fast, 1 compiles fast, 3 gained nothing.
+    progress : told what is written and compiled, and how far it has come.
     root : where everything that is built goes.
 
     Attributes
@@ -94,6 +102,7 @@ class RtlSimulator:
         waves: bool = False,
         optimize: int = 2,
         root: Path = ROOT,
+        progress: Progress = silent,
     ):
         check_tools(root)  # before the Verilog, which takes a while
         if folding is None:
@@ -104,10 +113,10 @@ class RtlSimulator:
         elif interval is not None:
             raise ValueError("Folding and interval exclude each other")
         self.network, self.folding, self.waves = network, folding, waves
-        source = verilog(network, folding, root, taps)
+        source = verilog(network, folding, root, taps, progress=progress)
         self.top, self.predicted = read_ports(source / "ports.json", network)
         self.source = source / "top.v"
-        self.folder = build(self.source, generate(self.top), root, optimize, waves)
+        self.folder = build(self.source, generate(self.top), root, optimize, waves, progress)
 
     def simulate(
         self,

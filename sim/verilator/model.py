@@ -9,14 +9,17 @@ the design, is compiled once for each set of flags.
 import os
 import shutil
 import sys
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from popstream.hw.packaging import waivers
 from popstream.model.cache import key, make, once
 from popstream.model.machine import cores
+from popstream.model.progress import Progress, silent
 from popstream.sim.verilator.tools import (
     LOG,
     BuildError,
@@ -37,6 +40,7 @@ STANDARD, NATIVE = "-std=c++20", "-march=native"
 ONE_UNIT = 2_000_000  # bytes of Verilog that are compiled at once; more are split, for several cores and less memory
 RUNTIME = ("verilated*.o", "verilator.o")  # the objects that do not depend on the design
 DAY = 86_400  # seconds
+POLL_SECONDS = 1.0
 
 Compile = Callable[[Path, "Design", list[str], str], None]
 
@@ -91,11 +95,14 @@ def verilate(place: Path, design: Design, flags: list[str], variables: str) -> N
         run_tool(["make", f"-j{cores()}", "-f", f"{design.program}.mk", *variables.split(), design.program], place)
 
 
-def compiled(design: Design, root: Path, optimize: int, compile: Compile = verilate) -> Path:
+def compiled(
+    design: Design, root: Path, optimize: int, compile: Compile = verilate, progress: Progress = silent
+) -> Path:
     """The folder of the compiled design, root/verilator/<key>; made unless it is there.
 
     `compile` calls the tools: on a folder that holds the sources, with flags and make's variables, to be left with the
-    program and build.log. Raises BuildError, whose log is kept, and ValueError.
+    program and build.log. `progress` is told what is compiled, and for how long. Raises BuildError, whose log is kept,
+    and ValueError.
     """
     if optimize not in OPTIMIZE:
         raise ValueError(f"Optimization must be 0 to {OPTIMIZE[-1]}, not {optimize!r}")
@@ -113,7 +120,8 @@ def compiled(design: Design, root: Path, optimize: int, compile: Compile = veril
             (place / name).write_text(text)
         use_runtime(place, runtime)
         try:
-            compile(place, design, flags + (["--output-split", "0"] if size < ONE_UNIT else []), variables)
+            with watched(place, size, progress):
+                compile(place, design, flags + (["--output-split", "0"] if size < ONE_UNIT else []), variables)
         except BuildError as error:
             failed = folder.with_name(f"failed-{folder.name}.log")
             shutil.copyfile(place / LOG, failed)
@@ -125,6 +133,41 @@ def compiled(design: Design, root: Path, optimize: int, compile: Compile = veril
         log.write_text(log.read_text().replace(str(place.resolve()), str(folder.resolve())))
 
     return once(folder, [design.program], work)
+
+
+@contextmanager
+def watched(place: Path, size: int, progress: Progress) -> Iterator[None]:
+    """Tell `progress` now and then how far the compilation in `place`, of so many bytes of Verilog, has come."""
+    stop = threading.Event()
+
+    def look() -> None:
+        while not stop.wait(POLL_SECONDS):
+            progress(state(place, size, time.time()))
+
+    watcher = threading.Thread(target=look)
+    if progress is not silent:
+        watcher.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        if progress is not silent:
+            watcher.join()
+
+
+def state(place: Path, size: int, now: float) -> str:
+    """How many of the C++ files in `place` are compiled, and the seconds that the others take at the same rate."""
+    files = {path: path.stat() for path in place.glob("*.cpp")}
+    if not list(place.glob("*.mk")):
+        return f"Verilator reads {size / 1e6:.1f} MB of Verilog"
+    done = [path for path in files if path.with_suffix(".o").exists()]
+    text = f"{size / 1e6:.1f} MB of Verilog, {len(done)} of {len(files)} C++ files compiled"
+    compiled = sum(files[path].st_size for path in done)
+    if not compiled:
+        return text
+    began = max(found.st_mtime for found in files.values())
+    left = (now - began) * (sum(found.st_size for found in files.values()) / compiled - 1)
+    return f"{text}, about {left:.0f} s left"
 
 
 def use_runtime(folder: Path, runtime: Path) -> None:

@@ -3,6 +3,8 @@
 import os
 import shutil
 import sys
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -85,7 +87,7 @@ def test_every_bench_is_compiled_here(tmp_path, monkeypatch):
     """cocotb's, the driver and the link's: in one folder, under keys of one kind."""
     seen = []
 
-    def record(design, root, optimize, compile=None):
+    def record(design, *_, **__):
         seen.append(design.program)
         return Path("folder")
 
@@ -96,6 +98,33 @@ def test_every_bench_is_compiled_here(tmp_path, monkeypatch):
     driver.build_driver(verilog, standin.top())
     harness.compile_bench("module top; endmodule", "top")
     assert seen == [bench.BENCH, driver.PROGRAM, harness.EXECUTABLE]
+
+
+def test_progress_says_how_much_is_compiled_and_how_long_the_rest_takes(tmp_path):
+    for name, size in (("a", 1000), ("b", 3000)):
+        (tmp_path / f"{name}.cpp").write_text("x" * size)
+        os.utime(tmp_path / f"{name}.cpp", (100, 100))
+    assert model.state(tmp_path, 3_100_000, 101) == "Verilator reads 3.1 MB of Verilog"
+    (tmp_path / "Vtop.mk").touch()
+    assert model.state(tmp_path, 3_100_000, 103) == "3.1 MB of Verilog, 0 of 2 C++ files compiled"
+    (tmp_path / "a.o").touch()
+    assert model.state(tmp_path, 3_100_000, 110) == "3.1 MB of Verilog, 1 of 2 C++ files compiled, about 30 s left"
+    (tmp_path / "b.o").touch()
+    assert model.state(tmp_path, 3_100_000, 140).endswith("2 of 2 C++ files compiled, about 0 s left")
+
+
+def test_progress_is_told_while_it_is_compiled(tmp_path, monkeypatch):
+    monkeypatch.setattr(model, "POLL_SECONDS", 0.01)
+    told, compiler, before = [], Compiler(), threading.active_count()
+
+    def slow(*arguments):
+        time.sleep(0.1)
+        compiler(*arguments)
+
+    compiled(DESIGN, tmp_path, 1, slow, told.append)
+    compiled(DESIGN, tmp_path, 1, slow, lambda text: pytest.fail("there is nothing to do"))
+    assert told[0] == "Verilator reads 0.0 MB of Verilog"
+    assert threading.active_count() == before
 
 
 def test_a_failure_leaves_a_log_and_nothing_else(tmp_path):
