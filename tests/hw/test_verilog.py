@@ -126,14 +126,6 @@ def test_command_for_a_design_of_one_s_own(network, tmp_path, monkeypatch):
     assert {"s_axis_tdata", "wb_adr"} < {port["name"] for port in listed["ports"]}
 
 
-def test_more_classes_than_a_label_can_name(tmp_path):
-    save(random_network(1, classes=300, strides=(1,), channels=(2,), height=2, width=2), tmp_path / "net")
-    status, _, error = run_cli("verilog", tmp_path / "net", "--out", tmp_path / "out")
-    assert status == 1
-    assert "1 to 256 classes, not [300]" in error
-    assert error.count("\n") == 1
-
-
 @pytest.mark.parametrize(
     ("arguments", "expected", "message"),
     [
