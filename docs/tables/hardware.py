@@ -83,12 +83,14 @@ def bitstreams(network: str) -> str:
         result = record["result"]
         rows.append([
             result["board"], result["device"], *(used(result, name) for name in RESOURCES),
-            f"{result['target_mhz']:g} / {result['fmax_mhz']:.2f}", count(result["interval_cycles"]),
-            str(result["seed"]), count(result["minutes"], 1),
+            f"{result['target_mhz']:g} / {result['fmax_mhz']:.2f}" + (" timed" if result.get("untimed") else ""),
+            count(result["interval_cycles"]), str(result["seed"]), count(result["minutes"], 1),
         ])  # fmt: skip
     columns = ("board", "device", "LUT>", "FF>", "EBR>", "DSP>", "MHz wanted / reached>", "cycles an image>", "seed>",
                "minutes>")  # fmt: skip
-    return table(columns, rows) + "\n\n" + measured(found)
+    partly = ", ".join(record["result"]["board"] for record in found if record["result"].get("untimed"))
+    told = f'\n\n"Timed" is of the paths that nextpnr times; there are others on {partly}.' if partly else ""
+    return table(columns, rows) + told + "\n\n" + measured(found)
 
 
 def cost() -> str:

@@ -16,6 +16,7 @@ TARGETS = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), r
 PATH = re.compile(r"(\w[\w.-]*/)+[\w.*-]*")
 GAP = re.compile(r"\b[A-Z]{3,}\b")  # model/recipes/NAME.toml: the reader's own
 MADE = ("build/", "data/", ".venv/", "zoo/")  # not committed, or told by a name that recipes use
+LATER = {"model/underway"}  # made by a sweep that is kept
 README_LINES, README_WIDTH = 130, 110
 
 
@@ -109,8 +110,8 @@ def test_the_room_of_every_file_follows_from_the_layout_table():
 
 
 def test_every_room_of_the_layout_table_is_there():
-    missing = [f"{room}/{sub}" for room, subs in layout().items() for sub in subs if not (ROOT / room / sub).is_dir()]
-    assert missing == []
+    named = {f"{room}/{sub}" for room, subs in layout().items() for sub in subs}
+    assert {name for name in named if not (ROOT / name).is_dir()} <= LATER
 
 
 def test_the_readme_is_short():
