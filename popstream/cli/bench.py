@@ -45,7 +45,7 @@ def bench(
     Without boards: on those that have a bitstream of NET. Writes build/bench.json and build/bench.md.
 
     Example: popstream bench digits-w1a2 ulx3s-25f
-    Takes TIME.
+    Takes what popstream bitstream takes, and a simulation of half a minute.
     """
     from popstream.boards.bench.benchmark import benchmark, boards_of, markdown, save_row, table
     from popstream.model.console import table_console
@@ -90,7 +90,7 @@ def board_sim(
     Every class and logit is compared with golden. Writes build/<net>/board-sim.json.
 
     Example: popstream board-sim digits-w1a2 icebreaker --baud 3000000
-    Takes TIME.
+    Takes 20 seconds with --images 5.
     """
     import signal
     from contextlib import suppress

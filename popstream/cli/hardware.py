@@ -47,7 +47,7 @@ def verilog(
     Modules of different names fit into one design.
 
     Example: popstream verilog digits-w1a2 --name digits --bus axi --registers
-    Takes seconds; ResNet-20 half a minute.
+    Takes two seconds; ResNet-20 a quarter of a minute.
     """
     from popstream.hw.folding.folding import interval as cycles_of
     from popstream.hw.packaging import TOP
@@ -87,7 +87,7 @@ def resources(
     By default folded for 20,000 cycles an image. Writes build/<net>/resources.json; status 1 if it does not fit.
 
     Example: popstream resources digits-w1a2 --family ice40
-    Takes TIME.
+    Takes a quarter of a minute.
     """
     from popstream.hw.cost.prices import ECP5_PRICES, ICE40_PRICES
     from popstream.hw.synthesis.resources import measure, report
@@ -129,7 +129,7 @@ def unit(
     The fastest of the seeds is kept. Writes build/unit.json.
 
     Example: popstream unit conv16 conv64
-    Takes TIME.
+    Takes half a minute a unit and seed.
     """
     from functools import partial
 
@@ -169,7 +169,7 @@ def cost(
     Goes on where it was stopped. Writes build/cost/cost.json; status 1 where an estimate is too far off.
 
     Example: popstream cost --points 1
-    Takes TIME.
+    Takes a quarter of a minute.
     """
     from popstream.hw.solver.solve import solve
     from popstream.hw.synthesis.fit import FOLDER, SEEN, TOLERANCE, UNSEEN, fits, report, run
@@ -210,7 +210,7 @@ def netlist(
     Of an iCE40; by default folded for 20,000 cycles an image. Writes build/<net>/netlist.json.
 
     Example: popstream netlist digits-w1a2 --images 3
-    Takes TIME.
+    Takes a minute.
     """
     import time
 

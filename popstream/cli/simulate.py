@@ -46,7 +46,7 @@ def sim(
     status 1 if a value differs, with the first place that does.
 
     Example: popstream sim digits-w1a2 --images 20 --stall 0.25
-    Takes half a minute, most of it to compile; resnet20-w1a2 two minutes.
+    Takes half a minute, most of it to compile; resnet20-w1a2 three minutes.
     """
     from rich.console import Console
 
@@ -96,7 +96,7 @@ def accuracy(
     The RTL runs by Ray on every core, or on the cluster that RAY_ADDRESS names. Writes build/<net>/accuracy.json.
 
     Example: popstream accuracy digits-w1a2 --images 360 --rtl 360
-    Takes TIME.
+    Takes 20 seconds; resnet20-w1a2 on all 10,000 images 20 minutes of two cores.
     """
     from rich.console import Console
 
@@ -139,7 +139,7 @@ def occupancy(
     In steady state. Writes build/<net>/occupancy.json, occupancy.png (stages over time) and cost.png.
 
     Example: popstream occupancy digits-w1a2
-    Takes TIME.
+    Takes 25 seconds, most of them to compile.
     """
     from popstream.model.console import table_console
     from popstream.sim import golden
@@ -179,7 +179,7 @@ def bits(
     bits.png.
 
     Example: popstream bits digits-w1a2 --bits 1 2
-    Takes TIME.
+    Takes a synthesis and a simulation for each pair of bits.
     """
     from popstream.model.console import table_console
     from popstream.model.files import write_json
