@@ -1,5 +1,6 @@
 """Markdown tables, and the line below them that says how they were measured."""
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -31,6 +32,11 @@ def distinct(values: Iterable[str]) -> str:
     return ", ".join(dict.fromkeys(values))
 
 
+def tool(name: str, version: str) -> str:
+    """A tool and its version, of which a package's own counting behind the tool's is left out."""
+    return re.sub(r"(\.0)+\.post\d+", "", version if " " in version else f"{name} {version}")
+
+
 def label(record: dict[str, Any]) -> str:
     """What a note is on: a board, a network, or the recipe or list of a training."""
     result = record["result"] if isinstance(record["result"], dict) else {}
@@ -39,7 +45,7 @@ def label(record: dict[str, Any]) -> str:
 
 def measured(records: Sequence[dict[str, Any]]) -> str:
     """One small line: when, at which commits, on which machines, with which tools, by which commands, and notes."""
-    tools = [f"{name} {version}" for record in records for name, version in record["tools"].items()]
+    tools = [tool(name, version) for record in records for name, version in record["tools"].items()]
     parts = [
         f"Measured {distinct(sorted(record['date'] for record in records))}",
         f"commit {distinct(record['commit'] for record in records)}",
