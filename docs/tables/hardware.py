@@ -51,10 +51,12 @@ def throughput() -> str:
                 f"**{count(result['images_per_s'])}**", f"{count(result['lut'])} LUT4", count(result["dsp"]),
             ]))  # fmt: skip
     for entry in PUBLISHED:
+        if entry.images_per_s is None:
+            continue
         lut = "-" if entry.lut is None else f"{count(entry.lut)} LUT6"
         name = f"[{entry.design}]({entry.source})" if entry.source else entry.design
         cells = [name, entry.device, percent(entry.top1, 1), count(entry.images_per_s), lut, count(entry.dsp)]
-        rows.append((entry.images_per_s or 0, cells))
+        rows.append((entry.images_per_s, cells))
     rows.sort(key=lambda row: -row[0])
     return table(("design", "device", "top-1>", "images/s>", "LUT>", "DSP>"), [cells for _, cells in rows])
 
