@@ -51,7 +51,7 @@ def measure(
     stall: float = 0.0,
     seed: int = 0,
     processes: int | None = None,
-    optimize: int = 2,
+    optimize: int = 1,
     root: Path = ROOT,
 ) -> dict[str, Any]:
     """The content of accuracy.json, which it writes; the RTL sees the first `rtl` images, 0 leaves it out.

@@ -107,7 +107,7 @@ def simulate_and_compare(
     fault: str | None = None,
     waves: bool = False,
     processes: int | None = None,
-    optimize: int = 2,
+    optimize: int = 1,
     root: Path = ROOT,
 ) -> dict[str, Any]:
     """Stream the images through the accelerator, compare with golden, write sim.json; returns its content.

@@ -166,7 +166,7 @@ def benchmark(
     console: Console,
     *,
     rebuild: bool = False,
-    optimize: int = 2,
+    optimize: int = 1,
     root: Path = Path("build"),
     **how: Any,
 ) -> dict[str, Any]:

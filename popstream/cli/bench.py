@@ -37,7 +37,7 @@ def bench(
     ] = None,
     seeds: Annotated[int | None, option("most seeds that are tried (4)", at_least(1), metavar="N")] = None,
     rebuild: Annotated[bool, option("build even if there is a bitstream of this design")] = False,
-    optimize: Optimize = 2,
+    optimize: Optimize = 1,
     root: Root = BUILD,
 ) -> None:
     """Measure images/s, clock and resources, beside published designs.

@@ -37,7 +37,7 @@ def sim(
     ] = None,
     waves: Annotated[bool, option("write build/<net>/waves.fst and views of it; take few images")] = False,
     processes: Processes = None,
-    optimize: Optimize = 2,
+    optimize: Optimize = 1,
     root: Root = BUILD,
 ) -> int:
     """Stream images through the RTL; compare every value with golden.
@@ -88,7 +88,7 @@ def accuracy(
     interval: Interval = None,
     folding: Folding = None,
     processes: Processes = None,
-    optimize: Optimize = 2,
+    optimize: Optimize = 1,
     root: Root = BUILD,
 ) -> int:
     """Put float, frozen, golden and RTL top-1 side by side.
@@ -131,7 +131,7 @@ def occupancy(
     seed: Seed = 0,
     interval: Interval = None,
     folding: Folding = None,
-    optimize: Optimize = 2,
+    optimize: Optimize = 1,
     root: Root = BUILD,
 ) -> int:
     """Measure how long each stage's lanes work, starve and are blocked.

@@ -30,7 +30,7 @@ def build(
     verilog: Path,
     bench: str,
     root: Path = Path("build"),
-    optimize: int = 2,
+    optimize: int = 1,
     waves: bool = False,
     progress: Progress = silent,
 ) -> Path:

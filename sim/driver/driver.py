@@ -84,7 +84,7 @@ def build_driver(
     top: Top,
     counted: int = 0,
     root: Path = Path("build"),
-    optimize: int = 2,
+    optimize: int = 1,
     native: bool = True,
     progress: Progress = silent,
 ) -> Path:

@@ -66,7 +66,7 @@ class DriverModel:
         folding: Mapping[str, Any],
         *,
         counters: bool = False,
-        optimize: int = 2,
+        optimize: int = 1,
         root: Path = ROOT,
         progress: Progress = silent,
     ):

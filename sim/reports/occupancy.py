@@ -28,7 +28,7 @@ COLUMNS = 240  # of the shares over time in occupancy.json
 
 
 def measure(
-    network: Network, folding: Mapping[str, Any], codes: np.ndarray, root: Path = ROOT, optimize: int = 2
+    network: Network, folding: Mapping[str, Any], codes: np.ndarray, root: Path = ROOT, optimize: int = 1
 ) -> Occupancy:
     """Simulate the accelerator on codes uint8 [N, C, H, W] and count. ProgramError after a hang, BuildError."""
     model = DriverModel(network, folding, counters=True, optimize=optimize, root=root)

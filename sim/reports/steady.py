@@ -20,7 +20,7 @@ class MismatchError(ValueError):
     """The accelerator that was to be measured computes something else than the golden model."""
 
 
-def simulate(network: Network, folding: Mapping[str, Any], root: Path, optimize: int = 2) -> Occupancy:
+def simulate(network: Network, folding: Mapping[str, Any], root: Path, optimize: int = 1) -> Occupancy:
     """Stream noise through until the pipeline has been full for a while. MismatchError if a logit is wrong."""
     images = IMAGES
     while True:
