@@ -5,6 +5,7 @@
 Unpickling runs what the file says: here it may make arrays, lists, bytes, text and numbers, and nothing else.
 """
 
+import contextlib
 import os
 import pickle
 from collections.abc import Callable, Mapping
@@ -77,6 +78,7 @@ def download_cifar10(root: Path) -> Path:
     """Fetch and unpack the published archive into `root`, checked against its MD5."""
     import pooch
 
+    pooch.get_logger().setLevel("WARNING")  # the bar says that it downloads
     try:
         pooch.retrieve(
             CIFAR10_URL,
@@ -86,6 +88,8 @@ def download_cifar10(root: Path) -> Path:
             downloader=pooch.HTTPDownloader(progressbar=True, timeout=TIMEOUT),
         )
     except (OSError, ValueError) as error:
+        with contextlib.suppress(OSError):
+            root.rmdir()  # made for nothing, if it is empty
         raise DataError(
             f"CIFAR-10 could not be downloaded ({type(error).__name__}); set CIFAR10_DIR to the folder that holds "
             f"{CIFAR10_FOLDER}"

@@ -86,7 +86,7 @@ def test_every_protocol_is_read(tmp_path, protocol):
     np.testing.assert_array_equal(cifar10.read_batch(path)[0].reshape(4, -1), batch[b"data"])
 
 
-def test_a_refused_download_is_told_at_once(tmp_path, monkeypatch):
+def test_a_refused_download_is_told_at_once(tmp_path, monkeypatch, capfd):
     monkeypatch.delenv("CIFAR10_DIR", raising=False)
     monkeypatch.chdir(tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -96,6 +96,8 @@ def test_a_refused_download_is_told_at_once(tmp_path, monkeypatch):
     with pytest.raises(data.DataError, match=r"could not be downloaded \(ConnectionError\); set CIFAR10_DIR"):
         data.load("cifar10")
     assert time.monotonic() - began < 5
+    assert capfd.readouterr() == ("", "")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_missing_folder_is_named(tmp_path):
