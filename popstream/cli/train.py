@@ -158,6 +158,7 @@ def speed(
     device: Device = None,
     threads: Threads = 0,
     compile: Compile = False,
+    against: Annotated[str | None, option("a commit to measure beside this version, on a CPU", metavar="REF")] = None,
 ) -> None:
     """Measure images/s of training beside a plain PyTorch loop.
 
@@ -168,8 +169,16 @@ def speed(
     """
     from rich.console import Console
 
+    from popstream.model.files import write_json
     from popstream.model.training.speed import report, table
 
+    if against:
+        from popstream.model.training import against as other
+
+        found = other.compare(toml(net, recipes()), against, phases, steps, turns, threads)
+        write_json(BUILD / found["network"] / "speed-against.json", found)
+        Console().print(other.table(found))
+        return
     chosen = torch_device(device, threads)
     content = report(toml(net, recipes()), chosen, phases, steps, turns, compile, precision)
     Console().print(table(content))

@@ -1,6 +1,6 @@
 // BatchNorm, the addition to the stream and the next quantizer in few passes over memory; formulas: norm.py.
 //
-// Tensors are pixels x channels, channels innermost, in float or bfloat16 (`half`); channels come in blocks of 16. A
+// Tensors are pixels x channels, channels innermost, in float or bfloat16 (`half`); channels come in blocks of B. A
 // call with first and last works on those pixels alone, so that threads share a tensor.
 
 #include <cmath>

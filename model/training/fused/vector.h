@@ -1,4 +1,4 @@
-// Vectors of 16 floats, read from and written to memory as float or bfloat16 (uint16_t): GCC's and Clang's extensions.
+// Vectors of floats, as wide as the processor has them, read from and written to memory as float or bfloat16 (uint16_t): GCC's and Clang's extensions.
 
 #pragma once
 
@@ -8,11 +8,18 @@
 
 namespace {
 
-constexpr int B = 16;  // channels of a block: one vector
-typedef float V __attribute__((vector_size(64)));
-typedef int32_t I __attribute__((vector_size(64)));
-typedef uint32_t U __attribute__((vector_size(64)));
-typedef uint16_t H __attribute__((vector_size(32)));
+#if defined(__AVX512F__)
+constexpr int BYTES = 64;
+#elif defined(__AVX2__)
+constexpr int BYTES = 32;  // wider ones are taken apart, some operations into single numbers
+#else
+constexpr int BYTES = 16;
+#endif
+constexpr int B = BYTES / sizeof(float);  // channels of a block: one vector, at most the 16 that kernels.py asks for
+typedef float V __attribute__((vector_size(BYTES)));
+typedef int32_t I __attribute__((vector_size(BYTES)));
+typedef uint32_t U __attribute__((vector_size(BYTES)));
+typedef uint16_t H __attribute__((vector_size(BYTES / 2)));
 
 inline V load(const float* p) {
     V v;
