@@ -8,9 +8,9 @@ import torch
 
 from popstream.cli import main
 from popstream.model.sweeping import status, sweep
-from popstream.model.sweeping.spec import load_spec
+from popstream.model.sweeping.spec import SPECS, load_spec
 from popstream.model.sweeping.status import progress, table
-from popstream.model.sweeping.underway import copy, finished, restore
+from popstream.model.sweeping.underway import UNDERWAY, copy, finished, restore, resumable
 from tests.model.sweeping.test_sweep import RUNS, SPEC, write
 
 TAUGHT = RUNS[2]
@@ -87,6 +87,13 @@ def test_a_run_with_a_state_of_its_own_or_another_recipe_takes_no_copy(kept, tmp
     (tmp_path / "damaged" / TAUGHT / "state.pt").write_bytes(b"PK not really")
     assert restore(runs[TAUGHT], tmp_path / "out", tmp_path / "damaged") is None
     assert not (tmp_path / "out").exists()
+
+
+def test_committed_copies_go_on_by_todays_recipes():
+    for folder in UNDERWAY.glob("*"):
+        runs = {run.name: run for run in load_spec(SPECS / f"{folder.name}.toml").runs}
+        for place in folder.iterdir():
+            assert resumable(runs[place.name], folder), place
 
 
 def test_status(kept, capsys, monkeypatch):
