@@ -27,7 +27,7 @@ def check_module(name: str) -> str:
 
 
 def files(name: str = TOP) -> tuple[str, ...]:
-    """What hw.verilog.write writes for a module of that name."""
+    """What popstream.hw.verilog.write writes for a module of that name."""
     return (f"{name}.v", "ports.json", "folding.json", f"{name}.core", f"{name}.vlt")
 
 

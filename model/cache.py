@@ -55,7 +55,8 @@ def once(folder: Path, holds: Iterable[str], work: Callable[[Path], None]) -> Pa
             if not all(file.exists() for file in files):
                 shutil.rmtree(folder, ignore_errors=True)  # damaged
                 make(folder, work)
-    os.utime(folder)  # used today
+    with contextlib.suppress(OSError):  # another's, or on a disk that is only read
+        os.utime(folder)  # used today
     return folder
 
 

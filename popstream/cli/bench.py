@@ -113,7 +113,7 @@ def board_sim(
                 signal.pause()
             return 0
         figures = bench.compare(link, net, path, wanted)
-    target = BUILD / network.name / "board-sim.json"
+    target = root / network.name / "board-sim.json"
     bench.write(top, link, figures, target)
     print(
         f"{network.name} on {board}, complete top in simulation: {figures['images']} images through the UART, "

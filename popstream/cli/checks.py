@@ -23,12 +23,17 @@ Check = Callable[[Any, Any], None]
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")  # as a manifest's: it becomes a folder of build/
 
 
+def number(value: float) -> str:
+    """A number as one reads it: whole ones with all their digits."""
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}"
+
+
 def at_least(least: int) -> Check:
     """A check of numbers."""
 
     def check(_: Any, value: Any) -> None:
         if value is not None and value < least:
-            raise ValueError(f"must be at least {least}, not {value:g}")
+            raise ValueError(f"must be at least {least}, not {number(value)}")
 
     return check
 
@@ -38,7 +43,7 @@ def between(least: float, most: float, unit: str = "") -> Check:
 
     def check(_: Any, value: Any) -> None:
         if value is not None and not least <= value <= most:
-            raise ValueError(f"must be {least:,g} to {most:,g}{unit}, not {value:,g}")
+            raise ValueError(f"must be {number(least)} to {number(most)}{unit}, not {number(value)}")
 
     return check
 
@@ -167,9 +172,11 @@ def check_folder(_: Any, value: Path | None) -> None:
 
 
 def each(check: Check) -> Check:
-    """`check` of every value of several."""
+    """`check` of every value of several, of which there must be one."""
 
     def check_all(kind: Any, values: Any) -> None:
+        if not values:
+            raise ValueError("must be one value or more, apart by spaces")
         for value in values:
             check(kind, value)
 

@@ -38,13 +38,16 @@ EXTRAS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the verb that `arguments` (those of the process by default) name; returns the exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    given += shlex.split(os.environ.pop(ARGUMENTS, "")) if arguments is None else []
     try:
+        given += added() if arguments is None else []
         return run(given)
     except CycloptsError as error:
         return say(usage_line(error), USAGE)
     except UsageError as error:
         return say(str(error), USAGE)
+    except BrokenPipeError:  # who reads the output, as head does, has enough
+        sys.stdout = None
+        return FAILURE
     except KeyboardInterrupt:
         again = "; the same command goes on" if given and given[0] in RESUMING else ""
         print(f"interrupted{again}", file=sys.stderr)
@@ -61,6 +64,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if os.environ.get("POPSTREAM_TRACEBACK") or not foreseen(error):
             raise
         return say(told(error), FAILURE)
+
+
+def added() -> list[str]:
+    """make's ARGUMENTS, split as a shell would."""
+    text = os.environ.pop(ARGUMENTS, "")
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise UsageError(f"ARGUMENTS {text!r} cannot be split ({error}); close each quote") from None
 
 
 def foreseen(error: Exception) -> bool:

@@ -23,7 +23,6 @@ from popstream.cli.options import (
     option,
 )
 
-Points = Annotated[int | None, option("only the first so many (all)", at_least(1), metavar="N")]
 Family = Annotated[Literal["ecp5", "ice40"], option("family of devices", metavar="FAMILY")]
 
 
@@ -201,7 +200,9 @@ def netlist(
     interval: Interval = None,
     folding: Folding = None,
     taps: Annotated[bool, option("compare every node's values; adds ports to the netlist")] = False,
-    flip: Annotated[int | None, option("invert a bit of a LUT: the result must differ", metavar="SEED")] = None,
+    flip: Annotated[
+        int | None, option("invert a bit of a LUT: the result must differ", at_least(0), metavar="SEED")
+    ] = None,
     optimize: Optimize = 0,
     root: Root = BUILD,
 ) -> None:
@@ -226,13 +227,13 @@ def netlist(
     if chosen.notice:
         print(chosen.notice)
     whole = folding_for(network, interval, folding, prices=ICE40_PRICES, lean=True)
-    folder = BUILD / network.name / f"netlist-{FAMILY}"
+    folder = root / network.name / f"netlist-{FAMILY}"
     print(f"{network.name}: {FAMILIES[FAMILY].synthesis}, then the netlist under Verilator ({folder})", flush=True)
     cells = map_network(network, whole, folder, taps)
     flipped = None if flip is None else flip_lut(folder, flip)
     report = Netlist(network, folder, optimize, root).compare(chosen.codes, stall)
     content = figures(network, report, cells, flipped, taps, stall, time.time() - began)
-    path = BUILD / network.name / ("netlist.json" if flipped is None else "netlist-flip.json")
+    path = root / network.name / ("netlist.json" if flipped is None else "netlist-flip.json")
     write_json(path, content)
     if flipped:
         print(f"inverted: {flipped}")

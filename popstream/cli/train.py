@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from popstream.cli.app import TRAIN, app
-from popstream.cli.checks import at_least, between, check_file, recipes, sweeps
+from popstream.cli.checks import at_least, between, check_file, check_name, recipes, sweeps
 from popstream.cli.options import (
     BUILD,
     Failed,
@@ -127,7 +127,13 @@ def print_status(spec: Any, folder: Path) -> None:
 
 
 @app.command(group=TRAIN)
-def tables(spec: Name = "seeds", /, *, out: Out = None, interval: Interval = None) -> None:
+def tables(
+    spec: Annotated[str, option("the name of a sweep that was run", check_name)] = "seeds",
+    /,
+    *,
+    out: Out = None,
+    interval: Interval = None,
+) -> None:
     """Put a sweep's results beside the published ones.
 
     Tables, heat maps, curves, accuracy against LUTs, in build/sweeps/<spec>/tables; LUTs are estimated for --interval
@@ -252,7 +258,9 @@ def untrained(
     *,
     weight_bits: Bits = None,
     act_bits: Bits = None,
-    name: Annotated[Name | None, option("of the network (<first word>-w<W>a<A>-untrained)", metavar="NAME")] = None,
+    name: Annotated[
+        str | None, option("of the network (<first word>-w<W>a<A>-untrained)", check_name, metavar="NAME")
+    ] = None,
 ) -> None:
     """Make an untrained network of a recipe's shape, to size hardware.
 

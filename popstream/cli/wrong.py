@@ -63,6 +63,8 @@ def allowed(hint: Any) -> str:
     """What a type takes, in words."""
     if get_origin(hint) in (Union, types.UnionType):
         hint = next(kind for kind in get_args(hint) if kind is not type(None))
+    if get_origin(hint) is tuple:
+        return f"{allowed(get_args(hint)[0])}, or several apart by spaces"
     if get_args(hint) and all(isinstance(choice, str) for choice in get_args(hint)):
         return f"one of {', '.join(get_args(hint))}"
     return KINDS.get(hint, getattr(hint, "__name__", str(hint)))

@@ -48,6 +48,11 @@ WRONG = {
     "too much": (["rom", "digits-w1a2", "more"], 2, "'more' is too much; see popstream rom --help"),
     "choice": (["resources", "digits-w1a2", "--family", "xilinx"], 2, "--family must be one of ecp5, ice40, not"),
     "order": (["fold", "icebreaker", "digits-w1a2"], 2, "NET: 'icebreaker' is a board; the network comes first"),
+    "an empty list": (["bits", "digits-w1a2", "--bits"], 2, "--bits must be one value or more, apart by spaces; see"),
+    "a comma": (["bits", "digits-w1a2", "--bits", "1,2"], 2, "--bits must be a whole number, or several apart by"),
+    "a name with a path": (["untrained", "digits-w1a2", "--name", ".."], 2, "--name must be letters, digits, '_', '.'"),
+    "below 0": (["netlist", "digits-w1a2", "--flip", "-1"], 2, "--flip must be at least 0, not -1; see"),
+    "large numbers": (["host", "identify", "--port", "x", "--baud", "99999999"], 2, "be 1 to 3,000,000, not 99,999"),
 }  # fmt: skip
 
 
@@ -61,6 +66,20 @@ def test_a_wrong_command_is_one_line_at_once(name, tmp_path):
     assert err.count("\n") == 1
     assert said in err
     assert seconds < SECONDS
+
+
+def test_a_quote_that_is_not_closed():
+    status, err, _ = popstream("boards", POPSTREAM_ARGUMENTS="'x")
+    assert (status, err.count("\n")) == (2, 1)
+    assert err.startswith('error: ARGUMENTS "\'x" cannot be split (No closing quotation); close each quote')
+
+
+def test_a_reader_that_has_enough():
+    shown = subprocess.run(
+        f"{sys.executable} -m popstream boards | head -n 1", shell=True, cwd=ROOT, capture_output=True, text=True
+    )
+    assert "boards" in shown.stdout
+    assert shown.stderr == ""
 
 
 def test_without_a_compiler(tmp_path):
