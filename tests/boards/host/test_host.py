@@ -77,9 +77,13 @@ def test_a_question_is_repeated_with_a_new_number_until_it_is_answered():
 
 
 def test_the_answer_to_another_question_is_not_taken():
-    stale = encode(Frame(Kind.RESULT, 77, Result(2, 1, (0, 0, 9)).pack()))
-    good = Result(1, 5, (0, 7, 0))
-    asked = client(identity, lambda request: stale + reply(Kind.RESULT, good.pack())(request))
+    other, good = Result(2, 1, (0, 0, 9)), Result(1, 5, (0, 7, 0))
+
+    def both(request: Frame) -> bytes:
+        stale = encode(Frame(Kind.RESULT, (request.sequence - 1) % 256, other.pack()))
+        return stale + reply(Kind.RESULT, good.pack())(request)
+
+    asked = client(identity, both)
     assert asked.classify(bytes(4)) == good
 
 
