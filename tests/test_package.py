@@ -40,7 +40,8 @@ def wheel(tmp_path_factory) -> Path:
 def test_the_wheel_holds_every_file_of_the_rooms_once(wheel):
     listed = subprocess.run(["git", "ls-files", "popstream", "model", "hw", "sim", "boards"], cwd=ROOT,
                             capture_output=True, text=True, check=True).stdout.split()  # fmt: skip
-    files = {f"popstream/{name.removeprefix('popstream/')}" for name in listed if (ROOT / name).is_file()}
+    kept = [name for name in listed if not name.startswith("model/underway/")]  # trainings go on in a checkout
+    files = {f"popstream/{name.removeprefix('popstream/')}" for name in kept if (ROOT / name).is_file()}
     held = [name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name]
     assert sorted(held) == sorted(files)
 

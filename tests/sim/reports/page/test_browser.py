@@ -6,6 +6,7 @@ Needs chromium and its driver (Debian: chromium, chromium-driver) and is skipped
 import json
 import re
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,14 @@ def paper(driver) -> int:
     return max(int(part) for part in re.findall(r"\d+", color)[:3])
 
 
+def dark(driver, seconds: float = 10.0) -> bool:
+    """Whether the page becomes dark within these seconds: on a busy machine it takes a while to be drawn anew."""
+    ends = time.monotonic() + seconds
+    while paper(driver) >= 60 and time.monotonic() < ends:
+        time.sleep(0.1)
+    return paper(driver) < 60
+
+
 def test_nothing_fails_and_nothing_is_fetched(driver, pages):
     for log in ("browser", "performance"):
         driver.get_log(log)
@@ -122,14 +131,15 @@ def test_both_schemes_apply_and_the_button_changes_them(driver, pages):
     button = driver.find_element("css selector", ".toggle")
     assert (paper(driver) > 200, button.text) == (True, "Dark")
     button.click()
-    assert (paper(driver) < 60, button.text) == (True, "Light")
+    assert (dark(driver), button.text) == (True, "Light")
+    time.sleep(0.5)  # storage is written behind the page's back
     driver.refresh()
-    assert paper(driver) < 60  # what was chosen is kept
+    assert dark(driver)  # what was chosen is kept
     driver.find_element("css selector", ".toggle").click()
     assert paper(driver) > 200
     look(driver, pages[0], DESK, "dark")
     button = driver.find_element("css selector", ".toggle")
-    assert paper(driver) < 60
+    assert dark(driver)
     assert button.get_attribute("aria-label") == "Use light colours"
     button.click()
     assert paper(driver) > 200
