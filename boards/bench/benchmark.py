@@ -176,7 +176,7 @@ def benchmark(
     """
     if board.family not in FLOWS:
         raise BoardError(f"{board.name} is not routed by the open tools, so its clock is not known")
-    folder = folder_of(board, network.name)
+    folder = folder_of(board, network.name, root)
     folding, mhz, seeds = settings(folder / FIGURES, board, network, **how)
     if rebuild:
         forget_routes(folder)
@@ -186,6 +186,6 @@ def benchmark(
     return row_of(network, figures, occupancy)
 
 
-def boards_of(network: Network) -> list[str]:
+def boards_of(network: Network, root: Path = Path("build")) -> list[str]:
     """The boards that have a bitstream of a network of this name."""
-    return [board.name for board in boards().values() if (folder_of(board, network.name) / FIGURES).exists()]
+    return [board.name for board in boards().values() if (folder_of(board, network.name, root) / FIGURES).exists()]

@@ -52,9 +52,9 @@ class TimingError(ToolError):
     """No seed reached the clock; the message is one line."""
 
 
-def folder_of(board: Board, network: str) -> Path:
+def folder_of(board: Board, network: str, root: Path = Path("build")) -> Path:
     """Where a build lies."""
-    return Path("build") / network / board.name
+    return root / network / board.name
 
 
 def discard(board: Board, folder: Path) -> None:

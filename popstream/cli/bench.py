@@ -54,7 +54,7 @@ def bench(
 
     exclusive(interval=interval, folding=folding)
     network, console, path = load(find(net)), table_console(200), root / "bench.json"
-    names = boards or boards_of(network)
+    names = boards or boards_of(network, root)
     if not names:
         raise UsageError(f"no bitstream of {network.name} is built; name a board: popstream bench {net} BOARD")
     places = [chosen(net, name, freq)[1] for name in names]
@@ -99,7 +99,7 @@ def board_sim(
 
     exclusive(interval=interval, folding=folding)
     network, where, mhz = chosen(net, board, freq)
-    whole = folding_on(where, network, interval, folding)
+    whole = folding_on(where, network, interval, folding, root)
     top, link = bench.make_top(where, network, whole, mhz, baud or where.baud)
     wanted = None if command or terminal else bench.expected(network, images)  # before compiling for minutes
     executable = bench.compile_top(top, link, root, optimize)

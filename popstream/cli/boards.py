@@ -42,7 +42,7 @@ def chosen(net: str, board: str, freq: float | None = None) -> tuple[Any, Any, f
     return load(find(net)), found, freq or found.mhz
 
 
-def folding_on(board: Any, network: Any, interval: int | None, folding: Path | None) -> Any:
+def folding_on(board: Any, network: Any, interval: int | None, folding: Path | None, root: Path = BUILD) -> Any:
     """The folding of the file, else the one for at most `interval` cycles, else the fastest that fits."""
     from popstream.boards.fitting.capacity import fold
     from popstream.boards.fitting.kept import kept_fit
@@ -50,7 +50,7 @@ def folding_on(board: Any, network: Any, interval: int | None, folding: Path | N
 
     if folding:
         return Folding.load(folding, network)
-    kept = kept_fit(board, network, BUILD) if interval is None else None
+    kept = kept_fit(board, network, root) if interval is None else None
     return kept.folding if kept else fold(board, network, interval)
 
 

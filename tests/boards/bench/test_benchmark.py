@@ -1,6 +1,7 @@
 """make bench: the row and its arithmetic, when a bitstream is taken and when it is built, the tables."""
 
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -75,12 +76,14 @@ def test_a_row(network, place, capsys):
     given = ["net", "--root", str(ROOT), "--optimize", "0"]
     path = ROOT / "bench.json"
     path.unlink(missing_ok=True)
+    shutil.rmtree(ROOT / "counted", ignore_errors=True)
     other = {"network": "another", "board": BOARD, "images_per_s": 1}
     assert main(["bench", *given]) == 2
     assert (
         capsys.readouterr().err == "error: no bitstream of counted is built; name a board: popstream bench net BOARD\n"
     )
     assert main(["bench", *given, BOARD, "--interval", "900"]) == 0
+    assert [made.name for made in Path().iterdir()] == ["net"]  # --root moves every file
     (row,) = json.loads(path.read_text())
     assert set(KEYS) <= row.keys()
     assert place == [(BOARD, bench.fold(find(BOARD), network, 900), find(BOARD).mhz, range(TRIES), True)]

@@ -34,19 +34,22 @@ def network():
 
 @pytest.fixture
 def here(monkeypatch, tmp_path):
-    """An empty folder to write build/ into; compiled models stay where they are."""
+    """An empty folder to stand in; what is compiled and written goes where the other tests' models are."""
     root = Path.cwd()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(root))
     return [*OPTIONS[:3], str(root / ROOT), *OPTIONS[4:]]
 
 
-def test_digits_through_the_uart_equal_golden(here, capsys):
+def test_digits_through_the_uart_equal_golden(here, tmp_path, capsys):
+    written = Path(here[3]) / NET / "board-sim.json"
+    written.unlink(missing_ok=True)
     assert main(["board-sim", *here, "--images", str(IMAGES)]) == 0
     out = capsys.readouterr().out
     assert f"image {IMAGES} of {IMAGES}: " in out
     assert "220 classes and logits compared with golden, 0 mismatches" in out
-    figures = json.loads(Path(f"build/{NET}/board-sim.json").read_text())
+    assert not list(tmp_path.iterdir())  # --root moves every file
+    figures = json.loads(written.read_text())
     assert (figures["board"], figures["images"], figures["values"], figures["mismatches"]) == (BOARD, IMAGES, 220, 0)
     assert (figures["clock_mhz"], figures["baud"], figures["clocks_per_bit"]) == (24, 3_000_000, 8)
     assert figures["repeats"] == 0

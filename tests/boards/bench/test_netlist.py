@@ -66,10 +66,13 @@ def test_a_flip_is_one_bit(mapped, tmp_path):
 
 
 def test_the_digits_networks_netlist_is_golden(tmp_path, monkeypatch, capsys):
-    root = str(Path.cwd() / ROOT)
+    root = Path.cwd() / ROOT
     monkeypatch.chdir(tmp_path)
-    assert main(["netlist", "digits-w1a2", "--images", "3", "--root", root]) == 0
-    figures = json.loads(Path("build/digits-w1a2/netlist.json").read_text())
+    written = root / "digits-w1a2" / "netlist.json"
+    written.unlink(missing_ok=True)
+    assert main(["netlist", "digits-w1a2", "--images", "3", "--root", str(root)]) == 0
+    assert not list(tmp_path.iterdir())  # --root moves every file
+    figures = json.loads(written.read_text())
     assert (figures["images"], figures["values"], figures["mismatches"]) == (3, 33, 0)
     assert figures["lut"] == figures["cells"]["SB_LUT4"] > 2000
     assert figures["ebr"] == figures["cells"]["SB_RAM40_4K"] > 5
