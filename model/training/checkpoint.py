@@ -150,3 +150,14 @@ def thawed(path: Path, role: str, data_name: str | None) -> QuantNetwork:
 def load_teacher(path: Path, student: Any, device: torch.device, data_name: str | None = None) -> QuantNetwork:
     """A network for its outputs only."""
     return load_network(path, student, "Teacher", data_name).to(device).eval().requires_grad_(False)
+
+
+def take_over(model: QuantNetwork, weights: dict, phase: str) -> None:
+    """Load another network's weights; parameters of quantizers and RPReLUs that it lacks keep their first values."""
+    own = model.state_dict()
+    taken = {name: value for name, value in weights.items() if name in own or "quantizer." not in name}
+    kept = [name for name in own.keys() - taken.keys() if "quantizer." in name or ".prelu." in name]
+    try:
+        model.load_state_dict(taken | {name: own[name] for name in kept})
+    except RuntimeError as error:
+        raise TrainingError(f"Phase {phase} cannot take over the weights: {error}") from error

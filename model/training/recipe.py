@@ -41,8 +41,13 @@ class Phase(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One [[phase]]: bits, and how long and by what the weights are trained. Ranges of bits are the network's affair.
 
     `teacher` and `start` name a network to learn from and to begin from; `label_weight` is the labels' share beside a
-    teacher; `warmup` is in epochs; a `frozen` phase trains on the integers; with `other_data` teacher and start may be
-    of another data set.
+    teacher; `warmup` is in epochs; a `frozen` phase trains on the integers.
+
+    What is UNSET may be left away and is not stored then, so that checkpoints from before it came go on: with
+    `other_data` teacher and start may be of another data set; with `taught_once` the teacher sees each image once,
+    uncropped, and once mirrored; `smoothing` is the share of the labels spread over all classes; `ema` averages the
+    weights over some 1 / (1 - ema) steps, and the average is what is evaluated and kept; `restarts` begins the cosine
+    anew that often; `decay_to_zero` lets weight_decay fall linearly; `crop` trains on smaller pieces of the images.
     """
 
     name: Name
@@ -61,7 +66,13 @@ class Phase(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     label_weight: NotNegative = 1.0
     start: str = ""
     frozen: bool = False
-    other_data: bool | UnsetType = UNSET  # unset, it is not stored: checkpoints from before it came go on
+    other_data: bool | UnsetType = UNSET
+    taught_once: bool | UnsetType = UNSET
+    smoothing: Annotated[float, Meta(ge=0, lt=1)] | UnsetType = UNSET
+    ema: Annotated[float, Meta(ge=0, lt=1)] | UnsetType = UNSET
+    restarts: Annotated[int, Meta(ge=0, le=1000)] | UnsetType = UNSET
+    decay_to_zero: bool | UnsetType = UNSET
+    crop: Annotated[int, Meta(ge=1, le=2**16 - 1)] | UnsetType = UNSET
 
 
 class Augment(Struct, frozen=True, forbid_unknown_fields=True):
@@ -128,6 +139,7 @@ def check_recipe(path: Path, table: dict) -> dict:
         try:
             config = phase_config(filled, filled["phase"][index])
             check_images(recipe.data, config, phase.batch)
+            check_options(recipe.data, config, phase)
         except (ValueError, TypeError) as error:
             raise RecipeError(f"{path}: phase {phase.name!r}: {error}") from error
         check_frozen(path, index, phase, recipe.network)
@@ -149,6 +161,24 @@ def check_images(name: str, config: Any, batch: int) -> None:
         )
     if config.least_map(data.SIZES[name]) == 1 and batch == 1:
         raise ValueError("batch must be at least 2, not 1: the last maps have one pixel, and BatchNorm needs two")
+
+
+def check_options(name: str, config: Any, phase: Phase) -> None:
+    """Raise ValueError where an option of training has nothing to act on."""
+    if phase.taught_once and not phase.teacher:
+        raise ValueError("taught_once is about a teacher; name one, or leave it away")
+    if phase.restarts and phase.schedule != "cosine":
+        raise ValueError(f"restarts begin a cosine anew; leave them away with schedule = {phase.schedule!r}")
+    if phase.ema and phase.frozen:
+        raise ValueError("a frozen phase has integers, which have no average; leave ema away")
+    if phase.crop is UNSET:
+        return
+    if phase.frozen:
+        raise ValueError("a frozen phase computes as the hardware does, on whole images; leave crop away")
+    if phase.crop > data.SIZES[name]:
+        raise ValueError(f"crop must be at most {data.SIZES[name]}, the images' size, not {phase.crop}")
+    if config.least_map(phase.crop) < 1:
+        raise ValueError(f"crop {phase.crop} is too small: the last maps would have no pixel")
 
 
 def check_frozen(path: Path, index: int, phase: Phase, table: dict) -> None:
@@ -196,10 +226,19 @@ def recipe_up_to(recipe: dict, phase: int) -> str:
 
 
 def learning_rate(phase: dict, epoch: float) -> float:
-    """Linear warm-up, then a cosine to 0, or steps of 1/10 at 1/2 and 3/4 of the epochs that are left."""
+    """Linear warm-up, then a cosine to 0 (begun anew `restarts` times, in equal parts: Loshchilov and Hutter,
+    arXiv:1608.03983), or steps of 1/10 at 1/2 and 3/4 of the epochs that are left.
+    """
     if epoch < phase["warmup"]:
         return phase["lr"] * (epoch + 1e-3) / phase["warmup"]
     done = (epoch - phase["warmup"]) / max(phase["epochs"] - phase["warmup"], 1e-9)
     if phase["schedule"] == "cosine":
-        return phase["lr"] * 0.5 * (1 + math.cos(math.pi * done))
+        cycles = phase.get("restarts", 0) + 1
+        in_cycle = done * cycles - min(math.floor(done * cycles), cycles - 1)
+        return phase["lr"] * 0.5 * (1 + math.cos(math.pi * in_cycle))
     return phase["lr"] * 0.1 ** ((done >= 0.5) + (done >= 0.75))
+
+
+def weight_decay(phase: dict, epoch: float) -> float:
+    """The phase's, or with `decay_to_zero` what is left of it when it falls linearly to 0 at the last epoch's end."""
+    return phase["weight_decay"] * (1 - epoch / phase["epochs"] if phase.get("decay_to_zero") else 1.0)

@@ -101,7 +101,7 @@ def plain_loop(
     order, total = torch.randperm(len(labels), device=labels.device), 0.0
     for index in range(steps):
         picked = order[index * batch : (index + 1) * batch]
-        x = (augmentation(images[picked]).float() / 255).contiguous()
+        x = (augmentation(images[picked])[0].float() / 255).contiguous()
         loss = F.cross_entropy(model(x), labels[picked])
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(phase, index / steps)
@@ -119,7 +119,7 @@ def our_loop(
     """An epoch of `steps` batches as model.training.train runs it; returns the mean loss."""
     model.train()
     total = torch.zeros((), device=labels.device)
-    for index, (x, y) in enumerate(shuffled(images, labels, augmentation, phase["batch"], steps)):
+    for index, (x, y, _) in enumerate(shuffled(images, labels, augmentation, phase["batch"], steps)):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(phase, index / steps)
         total += step(x, y)[0]
@@ -154,10 +154,10 @@ def measure(
     ours.to(device)
     if config.act_bits != FLOAT_BITS:
         for model in (plain, ours):
-            model.calibrate(prepare(augmentation(images[: phase["batch"]])))
+            model.calibrate(prepare(augmentation(images[: phase["batch"]])[0]))
     write_out(plain)
     optimizers = plain_optimizer(plain, phase), make_optimizer(ours, phase)
-    cropped = augmentation(images[:TRIAL_BATCH])
+    cropped, _ = augmentation(images[:TRIAL_BATCH])
     chosen = fastest(ours, phase, cropped, labels) if precision == AUTO else precision
     ours.to(memory_format=PRECISIONS[chosen].memory_format)  # type: ignore[call-overload]
     step = make_step(ours, None, optimizers[1], 1.0, True, compile_model, PRECISIONS[chosen])

@@ -38,9 +38,14 @@ def make_optimizer(model: nn.Module, phase: dict) -> torch.optim.Optimizer:
     )
 
 
-def loss_of(logits: Tensor, labels: Tensor, taught: Tensor | None, label_weight: float) -> Tensor:
-    """Cross entropy; with a teacher label_weight * CE + KL(teacher || student), at temperature 1."""
-    loss = F.cross_entropy(logits, labels)
+def loss_of(
+    logits: Tensor, labels: Tensor, taught: Tensor | None, label_weight: float, smoothing: float = 0.0
+) -> Tensor:
+    """Cross entropy; with a teacher label_weight * CE + KL(teacher || student), at temperature 1.
+
+    `smoothing` is the share of a label that is spread over all classes.
+    """
+    loss = F.cross_entropy(logits, labels, label_smoothing=smoothing)
     if taught is None:
         return loss
     student, teacher = F.log_softmax(logits, 1), F.log_softmax(taught.float(), 1)
@@ -48,30 +53,34 @@ def loss_of(logits: Tensor, labels: Tensor, taught: Tensor | None, label_weight:
 
 
 class Step:
-    """model, teacher and optimizer as one call: images uint8 [N, C, H, W] and labels [N] to (loss, correct) tensors."""
+    """model, teacher and optimizer as one call: images uint8 [N, C, H, W] and labels [N] to (loss, correct) tensors.
+
+    `taught` [N, classes] is what the teacher says where that is known; the teacher is not asked then.
+    """
 
     def __init__(
         self, model: Callable[[Tensor], Tensor], teacher: Callable[[Tensor], Tensor] | None, optimizer,
-        label_weight: float, precision: Precision = BFLOAT16,
+        label_weight: float, precision: Precision = BFLOAT16, smoothing: float = 0.0,
     ):  # fmt: skip
         self.model, self.teacher, self.optimizer, self.label_weight = model, teacher, optimizer, label_weight
-        self.precision = precision
+        self.precision, self.smoothing = precision, smoothing
 
-    def forward_backward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def forward_backward(self, images: Tensor, labels: Tensor, taught: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Gradients of one batch, written to the parameters."""
         x = prepare(images, self.precision.memory_format)
         # no cache of casted weights: a recorded pass must cast them anew each time, and each is used once in any case
         with self.precision.autocast(images.device, cache=not images.is_cuda):
             logits = self.model(x)
-            with torch.no_grad():
-                taught = self.teacher(x) if self.teacher is not None else None
-        loss = loss_of(logits.float(), labels, taught, self.label_weight)
+            if taught is None and self.teacher is not None:
+                with torch.no_grad():
+                    taught = self.teacher(x)
+        loss = loss_of(logits.float(), labels, taught, self.label_weight, self.smoothing)
         loss.backward()
         return loss.detach(), (logits.argmax(1) == labels).sum()
 
-    def __call__(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, images: Tensor, labels: Tensor, taught: Tensor | None = None) -> tuple[Tensor, Tensor]:
         self.optimizer.zero_grad(set_to_none=True)
-        result = self.forward_backward(images, labels)
+        result = self.forward_backward(images, labels, taught)
         self.optimizer.step()
         return result
 
@@ -97,20 +106,21 @@ class RecordedStep:
         self.replay: Callable[[], None] | None = None
         self.failed = False
 
-    def record(self, images: Tensor, labels: Tensor) -> None:
+    def record(self, images: Tensor, labels: Tensor, taught: Tensor | None) -> None:
         self.images, self.labels = images.clone(), labels.clone()
+        self.taught = None if taught is None else taught.clone()
         buffers = [b.detach().clone() for b in self.network.buffers()]
         cuda = images.is_cuda
         random = torch.cuda.get_rng_state(images.device) if cuda else torch.get_rng_state()
 
         def work() -> None:
-            self.loss, self.correct = self.step.forward_backward(self.images, self.labels)
+            self.loss, self.correct = self.step.forward_backward(self.images, self.labels, self.taught)
 
         try:
             with on_side_stream(cuda):
                 for _ in range(WARM_UP):
                     self.step.optimizer.zero_grad(set_to_none=True)
-                    self.step.forward_backward(self.images, self.labels)
+                    self.step.forward_backward(self.images, self.labels, self.taught)
             self.step.optimizer.zero_grad(set_to_none=True)  # gradients are allocated by the record, and stay there
             self.replay = self.recorder(work)
         finally:
@@ -122,17 +132,19 @@ class RecordedStep:
             else:
                 torch.set_rng_state(random)
 
-    def __call__(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, images: Tensor, labels: Tensor, taught: Tensor | None = None) -> tuple[Tensor, Tensor]:
         if self.replay is None and not self.failed:
             try:
-                self.record(images, labels)
+                self.record(images, labels, taught)
             except Exception as error:  # a driver, an operation or a compiler that cannot: training goes on without
                 warnings.warn(f"The step runs unrecorded, slower: {type(error).__name__}: {error}", stacklevel=2)
                 self.failed = True
         if self.replay is None:
-            return self.step(images, labels)
+            return self.step(images, labels, taught)
         self.images.copy_(images)
         self.labels.copy_(labels)
+        if self.taught is not None and taught is not None:
+            self.taught.copy_(taught)
         self.replay()
         self.step.optimizer.step()
         return self.loss, self.correct
@@ -159,7 +171,7 @@ class on_side_stream:
 
 def make_step(
     network: nn.Module, teacher: nn.Module | None, optimizer, label_weight: float, record: bool = True,
-    compile_model: bool = False, precision: Precision = BFLOAT16,
+    compile_model: bool = False, precision: Precision = BFLOAT16, smoothing: float = 0.0,
 ) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:  # fmt: skip
     """The fastest step that the device takes: recorded on a GPU (unless `record` is off), eager on a CPU.
 
@@ -167,6 +179,6 @@ def make_step(
     """
     model = torch.compile(network, dynamic=False) if compile_model else fused(network, precision)
     taught = None if teacher is None else fused(teacher, precision)
-    step = Step(model, taught, optimizer, label_weight, precision)
+    step = Step(model, taught, optimizer, label_weight, precision, smoothing)
     on_gpu = next(network.parameters()).is_cuda
     return RecordedStep(step, network) if record and on_gpu else step

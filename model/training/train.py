@@ -11,12 +11,14 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from popstream.model import data
@@ -35,6 +37,7 @@ from popstream.model.training.checkpoint import (
     restore,
     save,
     source,
+    take_over,
 )
 from popstream.model.training.curves import plot_curves
 from popstream.model.training.evaluate import evaluate, reestimate_batchnorm
@@ -45,8 +48,10 @@ from popstream.model.training.recipe import (
     learning_rate,
     load_recipe,
     recipe_up_to,
+    weight_decay,
 )
 from popstream.model.training.step import make_optimizer, make_step
+from popstream.model.training.teacher import views_taught
 
 
 def check_data(images: data.DataSet, config: Any) -> None:
@@ -59,15 +64,9 @@ def check_data(images: data.DataSet, config: Any) -> None:
             raise TrainingError(f"The data set {images.name} has {what} = {has}, the recipe's network {takes}")
 
 
-def take_over(model: QuantNetwork, weights: dict, phase: str) -> None:
-    """Load another network's weights; parameters of quantizers and RPReLUs that it lacks keep their first values."""
-    own = model.state_dict()
-    taken = {name: value for name, value in weights.items() if name in own or "quantizer." not in name}
-    kept = [name for name in own.keys() - taken.keys() if "quantizer." in name or ".prelu." in name]
-    try:
-        model.load_state_dict(taken | {name: own[name] for name in kept})
-    except RuntimeError as error:
-        raise TrainingError(f"Phase {phase} cannot take over the weights: {error}") from error
+def ema_of(model: QuantNetwork, decay: float) -> AveragedModel:
+    """The running average of a network's weights and statistics, `decay` of it kept at each step."""
+    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
 
 
 class Trainer:
@@ -98,19 +97,26 @@ class Trainer:
     def batches(self, size: int, limit: int) -> Iterator[Tensor]:
         """Augmented training images in order, without labels: uint8 [size, C, H, W]."""
         for part in self.images[:limit].split(size):
-            yield self.augmentation(part)
+            yield self.augmentation(part)[0]
 
-    def epoch(self, step, optimizer, phase: dict, epoch: int, note: str) -> tuple[float, float]:
-        """One pass; returns mean loss and training top-1 in percent. TrainingError where the loss is not finite."""
+    def epoch(
+        self, step, optimizer, phase: dict, epoch: int, note: str, kept: Tensor | None, after: Callable[[], object]
+    ) -> tuple[float, float]:
+        """One pass; returns mean loss and training top-1 in percent. TrainingError where the loss is not finite.
+
+        `kept` is what the teacher says about every view of the images, where it is asked once; `after` follows a step.
+        """
         batch = min(phase["batch"], len(self.labels))
         steps = len(self.labels) // batch
         loss_sum, correct = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
         batches = shuffled(self.images, self.labels, self.augmentation, batch, steps)
         batches = tqdm(batches, note, steps, False, mininterval=1, disable=not sys.stderr.isatty())
-        for index, (images, labels) in enumerate(batches):
+        for index, (images, labels, views) in enumerate(batches):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(phase, epoch + index / steps)
-            loss, right = step(images, labels)
+            optimizer.param_groups[0]["weight_decay"] = weight_decay(phase, epoch + index / steps)
+            loss, right = step(images, labels, None if kept is None else kept[views])
+            after()
             loss_sum += loss
             correct += right
         mean = loss_sum.item() / steps
@@ -172,8 +178,13 @@ class Trainer:
         precision = self.precision(model, teacher, phase, resumed is not None)
         model.to(memory_format=precision.memory_format)  # type: ignore[call-overload]
         optimizer = make_optimizer(model, phase)
+        average = ema_of(model, phase["ema"]) if phase.get("ema") else None
+        shown = cast(QuantNetwork, average.module) if average else model  # what is evaluated, and kept at the end
+        self.augmentation.crop = phase.get("crop")
         if resumed is not None:
             optimizer.load_state_dict(resumed["optimizer"])
+            if average:
+                average.load_state_dict(resumed["average"])
             first = resumed["epoch"]
             seed = self.recipe.get("seed", 0) + first
             if not restore(self.augmentation.generator, resumed["generator"], seed):
@@ -188,18 +199,25 @@ class Trainer:
             assert isinstance(model, ResNet), "check_frozen refuses a recipe of another family"
             forward = FrozenForward(model, self.calibration, self.recipe.get("export", {}).get("stream_bits", 16))
         step = make_step(
-            forward, teacher, optimizer, phase["label_weight"], not phase["frozen"], self.compile_model, precision
-        )
+            forward, teacher, optimizer, phase["label_weight"], not phase["frozen"], self.compile_model, precision,
+            phase.get("smoothing", 0.0),
+        )  # fmt: skip
+        kept = None
+        if teacher and phase.get("taught_once"):
+            kept = views_taught(teacher, self.images, self.augmentation.shift, precision)
         for epoch in range(first, phase["epochs"]):
             began = time.time()
             note = f"{phase['name']} {epoch + 1}/{phase['epochs']}"
             forward.train()
             ended = phase["frozen"] or phase["epochs"] == 1
-            model.set_progress(1.0 if ended else epoch / (phase["epochs"] - 1))
-            loss, top1_train = self.epoch(step, optimizer, phase, epoch, note)
+            progress = 1.0 if ended else epoch / (phase["epochs"] - 1)
+            model.set_progress(progress)
+            after = partial(average.update_parameters, model) if average else lambda: None
+            loss, top1_train = self.epoch(step, optimizer, phase, epoch, note, kept, after)
             if isinstance(forward, FrozenForward):
                 forward.rescale()
-            top1_test = evaluate(model, *self.test, precision=precision)
+            shown.set_progress(progress)
+            top1_test = evaluate(shown, *self.test, precision=precision)
             row = {"phase": phase["name"], "epoch": epoch + 1, "loss": round(loss, 4),
                    "top1_train": round(top1_train, 2), "top1_test": round(top1_test, 2),
                    "seconds": round(time.time() - began, 1)}  # fmt: skip
@@ -210,14 +228,17 @@ class Trainer:
                      "generator": self.augmentation.generator.get_state(), "rng": torch.get_rng_state(),
                      "cuda_rng": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
                      "precisions": self.precisions}  # fmt: skip
+            if average:
+                state["average"] = average.state_dict()
             save(state, self.out / "state.pt")
             self.saved()
             self.plot()
         save(
-            {"config": config.to_dict(), "model": host(model), "data": self.recipe["data"]},
+            {"config": config.to_dict(), "model": host(shown), "data": self.recipe["data"]},
             self.out / f"{phase['name']}.pt",
         )
-        return model
+        self.augmentation.crop = None
+        return shown
 
     def plot(self) -> None:
         """Training curves; a disk that takes no picture does not end the training."""

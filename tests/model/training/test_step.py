@@ -137,9 +137,9 @@ def test_every_image_keeps_its_label(kind, calls):
     epochs = []
     for _ in range(2):
         parts = list(shuffled(images, labels, augment, 16, 2))
-        assert [(x.shape, y.shape) for x, y in parts] == [((16, 3, 8, 8), (16,))] * 2
-        assert all(x.is_contiguous(memory_format=torch.channels_last) for x, _ in parts)
-        x, y = (torch.cat(several) for several in zip(*parts, strict=True))
+        assert [(x.shape, y.shape) for x, y, _ in parts] == [((16, 3, 8, 8), (16,))] * 2
+        assert all(x.is_contiguous(memory_format=torch.channels_last) for x, _, _ in parts)
+        x, y, _ = (torch.cat(several) for several in zip(*parts, strict=True))
         which = x[:, 0, 0, 0]
         assert torch.equal(x, which.view(-1, 1, 1, 1).expand_as(x))
         assert y.tolist() == (100 - which.int()).tolist()

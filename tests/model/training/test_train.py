@@ -183,7 +183,7 @@ def test_augmentation_only_shifts_and_mirrors():
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(1, 256, (50, 3, 6, 5), dtype=torch.uint8)
     padded = torch.nn.functional.pad(images, (2,) * 4)
-    out = Augmentation(2, True, generator)(padded)
+    out, _ = Augmentation(2, True, generator)(padded)
     assert out.shape == images.shape
     seen = set()
     for source, result in zip(padded, out, strict=True):
