@@ -22,6 +22,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "throughput": hardware.throughput,
     "throughput-full": hardware.throughput_full,
     "times": training.times,
+    "trials": training.trials,
     "unit": hardware.unit,
     "zoo": accuracy.zoo_table,
 }

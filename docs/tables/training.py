@@ -1,5 +1,6 @@
 """Training: the seeds' grids beside the published ones, its speed, and how long commands take."""
 
+from statistics import fmean
 from typing import Any
 
 from docs import records
@@ -7,7 +8,7 @@ from docs.tables.markdown import count, measured, percent, table
 from popstream.model.published import FLOAT
 from popstream.model.sweeping.published import ACCURACY
 
-__all__ = ["grids", "speed", "times"]
+__all__ = ["grids", "speed", "times", "trials"]
 
 Cells = dict[tuple[int, int], dict[str, Any]]
 
@@ -42,6 +43,41 @@ def grids() -> str:
     ours = ("ours, 2 epochs>", "minutes>")
     columns = ("W, A", "ReLU: published, 50 epochs>", *ours, "Mish: published, 50 epochs>", *ours)
     return table(columns, lines) + "\n\n" + measured(found)
+
+
+TRIALS = {
+    "base": "a teacher, asked about every batch; no decay; one cosine; batches of 128 at 0.05",
+    "taught-once": "the teacher is asked once about each image and its mirror image",
+    "ema": "a running average of the weights, 0.998 a step",
+    "decay": "weight decay 1e-4",
+    "decay-to-zero": "weight decay 1e-4, falling to 0",
+    "batch": "batches of 256 at 0.1",
+    "restarts": "the cosine begun anew once",
+    "crops": "as the one before, the first half on pieces of 24 x 24 pixels",
+    "labels": "labels alone, no teacher",
+    "smoothing": "labels alone, smoothed by 0.1",
+    "wide-teacher": "a float teacher of 32-64-128 channels",
+    "float-teacher": "a float teacher of 16-32-64 channels",
+    "activations-first": "from float: two epochs at A2, then six at W1A2",
+    "at-once": "from float: eight epochs at W1A2",
+}
+
+
+def trials() -> str:
+    """What was tried at W1A2 in 8 epochs, one thing changed at a time, beside the spread of its seeds."""
+    found = [record for record in records.load("runs") if record["result"]["spec"] == "better-epochs"]
+    if not found:
+        return "*Not measured yet.*"
+    groups: dict[str, list[float]] = {}
+    for row in found[0]["result"]["runs"]:
+        if row.get("top1_frozen") is not None:
+            groups.setdefault(row["group"], []).append(row["top1_frozen"])
+    base, lines = groups["base"], []
+    for name, seeds in groups.items():
+        gain = "" if name == "base" else f"{fmean(seeds) - fmean(base):+.2f}"
+        each = ", ".join(percent(value) for value in seeds)
+        lines.append([TRIALS[name], percent(fmean(seeds)), each, gain])
+    return table(("what", "top-1, mean>", "of each seed", "against the first>"), lines) + "\n\n" + measured(found)
 
 
 def speed() -> str:
