@@ -1,6 +1,7 @@
 """The command's application and the groups that its verbs stand in; each file of verbs adds its own."""
 
 from collections.abc import Sequence
+from inspect import signature
 
 from cyclopts import App, Group
 
@@ -15,13 +16,28 @@ DESIGN = Group("Look at the hardware", sort_key=3)
 BOARD = Group("Put it on a board", sort_key=4)
 
 
+def optional(verb: list[str]) -> list[str]:
+    """The names of a verb's arguments that may be left away, as its line of usage shows them."""
+    command = app
+    for name in verb:
+        command = command[name]
+    assert command.default_command is not None
+    found = []
+    for parameter in signature(command.default_command).parameters.values():
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            found.append(f"[{parameter.name.upper()}...]")
+        elif parameter.kind is parameter.POSITIONAL_ONLY and parameter.default is not parameter.empty:
+            found.append(f"[{parameter.name.upper()}]")
+    return found
+
+
 app = App(
     name="popstream",
     help="Low-bit ResNets as streaming popcount accelerators, proven bit for bit.\n\n"
     "popstream VERB --help shows an example, how long it takes, and all options.\n\n"
     "--install-completion teaches them to this shell; --version says which this is.",
     help_format="plaintext",
-    help_formatter=Page(),
+    help_formatter=Page(optional),
     version=lambda: popstream.__version__,
     result_action="return_value",
     suppress_keyboard_interrupt=False,

@@ -1,5 +1,7 @@
 """How help looks: two columns without frames, so that a verb's page fits a terminal of 80 columns."""
 
+from collections.abc import Callable
+from itertools import takewhile
 from typing import Any
 
 from cyclopts.help import HelpEntry, HelpPanel
@@ -14,7 +16,21 @@ WIDEST = 100  # columns of text; longer lines are hard to read
 
 
 class Page(PlainFormatter):
-    """A panel as its title and a table of names and what they mean."""
+    """A panel as its title and a table of names and what they mean.
+
+    optional : the names of the arguments that may be left away of a verb, which comes as a list: ["host", "classify"].
+    """
+
+    def __init__(self, optional: Callable[[list[str]], list[str]]):
+        super().__init__()
+        self.optional = optional
+
+    def render_usage(self, console: Console, options: ConsoleOptions, usage: Any) -> None:
+        """The line of usage, with the names of arguments in the place of ARGS."""
+        words = str(usage).removeprefix("Usage: ").split()
+        verb = list(takewhile(lambda word: word[0].islower(), words[1:]))
+        named = [part for word in words for part in (self.optional(verb) if word.startswith("[ARGS") else [word])]
+        console.print(Text(f"Usage: {' '.join(named)}\n"))
 
     def __call__(self, console: Console, options: ConsoleOptions, panel: HelpPanel) -> None:
         if not panel.entries:

@@ -195,7 +195,9 @@ def export(
     net: Name,
     /,
     *,
-    checkpoint: Annotated[Path | None, option("(build/<net>/train/final.pt)", check_file, metavar="FILE")] = None,
+    checkpoint: Annotated[
+        Path | None, option("a finished training (build/<net>/train/final.pt)", check_file, metavar="FILE")
+    ] = None,
     out: Out = None,
     root: Root = BUILD,
 ) -> None:

@@ -27,6 +27,8 @@ def test_help_fits_a_screen(monkeypatch, verb):
     lines = page(monkeypatch, *verb)
     assert len(lines) <= LINES
     assert max(len(line.rstrip()) for line in lines) <= COLUMNS
+    assert lines[0].startswith("Usage: popstream")
+    assert "ARGS" not in lines[0]  # each argument by its name
 
 
 def test_every_verb_stands_in_a_group_in_one_line(monkeypatch):
