@@ -15,6 +15,7 @@ from popstream.cli import bench, boards, hardware, host, report, simulate, train
 from popstream.cli.app import run
 from popstream.cli.options import UsageError
 from popstream.cli.wrong import usage_line
+from popstream.model.commands import CHECKOUT, here
 
 __all__ = ["main"]
 
@@ -57,9 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if os.environ.get("POPSTREAM_TRACEBACK") or package in ("", "popstream"):
             raise
         extra = EXTRAS.get(package, "build")
-        return say(
-            f"package {package} is missing; pip install 'popstream[{extra}]' brings it, and so does make", FAILURE
-        )
+        brings = f"make {given[0]} sets it up" if CHECKOUT else f"pip install 'popstream[{extra}]' brings it"
+        return say(f"package {package} is missing; {brings}", FAILURE)
     except Exception as error:
         if os.environ.get("POPSTREAM_TRACEBACK") or not foreseen(error):
             raise
@@ -89,5 +89,5 @@ def told(error: Exception) -> str:
 
 def say(text: str, status: int) -> int:
     """The line on the standard error; returns `status`."""
-    print(f"error: {' '.join(text.split())}", file=sys.stderr)
+    print(f"error: {here(' '.join(text.split()))}", file=sys.stderr)
     return status

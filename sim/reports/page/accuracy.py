@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
+from popstream.model.commands import here
 from popstream.model.manifest import Network
 from popstream.model.published import RESNET20
 from popstream.model.sweeping.published import ACCURACY
@@ -47,9 +48,9 @@ def ours(network: Network, bits: str, measured: Mapping[str, Any] | None) -> lis
         if given.get(key) is not None:
             found.append((what, given[key], images, "manifest"))
     if measured is not None:
-        found.append(("golden model", measured["top1_golden"], measured["images"], "make accuracy"))
+        found.append(("golden model", measured["top1_golden"], measured["images"], here("make accuracy")))
         if measured["top1_rtl"] is not None:
-            found.append(("RTL in simulation", measured["top1_rtl"], measured["rtl_images"], "make accuracy"))
+            found.append(("RTL in simulation", measured["top1_rtl"], measured["rtl_images"], here("make accuracy")))
     return [
         dict(what=f"this network, {what}", bits=bits, top1=top1, images=images, source=source, ours=True)
         for what, top1, images, source in found

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from popstream.model.commands import here
 from popstream.model.manifest import Network
 
 __all__ = ["Measured", "agreement", "read_json"]
@@ -54,7 +55,7 @@ class Measured:
 
     def make(self, target: str, more: str = "") -> str:
         """The command line of a make target for this network."""
-        return f"make {target} NET={self.network.name}{' ' + more if more else ''}"
+        return here(f"make {target} NET={self.network.name}{' ' + more if more else ''}")
 
     def boards(self) -> dict[str, dict[str, Any]]:
         """bitstream.json of every board that this network is built for, by board; those that failed the clock too."""
