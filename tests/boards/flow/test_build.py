@@ -143,7 +143,7 @@ def test_a_missing_tool_is_named_with_its_package(elsewhere, capsys, monkeypatch
     monkeypatch.setattr(toolchain.shutil, "which", lambda name: None if tool in name else found(name) or name)
     monkeypatch.setattr(toolchain.sys, "executable", "/nowhere/python")
     assert main(["bitstream", elsewhere, "ulx3s-25f"]) == 1
-    assert f"No {tool} or yowasp-{tool} on the PATH; make bitstream installs yowasp-" in one_line(capsys)
+    assert f"No {tool} or yowasp-{tool} on the PATH; make bitstream brings yowasp-" in one_line(capsys)
 
 
 @pytest.mark.parametrize(

