@@ -7,7 +7,6 @@ board or the like (`Kind.key`).
 
 import importlib.metadata
 import json
-import os
 import platform
 import re
 import resource
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from popstream.model.files import write_json
+from popstream.model.machine import cores
 
 __all__ = ["KINDS", "RESULTS", "Kind", "RecordError", "load", "save", "take", "timed"]
 
@@ -116,8 +116,8 @@ def machine() -> str:
     info = Path("/proc/cpuinfo")
     if info.exists() and (found := re.search(r"^model name\s*: (.+)$", info.read_text(), re.MULTILINE)):
         model = found[1].strip()
-    cores = os.cpu_count() or 1
-    return f"{cores} core{'s' if cores > 1 else ''} of {model}"
+    here = cores()
+    return f"{here} core{'s' if here > 1 else ''} of {model}"
 
 
 def commit() -> str:

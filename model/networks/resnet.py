@@ -69,7 +69,9 @@ class ResNetConfig:
 
     def __post_init__(self):
         groups = len(self.widths)
-        if groups < 1 or self.depth < 2 * groups + 2 or (self.depth - 2) % (2 * groups):
+        if groups < 1:
+            raise ValueError("Widths must have a number of channels for at least one group, not []")
+        if self.depth < 2 * groups + 2 or (self.depth - 2) % (2 * groups):
             raise ValueError(f"Depth must be {2 * groups}n+2 for {groups} groups, not {self.depth}")
         for what, value, allowed in (
             ("Shortcut", self.shortcut, SHORTCUTS),

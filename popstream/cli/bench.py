@@ -5,6 +5,7 @@ from typing import Annotated
 from popstream.cli.app import BOARD, app, run
 from popstream.cli.boards import chosen, folding_on
 from popstream.cli.checks import at_least
+from popstream.cli.host import host
 from popstream.cli.options import (
     BUILD,
     Baud,
@@ -98,6 +99,8 @@ def board_sim(
     from popstream.boards.bench import board_sim as bench
 
     exclusive(interval=interval, folding=folding)
+    if command and command[0] not in host:
+        raise UsageError(f"popstream host has no verb {command[0]!r}; popstream host --help lists all")
     network, where, mhz = chosen(net, board, freq)
     whole = folding_on(where, network, interval, folding, root)
     top, link = bench.make_top(where, network, whole, mhz, baud or where.baud)

@@ -13,13 +13,24 @@ from typing import Any
 from popstream import model
 
 __all__ = [
-    *("Check", "at_least", "between", "check_baud", "check_board", "check_count", "check_data_set", "check_file"),
+    *(
+        "MAX_MHZ",
+        "Check",
+        "at_least",
+        "between",
+        "check_baud",
+        "check_board",
+        "check_count",
+        "check_data_set",
+        "check_file",
+    ),
     "check_folder",
     *("check_module", "check_name", "check_net", "check_stem", "each", "guess"),
-    *("known_boards", "known_nets", "positive", "probability", "recipes", "sweeps"),
+    *("known_boards", "known_nets", "positive", "probability", "rate", "recipes", "sweeps"),
 ]
 
 Check = Callable[[Any, Any], None]
+MAX_MHZ = 400  # no device's fabric is clocked faster; what its PLL can make is asked of the board
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")  # as a manifest's: it becomes a folder of build/
 
 
@@ -52,6 +63,12 @@ def positive(_: Any, value: Any) -> None:
     """A number of any size above 0."""
     if value is not None and not 0 < value < float("inf"):
         raise ValueError(f"must be more than 0, not {value:g}")
+
+
+def rate(_: Any, value: float | None) -> None:
+    """Images a second: above 0, and no more than one a cycle of the fastest clock."""
+    if value is not None and not 0 < value <= MAX_MHZ * 1e6:
+        raise ValueError(f"must be more than 0 and at most {MAX_MHZ * 1e6:,.0f}, an image a cycle, not {value:g}")
 
 
 def probability(_: Any, value: float) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from popstream.cli.checks import (
+    MAX_MHZ,
     Check,
     at_least,
     between,
@@ -16,8 +17,8 @@ from popstream.cli.checks import (
     check_name,
     check_net,
     check_stem,
-    positive,
     probability,
+    rate,
     recipes,
     sweeps,
 )
@@ -29,7 +30,6 @@ __all__ = [
 ]
 
 BUILD = Path("build")
-MAX_MHZ = 400  # no device's fabric is clocked faster; what its PLL can make is asked of the board
 
 
 class Failed(RuntimeError):
@@ -64,7 +64,7 @@ Stall = Annotated[float, option("probability of pauses on both sides, 0 to below
 Seed = Annotated[int, option("seed of what is drawn at random", at_least(0), metavar="N")]
 Seeds = Annotated[int, option("most seeds that are tried until the timing is met", at_least(1), metavar="N")]
 Freq = Annotated[float | None, option("clock in MHz (the board's own)", between(1, MAX_MHZ, " MHz"), metavar="MHZ")]
-Fps = Annotated[float | None, option("images a second to reach", positive, metavar="N")]
+Fps = Annotated[float | None, option("images a second to reach", rate, metavar="N")]
 Interval = Annotated[int | None, option("most cycles an image", at_least(1), metavar="CYCLES")]
 Folding = Annotated[Path | None, option("a folding.json to use instead of --interval", check_file, metavar="FILE")]
 Out = Annotated[Path | None, option("folder to write to", check_folder, metavar="FOLDER")]

@@ -52,6 +52,8 @@ WRONG = {
     "a comma": (["bits", "digits-w1a2", "--bits", "1,2"], 2, "--bits must be a whole number, or several apart by"),
     "a name with a path": (["untrained", "digits-w1a2", "--name", ".."], 2, "--name must be letters, digits, '_', '.'"),
     "below 0": (["netlist", "digits-w1a2", "--flip", "-1"], 2, "--flip must be at least 0, not -1; see"),
+    "a host's verb": (["board-sim", "digits-w1a2", "icebreaker", "--", "x"], 2, "popstream host has no verb 'x'; pop"),
+    "a huge rate": (["fold", "digits-w1a2", "icebreaker", "--fps", "1e300"], 2, "0 and at most 400,000,000, an image"),
     "large numbers": (["host", "identify", "--port", "x", "--baud", "99999999"], 2, "be 1 to 3,000,000, not 99,999"),
 }  # fmt: skip
 

@@ -59,6 +59,9 @@ def test_a_rate_out_of_reach_is_refused_with_the_nearest(here, capsys):
 def test_wrong_arguments(here, capsys):
     assert main(["fold", NET, "nonsense"]) == 2
     assert "'nonsense' is no board" in capsys.readouterr().err
-    for option, said in (("--fps", "more than 0"), ("--freq", "1 to 400 MHz")):
+    for option, said in (
+        ("--fps", "more than 0 and at most 400,000,000, an image a cycle"),
+        ("--freq", "1 to 400 MHz"),
+    ):
         assert main(["fold", NET, "icebreaker", option, "0"]) == 2
         assert f"{option} must be {said}, not 0" in capsys.readouterr().err

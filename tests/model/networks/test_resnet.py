@@ -89,7 +89,7 @@ def test_width_multiplier():
     ({"shortcut": "C"}, "Shortcut must be one of A, B, avgpool, not 'C'"),
     ({"convs_per_shortcut": 3}, "convs_per_shortcut must be one of 1, 2, not 3"),
     ({"weight_bits": 0}, "Weights must be 1 to 8 bits, or 32 for float, not 0"),
-    ({"widths": ()}, "Depth must be"),
+    ({"widths": ()}, "Widths must have a number of channels for at least one group"),
     ({"activation": "swish"}, "Activation must be one of relu, mish, leaky_relu, gelu, tanh, not 'swish'"),
     ({"weight_quantizer": "pact"}, "Weight quantizer must be one of dorefa, xnor, bnn, lsq, ewgs, .*, not 'pact'"),
     ({"act_quantizer": "pact"}, "Activation quantizer must be one of dorefa, bnn, xnor, lsq, .*, not 'pact'"),
