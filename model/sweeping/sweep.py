@@ -24,6 +24,7 @@ from popstream.model.training.recipe import RecipeError
 from popstream.model.workers import start_ray
 
 ROOT = Path(popstream.__file__).parents[1]
+RETRIES = 5  # of a run whose process dies: killed for its memory, or taken for dead while it was suspended
 KEPT_ENVIRONMENT = (
     "CIFAR10_DIR", "SVHN_DIR", "IMAGENET_DIR",
     "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "CUDA_MODULE_LOADING",
@@ -132,8 +133,8 @@ def run_sweep(
                 raise SweepError(f"A run takes {wanted} {what}, but Ray has {have.get(what, 0):g}; change the sweep")
         device = "cuda" if spec.gpus else "cpu"
 
-        # a process a run on a GPU, so that its memory is free afterwards
-        @ray.remote(num_cpus=spec.cpus, num_gpus=spec.gpus, max_calls=1 if spec.gpus else 0, max_retries=0)
+        # a process a run on a GPU, so that its memory is free afterwards; one that died goes on from its last epoch
+        @ray.remote(num_cpus=spec.cpus, num_gpus=spec.gpus, max_calls=1 if spec.gpus else 0, max_retries=RETRIES)
         def work(run: Run, *needed: dict[str, Any]) -> dict[str, Any]:
             os.chdir(ROOT)
             failed = [row["run"] for row in needed if "error" in row]
@@ -164,7 +165,7 @@ def run_sweep(
 
 
 def collect(ray: Any, reference: Any, run: Run) -> dict[str, Any]:
-    """The row of a finished task; one with an error where its process died."""
+    """The row of a finished task; one with an error where its process died again and again."""
     try:
         return ray.get(reference)
     except ray.exceptions.RayError as error:
