@@ -10,7 +10,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,6 +101,7 @@ def simulate(
     expected: float | None = None,
     processes: int = 1,
     waves: Path | None = None,
+    plusargs: Sequence[str] = (),
     progress: Callable[[int], None] | None = None,
 ) -> Result:
     """Stream codes uint8 [N, C, H, W] through the model in `folder` and collect everything.
@@ -108,7 +109,8 @@ def simulate(
     tap_images: taps record the first so many. stall: the probability of a pause at each input beat and result, after
     the first `settle` results of each process (default: half of them, at most 8), over which the interval is measured.
     expected: about the interval in cycles; lengths of pauses and the patience before a hang come from it. waves: where
-    the trace goes (the model must have been built for it). progress: called with the number of results so far.
+    the trace goes (the model must have been built for it). plusargs: "+name=value", which the model reads by
+    $value$plusargs. progress: called with the number of results so far.
     Raises SimulationError, and ValueError for arguments out of range.
     """
     shape = (len(images), *top.shape)
@@ -151,7 +153,9 @@ def simulate(
             np.save(place / "images.npy", images[part])
             (place / "request.json").write_text(json.dumps(request))
         with environment(WAVES=None, GUI=None), ThreadPoolExecutor(processes) as pool:
-            runs = [pool.submit(_run, folder.resolve(), place.resolve(), waves is not None) for place in folders]
+            runs = [
+                pool.submit(_run, folder.resolve(), place.resolve(), waves is not None, plusargs) for place in folders
+            ]
             while wait(runs, timeout=POLL).not_done:
                 if progress is not None:
                     progress(_results(folders))
@@ -171,7 +175,7 @@ def _results(folders: list[Path]) -> int:
     return sum(path.stat().st_size for path in paths if path.exists())
 
 
-def _run(folder: Path, place: Path, waves: bool) -> dict:
+def _run(folder: Path, place: Path, waves: bool, plusargs: Sequence[str]) -> dict:
     """One simulator in `place`; its answer.json."""
     import logging
 
@@ -194,6 +198,7 @@ def _run(folder: Path, place: Path, waves: bool) -> dict:
             test_dir=place,
             results_xml=str(place / "results.xml"),
             waves=waves,
+            plusargs=list(plusargs),
             log_file=log,
             extra_env={"COCOTB_REWRITE_ASSERTION_FILES": "", "COCOTB_RANDOM_SEED": "0"},
         )

@@ -1,0 +1,188 @@
+"""`popstream mutate NET`: faults in the synthesised netlist, one at a time; the comparison with golden notices them.
+
+Yosys draws the faults (`mutate`: a pin of a cell stuck, inverted, or inverted where another bit is 1) evenly over the
+netlist and plants them all, each behind its number. So one model is compiled, and a run chooses its fault by
++mutant=NUMBER; 0 is the netlist as it was. A fault is noticed where a value differs from golden's or the accelerator
+hangs. What no step of STEPS notices is a survivor: the fault changes nothing that can happen, only the timing, or the
+comparison has a gap; docs/proofs.md tells of each.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from popstream.boards.bench.netlist import SYNTHESISED, netlist_verilog
+from popstream.boards.flow.toolchain import run
+from popstream.model.manifest import Network
+from popstream.sim.bench.build import build
+from popstream.sim.bench.run import SimulationError, simulate
+from popstream.sim.bench.top import generate
+from popstream.sim.rtl.compare import compare
+from popstream.sim.rtl.rtl import read_ports
+
+__all__ = ["STEPS", "Mutant", "MutantError", "Mutants", "Verdict", "figures", "plant", "table"]
+
+LIST, PLANTED, SELECTOR = "mutants.ys", "mutants.json", "mutant"
+STEPS = ((2, 0.0), (8, 0.3), (20, 0.6))  # images, and the probability of pauses: the next where one notices nothing
+LONGEST = 80  # letters of a cell's name: yosys names a cell of a carry chain by all those before it
+SLOWER = 1.01  # an interval so much longer is told of a survivor
+FIELD = re.compile(r"-(mode|cell|port|portbit|ctrlbit) (\S+)")
+
+
+class MutantError(RuntimeError):
+    """The netlist has no such faults, or the one without a fault is not golden."""
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A fault: `mode` at bit `bit` of port `port` of cell `cell`; `control` is the bit that must be 1, if any."""
+
+    number: int
+    mode: str
+    cell: str
+    port: str
+    bit: int
+    control: int | None
+
+    def __str__(self) -> str:
+        cell = self.cell if len(self.cell) <= LONGEST else f"{self.cell[: LONGEST // 2]}...{self.cell[-LONGEST // 2 :]}"
+        where = f"{self.port}[{self.bit}] of {cell}"
+        return f"{self.mode} at {where}" + ("" if self.control is None else f", by bit {self.control}")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What noticed a mutant, in words; None of a survivor. `steps` were taken; `slower`: times the right interval."""
+
+    mutant: Mutant
+    noticed: str | None
+    steps: int
+    slower: float | None
+
+
+def plant(folder: Path, count: int, seed: int) -> list[Mutant]:
+    """Plant `count` faults drawn by `seed` into the netlist in `folder` (synth.json); written to mutants.json there."""
+    width = count.bit_length()
+    draw = f"mutate -list {count} -seed {seed} -ctrl {SELECTOR} {width} 1 -o {LIST}"
+    script = f"read_json {SYNTHESISED}; {draw}; script {LIST}; write_json {PLANTED}"
+    run("yosys", ["-q", "-l", "mutants.log", "-p", script], folder, "mutants.log")
+    found = []
+    for number, line in enumerate((folder / LIST).read_text().splitlines(), 1):
+        fields = dict(FIELD.findall(line))
+        control = fields.get("ctrlbit")
+        found.append(
+            Mutant(
+                number, fields["mode"], fields["cell"], fields["port"], int(fields["portbit"]),
+                None if control is None else int(control),
+            )
+        )  # fmt: skip
+    if len(found) < count:
+        raise MutantError(f"The netlist takes {len(found)} faults, not {count}; ask for fewer")
+    return found
+
+
+def chosen_by_plusarg(text: str) -> str:
+    """Verilog whose input `mutant` is a register that +mutant=NUMBER sets, 0 without it."""
+    text, ports = re.subn(rf"\b{SELECTOR}\b, |, {SELECTOR}\b(?=\))", "", text, count=1)
+    declared = rf"  input \[(\d+):0\] {SELECTOR};\n  wire \[\d+:0\] {SELECTOR};\n"
+    register = (
+        rf"  reg [\1:0] {SELECTOR} = 0;\n"
+        rf'  initial if (!$value$plusargs("{SELECTOR}=%d", {SELECTOR})) {SELECTOR} = 0;\n'
+    )
+    text, inputs = re.subn(declared, register, text, count=1)
+    if (ports, inputs) != (1, 1):
+        raise MutantError(f"The netlist's Verilog has no input {SELECTOR} to choose a fault by")
+    return text
+
+
+class Mutants:
+    """The netlist with its planted faults, verilated.
+
+    network : whose values are golden. folder : of the netlist, as map_network and plant left it. codes : images uint8
+    [N, C, H, W] to choose from. optimize : the C++ compiler's level. root : folder of everything compiled.
+    """
+
+    def __init__(
+        self, network: Network, folder: Path, codes: np.ndarray, optimize: int = 1, root: Path = Path("build")
+    ):
+        self.network, self.codes = network, codes
+        whole = folder / "mutants.v"
+        whole.write_text(chosen_by_plusarg(netlist_verilog(folder, PLANTED)))
+        self.top, self.predicted = read_ports(folder / "ports.json", network)
+        self.model = build(whole, generate(self.top), root, optimize)
+        noticed, self.interval = self.notice(0, *STEPS[0])
+        if noticed:
+            raise MutantError(f"The netlist without a fault differs from golden: {noticed}")
+
+    def notice(self, number: int, images: int, stall: float) -> tuple[str | None, float | None]:
+        """What the comparison says against the netlist with fault `number`, if anything, and its interval in cycles."""
+        codes = self.codes[:images]
+        tapped = len(codes) if self.top.taps else 0
+        try:
+            result = simulate(
+                self.model, self.top, codes, tap_images=tapped, stall=stall, expected=2 * self.predicted,
+                plusargs=[f"+{SELECTOR}={number}"],
+            )  # fmt: skip
+        except SimulationError as error:
+            return str(error), None
+        report = compare(self.network, codes, result)
+        if report.good:
+            return None, result.interval
+        return str(report.divergence or f"{report.mismatches} of {report.images} images differ"), result.interval
+
+    def verdict(self, mutant: Mutant) -> Verdict:
+        """Take the steps until one notices the mutant."""
+        slower = None
+        for taken, (images, stall) in enumerate(STEPS, 1):
+            noticed, interval = self.notice(mutant.number, images, stall)
+            if noticed:
+                return Verdict(mutant, noticed, taken, None)
+            if stall == 0 and interval and self.interval and interval > SLOWER * self.interval:
+                slower = interval / self.interval
+        return Verdict(mutant, None, len(STEPS), slower)
+
+    def verdicts(
+        self, mutants: Sequence[Mutant], processes: int, done: Callable[[Verdict], None] = lambda verdict: None
+    ) -> list[Verdict]:
+        """All verdicts in order, `processes` at once; `done` is called with each as it comes."""
+        with ThreadPoolExecutor(processes) as pool:
+            waiting = [pool.submit(self.verdict, mutant) for mutant in mutants]
+            try:
+                for future in as_completed(waiting):
+                    done(future.result())
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+        return [future.result() for future in waiting]
+
+
+def figures(network: Network, verdicts: Sequence[Verdict], seed: int, seconds: float) -> dict[str, Any]:
+    """The content of mutate.json."""
+    survivors = [verdict for verdict in verdicts if verdict.noticed is None]
+    hung = sum(bool(verdict.noticed and "hangs" in verdict.noticed) for verdict in verdicts)
+    return {
+        "network": network.name, "network_hash": network.hash, "mutants": len(verdicts), "seed": seed,
+        "noticed": len(verdicts) - len(survivors), "hung": hung,
+        "by_step": [sum(bool(v.noticed) and v.steps == step for v in verdicts) for step in range(1, len(STEPS) + 1)],
+        "steps": [{"images": images, "stall": stall} for images, stall in STEPS],
+        "survivors": [{"mutant": str(verdict.mutant), "number": verdict.mutant.number, "cell": verdict.mutant.cell,
+                       "slower": verdict.slower and round(verdict.slower, 3)} for verdict in survivors],
+        "minutes": round(seconds / 60, 2),
+    }  # fmt: skip
+
+
+def table(content: dict[str, Any]) -> Table:
+    """The survivors, or that there are none."""
+    title = f"{content['network']}: {content['noticed']} of {content['mutants']} faults noticed, the rest"
+    shown = Table(title=title)
+    shown.add_column("fault", overflow="fold")
+    shown.add_column("interval", justify="right")
+    for row in content["survivors"]:
+        shown.add_row(row["mutant"], f"x {row['slower']}" if row["slower"] else "the same")
+    return shown
