@@ -8,7 +8,7 @@ PYTHON ?= python3
 
 VENV := .venv
 PY := $(VENV)/bin/python
-TESTED := $(VENV)/.dev $(VENV)/.sim $(VENV)/.build $(VENV)/.train $(VENV)/.host $(VENV)/.farm $(VENV)/.plot $(VENV)/.report $(VENV)/.soc
+TESTED := $(VENV)/.dev $(VENV)/.sim $(VENV)/.build $(VENV)/.train $(VENV)/.host $(VENV)/.farm $(VENV)/.plot $(VENV)/.report $(VENV)/.soc $(VENV)/.prove
 # A file of tests goes to one process, long files first (tests/conftest.py).
 PYTEST = PYTEST_ADDOPTS=$(call quoted,ARGUMENTS) $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 ARGUMENTS ?=
@@ -25,7 +25,7 @@ SEEDED = --seed $(call quoted,SEED) $(call if_given,SEEDS,--seeds)
 
 .NOTPARALLEL:  # two pip in one environment undo each other's work
 .DEFAULT_GOAL := help
-.PHONY: help sim test check train sweep tables speed export rom accuracy bits fold cost occupancy report verilog resources unit \
+.PHONY: help sim test check train sweep tables speed export rom accuracy bits fold cost occupancy report prove verilog resources unit \
     bitstream bitstreams bench boards flash board-sim netlist reload host docs lint clean
 
 help:  ## list the targets
@@ -78,6 +78,9 @@ fold: $(VENV)/.build  ## fold NET to BOARD: the fastest folding that fits, or wi
 
 cost: $(VENV)/.build  ## compare the cost model with synthesis on ten points; goes on where it was stopped
 	$(RUN) cost
+
+prove: $(VENV)/.prove  ## prove that every block with streams keeps the contract (ARGUMENTS='Skid Fork', ARGUMENTS=--quick)
+	$(RUN) prove
 
 verilog: $(VENV)/.build  ## write NET's accelerator as Verilog for a design of your own (NAME=, BUS=axi, REGISTERS=1)
 	$(RUN) verilog $(call quoted,NET) $(if $(filter command line,$(origin NAME)),--name $(call quoted,NAME)) \
@@ -142,7 +145,7 @@ $(VENV)/.core: pyproject.toml constraints.txt | $(VENV)/.python
 	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	@touch $@
 
-$(VENV)/.sim $(VENV)/.build $(VENV)/.train $(VENV)/.host $(VENV)/.farm $(VENV)/.plot $(VENV)/.report $(VENV)/.soc $(VENV)/.dev: $(VENV)/.%: $(VENV)/.core
+$(VENV)/.sim $(VENV)/.build $(VENV)/.train $(VENV)/.host $(VENV)/.farm $(VENV)/.plot $(VENV)/.report $(VENV)/.soc $(VENV)/.prove $(VENV)/.dev: $(VENV)/.%: $(VENV)/.core
 	@echo "setting up $(VENV): $*"
 	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$*]'
 	@touch $@

