@@ -7,6 +7,7 @@ hangs. What no step of STEPS notices is a survivor: the fault changes nothing th
 comparison has a gap; docs/proofs.md tells of each.
 """
 
+import json
 import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -30,6 +31,7 @@ __all__ = ["STEPS", "Mutant", "MutantError", "Mutants", "Verdict", "figures", "p
 
 LIST, PLANTED, SELECTOR = "mutants.ys", "mutants.json", "mutant"
 STEPS = ((2, 0.0), (8, 0.3), (20, 0.6))  # images, and the probability of pauses: the next where one notices nothing
+LOOPS = "// verilator lint_off UNOPTFLAT\n"  # a fault that is inverted by another bit may close a loop
 LONGEST = 80  # letters of a cell's name: yosys names a cell of a carry chain by all those before it
 SLOWER = 1.01  # an interval so much longer is told of a survivor
 FIELD = re.compile(r"-(mode|cell|port|portbit|ctrlbit) (\S+)")
@@ -68,6 +70,9 @@ class Verdict:
 
 def plant(folder: Path, count: int, seed: int) -> list[Mutant]:
     """Plant `count` faults drawn by `seed` into the netlist in `folder` (synth.json); written to mutants.json there."""
+    cells = len(json.loads((folder / SYNTHESISED).read_text())["modules"]["top"]["cells"])
+    if count > cells:  # yosys would draw for hours
+        raise MutantError(f"A netlist of {cells:,} cells takes as many faults, not {count:,}; ask for fewer")
     width = count.bit_length()
     draw = f"mutate -list {count} -seed {seed} -ctrl {SELECTOR} {width} 1 -o {LIST}"
     script = f"read_json {SYNTHESISED}; {draw}; script {LIST}; write_json {PLANTED}"
@@ -82,8 +87,6 @@ def plant(folder: Path, count: int, seed: int) -> list[Mutant]:
                 None if control is None else int(control),
             )
         )  # fmt: skip
-    if len(found) < count:
-        raise MutantError(f"The netlist takes {len(found)} faults, not {count}; ask for fewer")
     return found
 
 
@@ -113,7 +116,7 @@ class Mutants:
     ):
         self.network, self.codes = network, codes
         whole = folder / "mutants.v"
-        whole.write_text(chosen_by_plusarg(netlist_verilog(folder, PLANTED)))
+        whole.write_text(LOOPS + chosen_by_plusarg(netlist_verilog(folder, PLANTED)))
         self.top, self.predicted = read_ports(folder / "ports.json", network)
         self.model = build(whole, generate(self.top), root, optimize)
         noticed, self.interval = self.notice(0, *STEPS[0])
