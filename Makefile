@@ -25,7 +25,7 @@ SEEDED = --seed $(call quoted,SEED) $(call if_given,SEEDS,--seeds)
 
 .NOTPARALLEL:  # two pip in one environment undo each other's work
 .DEFAULT_GOAL := help
-.PHONY: help sim test check train sweep tables speed export rom accuracy bits fold cost occupancy report prove verilog resources unit \
+.PHONY: help sim test check train sweep tables speed export rom accuracy bits fold cost occupancy report prove mutate verilog resources unit \
     bitstream bitstreams bench boards flash board-sim netlist reload host docs lint clean
 
 help:  ## list the targets
@@ -94,6 +94,9 @@ resources: $(VENV)/.build  ## synthesise NET's accelerator and report LUT, EBR a
 
 netlist: $(VENV)/.sim $(VENV)/.build  ## NET's synthesised netlist (iCE40) in simulation, N images against the golden model
 	$(RUN) netlist $(call quoted,NET) --images $(call quoted,N) --stall $(call quoted,STALL)
+
+mutate: $(VENV)/.sim $(VENV)/.build  ## plant 200 faults in NET's synthesised netlist, one at a time: the comparison must notice them
+	$(RUN) mutate $(call quoted,NET) --seed $(call quoted,SEED)
 
 board-sim: $(VENV)/.sim $(VENV)/.build $(VENV)/.host  ## BOARD's complete top with NET in simulation: N images by the host program, against golden
 	$(RUN) board-sim $(call quoted,NET) $(call if_given,BOARD) --images $(call quoted,N) $(call if_given,BAUD,--baud)

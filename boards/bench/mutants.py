@@ -4,7 +4,7 @@ Yosys draws the faults (`mutate`: a pin of a cell stuck, inverted, or inverted w
 netlist and plants them all, each behind its number. So one model is compiled, and a run chooses its fault by
 +mutant=NUMBER; 0 is the netlist as it was. A fault is noticed where a value differs from golden's or the accelerator
 hangs. What no step of STEPS notices is a survivor: the fault changes nothing that can happen, only the timing, or the
-comparison has a gap; docs/proofs.md tells of each.
+comparison has a gap; docs/mutation.md tells of each.
 """
 
 import json

@@ -20,6 +20,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "rules": rules.rules,
     "sim-output": accuracy.sim_output,
     "speed": training.speed,
+    "survivors": proofs.survivors,
     "throughput": hardware.throughput,
     "throughput-full": hardware.throughput_full,
     "times": training.times,

@@ -1,9 +1,9 @@
-"""What is proven of the blocks, as `make prove` found it."""
+"""What is proven of the blocks, as `make prove` found it, and which planted faults `make mutate` noticed."""
 
 from docs import records
 from docs.tables.markdown import count, measured, table
 
-__all__ = ["proofs"]
+__all__ = ["proofs", "survivors"]
 
 
 def proofs() -> str:
@@ -18,3 +18,23 @@ def proofs() -> str:
     ]  # fmt: skip
     columns = ("block", "properties", "method", "cycles>", "result", "seconds>")
     return table(columns, rows) + "\n\n" + measured(found)
+
+
+def survivors() -> str:
+    """How many faults in the netlist were noticed, and what the others are."""
+    found = records.load("mutate")
+    if not found:
+        return "*Not measured yet.*"
+    lines = []
+    for record in found:
+        result = record["result"]
+        first, *later = result["by_step"]
+        lines.append([
+            f"`{result['network']}`", count(result["mutants"]), count(first), count(sum(later)), count(result["hung"]),
+            count(len(result["survivors"])), f"{100 * result['noticed'] / result['mutants']:.1f}\u00a0%",
+        ])  # fmt: skip
+    columns = ("network", "faults>", "on two images>", "on more, with pauses>", "of them as a hang>", "survivors>")
+    rows = [[f"`{row['mutant']}`", f"{row['slower']} times" if row["slower"] else "the same", row.get("why", "")]
+            for record in found for row in record["result"]["survivors"]]  # fmt: skip
+    told = table(("survivor", "cycles an image>", "why"), rows)
+    return f"{table((*columns, 'noticed>'), lines)}\n\n{told}\n\n{measured(found)}"

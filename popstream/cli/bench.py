@@ -144,7 +144,7 @@ def mutate(
     optimize: Optimize = 1,
     root: Root = BUILD,
 ) -> None:
-    """Plant faults in a network's synthesised netlist; see that each is noticed.
+    """Plant faults in a network's netlist, and see that each is noticed.
 
     By the comparison of popstream sim, on up to 20 images with pauses. Of an iCE40, every node tapped. Writes
     build/<net>/mutate.json, which lists the survivors.
