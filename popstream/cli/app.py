@@ -34,7 +34,7 @@ def optional(verb: list[str]) -> list[str]:
 app = App(
     name="popstream",
     help="Low-bit ResNets as streaming popcount accelerators, proven bit for bit.\n\n"
-    "popstream VERB --help shows an example, how long it takes, and all options.\n\n"
+    "popstream VERB --help shows an example, how long it takes, and all options. "
     "--install-completion teaches them to this shell; --version says which this is.",
     help_format="plaintext",
     help_formatter=Page(optional),
