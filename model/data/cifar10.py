@@ -19,7 +19,7 @@ from popstream.model.data.imagesets import DamageError, DataError
 __all__ = ["CIFAR10_CLASSES", "CIFAR10_FOLDER", "find_cifar10", "load_cifar10", "read_batch"]
 
 CIFAR10_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
-CIFAR10_MD5 = "c58f30108f718f92721af3b95e74349a"  # published on the data set's page
+CIFAR10_SHA256 = "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"  # as Keras checks it too
 CIFAR10_FOLDER = "cifar-10-batches-py"
 CIFAR10_CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 TIMEOUT = (5, 30)  # seconds to connect, and between two pieces of the archive
@@ -75,14 +75,14 @@ def find_cifar10(folder: Path | None = None) -> Path:
 
 
 def download_cifar10(root: Path) -> Path:
-    """Fetch and unpack the published archive into `root`, checked against its MD5."""
+    """Fetch and unpack the published archive into `root`, checked against its SHA-256."""
     import pooch
 
     pooch.get_logger().setLevel("WARNING")  # the bar says that it downloads
     try:
         pooch.retrieve(
             CIFAR10_URL,
-            f"md5:{CIFAR10_MD5}",
+            f"sha256:{CIFAR10_SHA256}",
             path=root,
             processor=pooch.Untar(extract_dir="."),
             downloader=pooch.HTTPDownloader(progressbar=True, timeout=TIMEOUT),
