@@ -2,22 +2,18 @@
 """The host program against a board in simulation, and against boards that misbehave."""
 
 import dataclasses
-import errno
 import json
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
-import serial
 from PIL import Image
 
 from popstream.boards.bench.board_sim import terminal
 from popstream.boards.bench.harness import compile_link
 from popstream.boards.host import client as client_module
 from popstream.boards.host import host
-from popstream.boards.host.client import Client, LinkError, open_port
+from popstream.boards.host.client import Client, LinkError
 from popstream.boards.link.protocol import Decoder, Fault, Frame, Identity, Kind, Result, encode
 from popstream.boards.link.replies import folding_hash
 from popstream.cli import main
@@ -238,13 +234,6 @@ def test_wrong_arguments_end_with_status_2(given, capsys):
     assert capsys.readouterr().err.startswith("error: ")
 
 
-def test_ports_are_listed_by_the_command():
-    done = subprocess.run(
-        [sys.executable, "-m", "popstream", "host", "ports"], capture_output=True, text=True, check=False
-    )
-    assert done.stdout or (done.returncode, done.stderr[:24]) == (1, "error: no serial ports; ")
-
-
 def test_processes_do_not_begin_with_the_same_number():
     begun = set()
     for _ in range(20):
@@ -252,43 +241,6 @@ def test_processes_do_not_begin_with_the_same_number():
         asked.identify()
         begun.add(asked.port.asked[0].sequence)
     assert len(begun) > 5
-
-
-def test_a_port_is_one_programs():
-    master, slave = os.openpty()
-    name = os.ttyname(slave)
-    with (
-        open_port(name, 115_200),
-        pytest.raises(LinkError, match=f"Port {name} cannot be opened: it is in use by another program"),
-    ):
-        open_port(name, 115_200)
-    open_port(name, 115_200).close()  # and free again
-    os.close(master)
-    os.close(slave)
-
-
-@pytest.mark.parametrize(("mode", "said"), [
-    (0o660, r"no permission; it belongs to the group \S+: sudo usermod -aG \S+ \$USER, then log in again"),
-    (0o600, r"no permission; ask for the right to read and write it \(udev rules\)"),
-])  # fmt: skip
-def test_a_port_without_permission_says_what_to_do(tmp_path, monkeypatch, mode, said):
-    path = tmp_path / "tty"
-    path.touch()
-    path.chmod(mode)
-
-    def refuse(*_, **__):
-        raise serial.SerialException(errno.EACCES, "could not open port")
-
-    monkeypatch.setattr(serial, "serial_for_url", refuse)
-    with pytest.raises(LinkError, match=rf"^Port {path} cannot be opened: {said}$"):
-        open_port(str(path), 115_200)
-
-
-def test_a_port_that_is_not_there_says_so(tmp_path):
-    with pytest.raises(LinkError, match=r"opened: No such file or directory; `popstream host ports` lists them"):
-        open_port(str(tmp_path / "none"), 115_200)
-    with pytest.raises(LinkError, match=r"cannot be opened: .*protocol.*lists them"):
-        open_port("nothing://x", 115_200)
 
 
 @pytest.mark.parametrize(("change", "claim"), [
@@ -308,12 +260,3 @@ def test_images_of_more_than_8_bits_are_scaled(tmp_path):
     pixels, notice = host.read_image(tmp_path / "ramp.png", dataclasses.replace(IDENTITY, shape=(1, 8, 8)))
     assert notice is None
     assert pixels[0].ravel().tolist() == list(range(0, 256, 4))
-
-
-def test_a_port_that_vanishes_is_an_error():
-    master, slave = os.openpty()
-    with open_port(os.ttyname(slave), 115_200) as port:
-        os.close(slave)
-        os.close(master)
-        with pytest.raises(LinkError, match="The port failed"):
-            Client(port, timeout=0.05).identify()
