@@ -47,10 +47,13 @@ def bits_of(name: str) -> tuple[int, int] | None:
 
 
 def epochs_of(name: str) -> str:
-    """How long a network of the zoo was trained, all phases together; the networks it began from do not count."""
+    """How long a network of the zoo was trained, all phases together, and from which other one it began."""
     net = network(name)
     phases = net.training.get("recipe", {}).get("phase", ()) if net else ()
-    return f" ({sum(phase['epochs'] for phase in phases)} epochs)" if phases else ""
+    if not phases:
+        return ""
+    begun = phases[0].get("start", "").rpartition("/")[2]
+    return f" ({sum(phase['epochs'] for phase in phases)} epochs{f' from {begun}' if begun else ''})"
 
 
 def ours() -> dict[tuple[int, int], list[str]]:
