@@ -9,7 +9,7 @@ comparison has a gap; docs/mutation.md tells of each.
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from rich.table import Table
 
 from popstream.boards.bench.netlist import SYNTHESISED, netlist_verilog
 from popstream.boards.flow.toolchain import run
+from popstream.model.files import write_json
 from popstream.model.manifest import Network
 from popstream.sim.bench.build import build
 from popstream.sim.bench.run import SimulationError, simulate
@@ -29,10 +30,11 @@ from popstream.sim.rtl.rtl import read_ports
 
 __all__ = ["STEPS", "Mutant", "MutantError", "Mutants", "Verdict", "figures", "plant", "table"]
 
-LIST, PLANTED, SELECTOR = "mutants.ys", "mutants.json", "mutant"
+LIST, PLANTED, KEPT, SELECTOR = "mutants.ys", "mutants.json", "verdicts.json", "mutant"
 STEPS = ((2, 0.0), (8, 0.3), (20, 0.6))  # images, and the probability of pauses: the next where one notices nothing
 LOOPS = "// verilator lint_off UNOPTFLAT\n"  # a fault that is inverted by another bit may close a loop
 LONGEST = 80  # letters of a cell's name: yosys names a cell of a carry chain by all those before it
+PATIENCE = 5  # intervals without a beat, longer than a pause can be, that make a hang
 SLOWER = 1.01  # an interval so much longer is told of a survivor
 FIELD = re.compile(r"-(mode|cell|port|portbit|ctrlbit) (\S+)")
 
@@ -114,7 +116,7 @@ class Mutants:
     def __init__(
         self, network: Network, folder: Path, codes: np.ndarray, optimize: int = 1, root: Path = Path("build")
     ):
-        self.network, self.codes = network, codes
+        self.network, self.codes, self.folder = network, codes, folder
         whole = folder / "mutants.v"
         whole.write_text(LOOPS + chosen_by_plusarg(netlist_verilog(folder, PLANTED)))
         self.top, self.predicted = read_ports(folder / "ports.json", network)
@@ -127,10 +129,11 @@ class Mutants:
         """What the comparison says against the netlist with fault `number`, if anything, and its interval in cycles."""
         codes = self.codes[:images]
         tapped = len(codes) if self.top.taps else 0
+        expected = 2 * self.predicted  # an iCE40's folding is slower than its estimate
         try:
             result = simulate(
-                self.model, self.top, codes, tap_images=tapped, stall=stall, expected=2 * self.predicted,
-                plusargs=[f"+{SELECTOR}={number}"],
+                self.model, self.top, codes, tap_images=tapped, stall=stall, expected=expected,
+                patience=int(PATIENCE * expected), plusargs=[f"+{SELECTOR}={number}"],
             )  # fmt: skip
         except SimulationError as error:
             return str(error), None
@@ -153,16 +156,43 @@ class Mutants:
     def verdicts(
         self, mutants: Sequence[Mutant], processes: int, done: Callable[[Verdict], None] = lambda verdict: None
     ) -> list[Verdict]:
-        """All verdicts in order, `processes` at once; `done` is called with each as it comes."""
+        """All verdicts in order, `processes` at once; `done` is called with each as it comes.
+
+        They are kept in verdicts.json in the netlist's folder, from which the same faults in the same netlist go on.
+        """
+        known = self.kept(mutants)
+        found = {verdict.mutant.number: verdict for verdict in known}
         with ThreadPoolExecutor(processes) as pool:
-            waiting = [pool.submit(self.verdict, mutant) for mutant in mutants]
+            waiting = [pool.submit(self.verdict, mutant) for mutant in mutants if mutant.number not in found]
             try:
                 for future in as_completed(waiting):
-                    done(future.result())
+                    verdict = future.result()
+                    found[verdict.mutant.number] = verdict
+                    write_json(self.folder / KEPT, {"key": self.key(mutants), "verdicts": rows(found.values())})
+                    done(verdict)
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
-        return [future.result() for future in waiting]
+        return [found[mutant.number] for mutant in mutants]
+
+    def key(self, mutants: Sequence[Mutant]) -> str:
+        """What the verdicts rest on: the compiled netlist, its faults and the steps."""
+        return f"{self.model.name} {[str(mutant) for mutant in mutants]} {STEPS}"
+
+    def kept(self, mutants: Sequence[Mutant]) -> list[Verdict]:
+        """The verdicts of an earlier run that was stopped; none where it was of another netlist, or is damaged."""
+        try:
+            content = json.loads((self.folder / KEPT).read_text())
+            if content["key"] != self.key(mutants):
+                return []
+            return [Verdict(mutants[number - 1], *rest) for number, *rest in content["verdicts"]]
+        except (OSError, ValueError, KeyError, TypeError, IndexError):
+            return []
+
+
+def rows(verdicts: Iterable[Verdict]) -> list[list[Any]]:
+    """Verdicts as they are kept."""
+    return [[verdict.mutant.number, verdict.noticed, verdict.steps, verdict.slower] for verdict in verdicts]
 
 
 def figures(network: Network, verdicts: Sequence[Verdict], seed: int, seconds: float) -> dict[str, Any]:

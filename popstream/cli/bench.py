@@ -146,8 +146,8 @@ def mutate(
 ) -> None:
     """Plant faults in a network's netlist, and see that each is noticed.
 
-    By the comparison of popstream sim, on up to 20 images with pauses. Of an iCE40, every node tapped. Writes
-    build/<net>/mutate.json, which lists the survivors.
+    By the comparison of popstream sim, on up to 20 images with pauses. Of an iCE40, every node tapped. Goes on
+    where it was stopped. Writes build/<net>/mutate.json, which lists the survivors.
 
     Example: popstream mutate digits-w1a2 --mutants 20
     Takes some seconds a fault, and two minutes to compile.

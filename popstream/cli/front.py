@@ -24,7 +24,15 @@ VERBS = (bench, boards, hardware, host, prove, report, simulate, train)
 
 FAILURE, USAGE, INTERRUPTED = 1, 2, 130
 ARGUMENTS = "POPSTREAM_ARGUMENTS"  # make's ARGUMENTS, which no shell is to read
-RESUMING = ("train", "sweep", "accuracy", "bitstreams", "cost", "tables")  # verbs that go on where they were stopped
+RESUMING = (
+    "train",
+    "sweep",
+    "accuracy",
+    "bitstreams",
+    "cost",
+    "mutate",
+    "tables",
+)  # verbs that go on where they were stopped
 EXTRAS = {
     "torch": "train",
     "scipy": "train",

@@ -99,6 +99,7 @@ def simulate(
     settle: int | None = None,
     seed: int = 0,
     expected: float | None = None,
+    patience: int | None = None,
     processes: int = 1,
     waves: Path | None = None,
     plusargs: Sequence[str] = (),
@@ -108,9 +109,9 @@ def simulate(
 
     tap_images: taps record the first so many. stall: the probability of a pause at each input beat and result, after
     the first `settle` results of each process (default: half of them, at most 8), over which the interval is measured.
-    expected: about the interval in cycles; lengths of pauses and the patience before a hang come from it. waves: where
-    the trace goes (the model must have been built for it). plusargs: "+name=value", which the model reads by
-    $value$plusargs. progress: called with the number of results so far.
+    expected: about the interval in cycles; lengths of pauses come from it and, unless it is given, the patience in
+    cycles before a hang. waves: where the trace goes (the model must have been built for it). plusargs: "+name=value",
+    which the model reads by $value$plusargs. progress: called with the number of results so far.
     Raises SimulationError, and ValueError for arguments out of range.
     """
     shape = (len(images), *top.shape)
@@ -141,7 +142,7 @@ def simulate(
                 "i_hold": hold_bits(2 * expected / pixels),
                 "o_hold": hold_bits(expected),
                 "seed": int(np.random.default_rng([seed, number]).integers(1, 2**63)),
-                "patience": int(PATIENCE * expected) + LEAST_PATIENCE + 2**MAX_HOLD,
+                "patience": patience or int(PATIENCE * expected) + LEAST_PATIENCE + 2**MAX_HOLD,
                 "tap_images": int(np.count_nonzero(part < tap_images)),
             }
         )

@@ -53,6 +53,12 @@ def test_faults_are_noticed_and_the_rest_told(planted):
     noticed = [verdict for verdict in verdicts if verdict.noticed]
     assert len(noticed) >= COUNT // 2
     assert all(v.noticed.startswith(("node ", "The accelerator hangs")) for v in noticed)
+    again = []
+    assert bench.verdicts(mutants, 2, again.append) == verdicts  # kept: none is run again
+    assert not again
+    assert bench.kept(mutants[:-1]) == []  # of other faults
+    (bench.folder / "verdicts.json").write_text("{")
+    assert bench.kept(mutants) == []
     content = content_of(network, verdicts, 1, 60)
     assert (content["noticed"], len(content["survivors"])) == (len(noticed), COUNT - len(noticed))
     assert sum(content["by_step"]) == len(noticed)
