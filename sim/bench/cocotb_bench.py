@@ -104,7 +104,10 @@ class Bench:
         monitor = cocotb.start_soon(self.monitor())
         await First(monitor, ValueChange(dut.hung))
         if monitor.done() and not driver.done():  # pixels that no result needs may still be waiting to go in
-            await First(driver, ValueChange(dut.hung))
+            await First(driver, ValueChange(dut.hung), ValueChange(dut.emitted))  # results without end are no hang
+        if monitor.done() and int(dut.emit_cycle.value) != self.emitted[-1]:
+            driver.cancel()
+            return self.too_many()
         if not (monitor.done() and driver.done()):
             taken = len(self.accepted)
             monitor.cancel()
@@ -114,11 +117,12 @@ class Bench:
                 f"{taken} of {count} images accepted, {len(self.results)} results"
             )
         if not int(dut.drained.value):  # nor does a result wait for all of what taps record
-            await First(ValueChange(dut.drained), ValueChange(dut.hung))
+            await First(ValueChange(dut.drained), ValueChange(dut.hung), ValueChange(dut.emitted))
         await Timer(TAIL * PERIOD, unit="step")
-        if int(dut.emit_cycle.value) != self.emitted[-1]:
-            return f"a result too many at cycle {int(dut.emit_cycle.value)}, after {count} images"
-        return None
+        return self.too_many() if int(dut.emit_cycle.value) != self.emitted[-1] else None
+
+    def too_many(self) -> str:
+        return f"a result too many at cycle {int(self.dut.emit_cycle.value)}, after {len(self.images)} images"
 
 
 @cocotb.test()

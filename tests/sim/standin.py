@@ -2,8 +2,8 @@
 
 Logit k is the sum over all pixels of (k + 1) * channel (k mod C), less 100 k; the label is the argmax. Tap "sums" is
 a beat for each pixel of lane sums (signed), tap "wide" repeats the pixel in many lanes. It holds one result, so it
-stalls its input while that is not taken. Two pixels make it fail on purpose: STUCK stops it forever, TWICE makes it
-give its result twice.
+stalls its input while that is not taken. Three pixels make it fail on purpose: STUCK stops it forever, TWICE makes it
+give its result twice, ENDLESS stops its input and gives results without end.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ from popstream.sim.bench.top import Tap, Top
 CHANNELS, HEIGHT, WIDTH, BITS, CLASSES, REPEAT = 3, 4, 6, 5, 4, 7
 PIXELS = HEIGHT * WIDTH
 OFFSET = 20
-STUCK, TWICE = (31, 31, 31), (31, 31, 30)
+STUCK, TWICE, ENDLESS = (31, 31, 31), (31, 31, 30), (31, 31, 29)
 
 
 def top() -> Top:
@@ -58,10 +58,11 @@ module top(input clk, input rst, input [{CHANNELS * BITS - 1}:0] i__payload, inp
   wire last = pixel == {PIXELS - 1};
   wire stuck = i__valid && c0 == {STUCK[0]} && c1 == {STUCK[1]} && c2 == {STUCK[2]};
   wire twice = c0 == {TWICE[0]} && c1 == {TWICE[1]} && c2 == {TWICE[2]};
-  assign i__ready = !stuck && !(last && full && !o__ready);
+  wire endless = i__valid && c0 == {ENDLESS[0]} && c1 == {ENDLESS[1]} && c2 == {ENDLESS[2]};
+  assign i__ready = !stuck && !endless && !(last && full && !o__ready);
   wire [7:0] label = {best};
   assign o__payload = {{{", ".join(f"logit{k}" for k in reversed(range(CLASSES)))}, label}};
-  assign o__valid = full;
+  assign o__valid = full || endless;
   assign tap_sum_s_valid = i__valid && i__ready;
   wire [31:0] sum = c0 + c1 + c2 - {OFFSET};
   assign tap_sum_s_data = sum[8:0];

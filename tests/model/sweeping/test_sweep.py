@@ -242,7 +242,10 @@ def test_wrong_specifications(tmp_path, old, new, message):
 
 def test_unknown_specification_and_wrong_options(capsys):
     assert main(["sweep", "no-such-sweep"]) == 2
-    assert "'no-such-sweep' is no sweep; known are better-epochs, cpu-long, gpu, seeds, seeds-cpu" in capsys.readouterr().err
+    assert (
+        "'no-such-sweep' is no sweep; known are better-epochs, cpu-long, gpu, seeds, seeds-cpu"
+        in capsys.readouterr().err
+    )
     assert main(["sweep", "seeds", "--jobs", "0"]) == 2
     assert "--jobs must be at least 1, not 0" in capsys.readouterr().err
 

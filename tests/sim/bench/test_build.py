@@ -77,6 +77,15 @@ def test_a_result_too_many(model):
         simulate(model, standin.top(), codes)
 
 
+@pytest.mark.parametrize("tapped", [0, 5])
+def test_results_without_end_are_told(model, tapped):
+    """Beats move, so that no patience ends it."""
+    codes = standin.random_codes(4, 5)
+    codes[2, :, 1, 1] = standin.ENDLESS
+    with pytest.raises(SimulationError, match="a result too many at cycle"):
+        simulate(model, standin.top(), codes, tap_images=tapped)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

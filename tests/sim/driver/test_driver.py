@@ -75,6 +75,13 @@ def test_a_result_too_many(program):
         simulate(program, codes)
 
 
+def test_results_without_end_are_told(program):
+    codes = standin.random_codes(4, 5)
+    codes[2, :, 1, 1] = standin.ENDLESS
+    with pytest.raises(ProgramError, match="a result too many at cycle"):
+        simulate(program, codes)
+
+
 def test_too_few_beats_end_it(program):
     top, codes = standin.top(), standin.random_codes(5, 3)
     with pytest.raises(ProgramError, match="The simulator ended with status 2 on "):
