@@ -9,6 +9,7 @@ run. All results stand in build/sweeps/<spec>/runs.json, written anew after ever
 import contextlib
 import os
 import sys
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -144,17 +145,17 @@ def run_sweep(
             row = train_run(run, folder, device, spec.cpus, compile_model, command, precision, keep)
             return row | {"node": ray.get_runtime_context().get_node_id()}
 
-        references: dict[str, Any] = {}
-        for run in spec.runs:
-            references[run.name] = work.remote(run, *(references[name] for name in run.needs))
-        names = {reference: name for name, reference in references.items()}
         rows = {run.name: row for run in spec.runs if (row := finished(run, folder))}  # killed early, none is missing
-        waiting = list(names)
+        waiting = list(spec.runs)
+        under_way: dict[Any, Run] = {}
         with tqdm(total=len(waiting), desc=spec.name, unit="run", disable=not sys.stderr.isatty()) as progress:
-            while waiting:
-                (done,), waiting = ray.wait(waiting, num_returns=1)
-                name = names[done]
-                rows[name] = collect(ray, done, next(run for run in spec.runs if run.name == name))
+            while waiting or under_way:
+                for run in next_runs(waiting, rows, room(spec, ray.cluster_resources()) - len(under_way)):
+                    waiting.remove(run)
+                    under_way[work.remote(run, *(rows[name] for name in run.needs))] = run
+                (done,), _ = ray.wait(list(under_way), num_returns=1)
+                name = under_way[done].name
+                rows[name] = collect(ray, done, under_way.pop(done))
                 progress.update()
                 tqdm.write(line(rows[name]))
                 ordered = [rows[run.name] for run in spec.runs if run.name in rows]
@@ -162,6 +163,22 @@ def run_sweep(
         return [rows[run.name] for run in spec.runs]
     finally:
         ray.shutdown()
+
+
+def room(spec: Spec, have: dict[str, float]) -> int:
+    """How many runs a cluster's processors take at once; at least one."""
+    shares = [have.get("CPU", 0) // spec.cpus]
+    if spec.gpus:
+        shares.append(have.get("GPU", 0) / spec.gpus)
+    return max(1, int(min(shares)))
+
+
+def next_runs(waiting: list[Run], settled: Container[str], places: int) -> list[Run]:
+    """The first runs, in the list's order, that have all they need: an earlier one is never overtaken for nothing.
+
+    Handed to Ray all at once, those that need none would go before all that do.
+    """
+    return [run for run in waiting if all(name in settled for name in run.needs)][: max(0, places)]
 
 
 def collect(ray: Any, reference: Any, run: Run) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import torch
 
 from popstream.cli import main
 from popstream.model.sweeping import sweep
-from popstream.model.sweeping.spec import SPECS, load_spec
+from popstream.model.sweeping.spec import SPECS, Spec, load_spec
 from popstream.model.sweeping.underway import finished
 from popstream.model.training.checkpoint import source
 from popstream.model.training.recipe import RecipeError
@@ -156,6 +156,32 @@ def test_no_finished_run_is_missing_from_the_table_of_a_sweep_that_goes_on(inter
     monkeypatch.setattr(sweep, "write_json", lambda path, content: written.append(len(content["runs"])))
     sweep.run_sweep(spec, interrupted[0], 1)
     assert written == [len(RUNS)] * len(RUNS)
+
+
+def test_runs_begin_in_the_lists_order(tmp_path):
+    """A student comes before what stands behind it and needs no teacher; never more than there is room for."""
+    other = '[[group]]\nname = "other"\nrecipe = "one.toml"\n'
+    runs = list(load_spec(write(tmp_path, SPEC + other)).runs)
+    names = [run.name for run in runs]
+    assert names == [*RUNS, "other-seed0", "other-seed1"]
+
+    def following(done, places):
+        return [run.name for run in sweep.next_runs([run for run in runs if run.name not in done], done, places)]
+
+    assert following([], 1) == names[:1]
+    assert following([], 3) == [*names[:2], "other-seed0"]
+    assert following(names[:1], 1) == names[1:2]
+    assert following(names[:2], 1) == names[2:3]
+    assert following(names[1:2], 3) == ["float-seed0", "bits-w1-a2-seed1", "other-seed0"]
+    assert following([], 0) == following(names, 2) == []
+
+
+@pytest.mark.parametrize(
+    ("cpus", "gpus", "have", "places"),
+    [(1, 0, {"CPU": 2.0}, 2), (2, 0, {"CPU": 5.0}, 2), (4, 0, {}, 1), (1, 0.25, {"CPU": 16.0, "GPU": 1.0}, 4)],
+)
+def test_room_is_what_the_processors_take(cpus, gpus, have, places):
+    assert sweep.room(Spec("s", "", cpus, gpus, ()), have) == places
 
 
 def test_a_student_of_another_teacher_is_not_taken_for_finished(interrupted, tmp_path):
