@@ -11,8 +11,11 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import IO
 
-__all__ = ["key", "locked", "once"]
+from popstream.model.files import is_left
+
+__all__ = ["forget", "key", "locked", "once"]
 
 UNUSED_DAYS = 30
 
@@ -29,18 +32,23 @@ def key(*parts: str) -> str:
 def locked(path: Path) -> Iterator[None]:
     """Hold the lock of file `path`, alone among all processes; it is free again when this one ends, however it ends."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    while True:
-        file = path.open("w")
-        fcntl.flock(file, fcntl.LOCK_EX)
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                break
-        file.close()  # whoever held it took the file away
     try:
-        yield
+        while True:
+            with path.open("w") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                if same(file, path):  # else whoever held it took the file away
+                    yield
+                    return
     finally:
-        path.unlink(missing_ok=True)
-        file.close()
+        forget(path)
+
+
+def same(file: IO[str], path: Path) -> bool:
+    """Whether an open file is still the one at `path`."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def once(folder: Path, holds: Iterable[str], work: Callable[[Path], None]) -> Path:
@@ -73,24 +81,23 @@ def make(folder: Path, work: Callable[[Path], None]) -> None:
 
 
 def sweep(root: Path) -> None:
-    """Remove what nobody used for UNUSED_DAYS, and what killed processes left: hidden, named after their number."""
+    """Remove what nobody used for UNUSED_DAYS, and what killed processes left: hidden, named after their number, or
+    locks that none holds."""
     oldest = time.time() - UNUSED_DAYS * 86_400
     for path in root.glob("*") if root.is_dir() else ():
-        process = path.suffix[1:]
-        if path.name.startswith(".") and process.isdigit() and not alive(int(process)):
+        if is_left(path):
             shutil.rmtree(path, ignore_errors=True)
+        elif path.name.startswith(".") and path.suffix == ".lock":
+            forget(path)
         elif not path.name.startswith("."):
             with contextlib.suppress(OSError):  # another process may sweep, too
                 if path.stat().st_mtime < oldest:
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def alive(process: int) -> bool:
-    """Whether a process of this number runs."""
-    try:
-        os.kill(process, 0)  # signal 0 asks, and does nothing
-    except ProcessLookupError:
-        return False
-    except OSError:
-        pass  # another user's
-    return True
+def forget(lock: Path) -> None:
+    """Take the file of a lock away unless somebody holds it; who waits for it then sees that it is gone."""
+    with contextlib.suppress(OSError), lock.open("r+") as file:  # BlockingIOError: it is held
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if same(file, lock):
+            lock.unlink()

@@ -1,23 +1,52 @@
 """Files that are whole or not there: written beside their place and then renamed."""
 
+import glob
 import json
 import os
 from pathlib import Path
 from typing import Any
 
+MOST_DIGITS = 9  # of a process's number, and fewer
+
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Put `content` at `path`, its folder made if need be; a failure leaves what was there before and nothing else."""
+    """Put `content` at `path`, its folder made if need be; a failure leaves what was there before and nothing else.
+
+    What a process that was killed left beside it is taken away.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        if is_left(left):
+            left.unlink(missing_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         beside.write_bytes(content)
         beside.replace(path)
-    except BaseException:
+    except BaseException as error:
         beside.unlink(missing_ok=True)
+        if isinstance(error, OSError):  # of a full disk, it names no file; of others, the one beside
+            error.filename = str(path)
         raise
 
 
 def write_json(path: Path, content: Any) -> None:
     """`content` as indented JSON, whole."""
     write_whole(path, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def is_left(path: Path) -> bool:
+    """Whether a hidden file or folder, named after the number of the process that made it, is that of none any more."""
+    number = path.suffix[1:]
+    known = path.name.startswith(".") and number.isdecimal() and len(number) < MOST_DIGITS
+    return known and not alive(int(number))
+
+
+def alive(process: int) -> bool:
+    """Whether a process of this number runs."""
+    try:
+        os.kill(process, 0)  # signal 0 asks, and does nothing
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass  # another user's
+    return True

@@ -4,6 +4,8 @@ A Ray of this machine's own listens on its loopback alone, so that no other mach
 """
 
 import os
+import signal
+import threading
 from typing import Any
 
 from popstream.model.commands import installs
@@ -34,9 +36,12 @@ def start_ray(processes: int | None = None, **options: Any) -> Any:
         import ray
     except ModuleNotFoundError as error:
         raise WorkersError(f"Package {error.name} is missing; {installs('.venv/.farm', 'farm')} brings it") from None
+    before = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(**options)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)  # Ray sets its own, which ends this process with status 15
+    except Exception as error:  # Ray has no class of its own for a node that does not come up in time
         where = f"the cluster at {ADDRESS}={address}" if address else "this machine"
         raise WorkersError(f"Ray does not start on {where}: {str(error).splitlines()[0]}") from None
     return ray

@@ -2,6 +2,11 @@
 
 import sys
 
-from popstream.cli import main
+try:
+    from popstream.cli import main
 
-sys.exit(main())
+    status = main()
+except KeyboardInterrupt:  # while it was imported
+    print("interrupted", file=sys.stderr)
+    status = 130
+sys.exit(status)

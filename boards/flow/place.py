@@ -16,6 +16,7 @@ from popstream.boards.flow.toolchain import ToolError, run
 from popstream.hw.synthesis.collisions import heed_promises
 from popstream.hw.synthesis.mapped import trim_carries, widen_luts
 from popstream.hw.synthesis.yosys import count
+from popstream.model.files import write_whole
 
 __all__ = [
     "BITSTREAM", "FLOWS", "Flow", "Routed", "digest", "filled", "pack", "route", "synthesise",
@@ -88,11 +89,10 @@ def write_design(top: Top, folder: Path) -> None:
     """Elaborate `top` for its board; writes top.il and the pin constraints into `folder`."""
     platform = top.board.create()
     files = platform.prepare(top, "top").files
-    folder.mkdir(parents=True, exist_ok=True)
     for name in ("top.il", FLOWS[top.board.family].constraints):
         content = files[name]
         text = content if isinstance(content, str) else content.decode()
-        (folder / name).write_text(heed_promises(text) if name == "top.il" else text)
+        write_whole(folder / name, (heed_promises(text) if name == "top.il" else text).encode())
 
 
 def script(board: Board) -> str:

@@ -23,6 +23,7 @@ PACKAGES = {
     "gowin_pack": "apycula",
 }
 POLL_SECONDS = 0.2
+FULL = 65_536  # bytes that are left of a full disk, or fewer
 
 
 class ToolError(RuntimeError):
@@ -64,7 +65,8 @@ def run(
 ) -> None:
     """Run `tool` in `folder` until it ends; `progress` is called with the last line of `folder`/`log`, which it writes.
 
-    A tool that writes no log of its own gets its output there. ToolError with the last error line if it fails.
+    A tool that writes no log of its own gets its output there. ToolError with the last error line if it fails, or
+    where the disk is full.
     """
     command, path = [locate(tool), *arguments], folder / log
     # A WebAssembly yosys stops at ABC9 where its output is a file or a pipe: where it logs itself, output is dropped.
@@ -82,6 +84,8 @@ def run(
             process.kill()
             process.wait()
             raise
+    if shutil.disk_usage(folder).free < FULL:  # some tools end well then, with what they wrote cut short
+        raise ToolError(f"{tool} ended on a full disk: No space left on device for {folder}; make room and call again")
     if process.returncode:
         lines = path.read_text(errors="replace").splitlines() if path.exists() else []
         errors = [line.strip() for line in lines if line.lower().startswith(("error", "fatal"))]

@@ -16,7 +16,7 @@ from typing import Any
 from tqdm import tqdm
 
 import popstream
-from popstream.model.cache import locked
+from popstream.model.cache import forget, locked
 from popstream.model.files import write_json
 from popstream.model.sweeping.spec import Run, Spec
 from popstream.model.sweeping.underway import NEEDS, ROW, UNDERWAY, begun_from, copy, finished, restore
@@ -26,6 +26,7 @@ from popstream.model.workers import start_ray
 
 ROOT = Path(popstream.__file__).parents[1]
 RETRIES = 5  # of a run whose process dies: killed for its memory, or taken for dead while it was suspended
+LOCK = "lock"  # in a run's folder, of who trains it
 KEPT_ENVIRONMENT = (
     "CIFAR10_DIR", "SVHN_DIR", "IMAGENET_DIR",
     "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "CUDA_MODULE_LOADING",
@@ -66,7 +67,7 @@ def train_run(
     torch.set_num_threads(threads)
     place = folder / run.name
     row = blank(run)
-    with locked(place / "lock"):
+    with locked(place / LOCK):
         kept = restore(run, folder, *([keep] if keep else []), UNDERWAY / folder.name)
         if done := finished(run, folder):
             return done
@@ -163,6 +164,8 @@ def run_sweep(
         return [rows[run.name] for run in spec.runs]
     finally:
         ray.shutdown()
+        for run in spec.runs:  # of processes that were ended at their work
+            forget(folder / run.name / LOCK)
 
 
 def room(spec: Spec, have: dict[str, float]) -> int:

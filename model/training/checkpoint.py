@@ -1,7 +1,7 @@
 """Checkpoints of training: written beside and renamed, read back and checked, and networks rebuilt from them."""
 
 import json
-import os
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from popstream.model import data, manifest
+from popstream.model.files import write_whole
 from popstream.model.freezing.thaw import ThawError, thaw
 from popstream.model.networks.layers import QuantNetwork
 from popstream.model.networks.stored import CheckpointError, read_stored, rebuild
@@ -29,14 +30,13 @@ class TrainingError(RuntimeError):
 
 def save(state: dict, path: Path) -> None:
     """Write beside, then rename: `path` is always a whole checkpoint."""
-    beside = path.with_suffix(".partial")
+    content = BytesIO()  # torch's own writing to a full disk fails in words that do not tell so
+    torch.save(state, content)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(state, beside)
-        os.replace(beside, path)
-    except (OSError, RuntimeError) as error:
-        beside.unlink(missing_ok=True)
-        raise TrainingError(f"{path} could not be written ({error}); the checkpoint before it is intact") from error
+        write_whole(path, content.getvalue())
+    except OSError as error:
+        reason = error.strerror or error
+        raise TrainingError(f"{path} could not be written ({reason}); the checkpoint before it is intact") from error
 
 
 def read(path: Path, needs: dict[str, Any], otherwise: str) -> dict:

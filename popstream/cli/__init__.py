@@ -3,6 +3,18 @@
 Verbs import what they work with when they are called: help and wrong commands need neither torch nor amaranth.
 """
 
-from popstream.cli.front import main
+import sys
+from collections.abc import Sequence
 
 __all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """front.main, which takes a moment to be imported, in which Ctrl-C may come too."""
+    try:
+        from popstream.cli.front import main as run
+
+        return run(arguments)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130

@@ -1,17 +1,22 @@
-"""From the command line to an exit status: 0, 1 for a failure, 2 for a wrong command line, 130 for Ctrl-C.
+"""From the command line to an exit status: 0, 1 for a failure, 2 for a wrong command line, 130 for Ctrl-C, 143 for
+SIGTERM, which ends a command as Ctrl-C does: what it had begun is cleared away.
 
 What goes wrong is said in one line on the standard error: what was given, what is allowed, what to do. An error that
 nothing of popstream foresaw keeps its traceback; POPSTREAM_TRACEBACK=1 shows it for all others.
 """
 
 import os
+import select
 import shlex
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from cyclopts import CycloptsError
 
-from popstream.cli import bench, boards, hardware, host, prove, report, simulate, train
+from popstream.cli import bench, boards, hardware, host, prove, report, simulate, soak, train
 from popstream.cli.app import run
 from popstream.cli.options import UsageError
 from popstream.cli.wrong import usage_line
@@ -19,10 +24,10 @@ from popstream.model.commands import here, installs
 
 __all__ = ["main"]
 
-VERBS = (bench, boards, hardware, host, prove, report, simulate, train)
+VERBS = (bench, boards, hardware, host, prove, report, simulate, soak, train)
 """Importing a file adds its verbs."""
 
-FAILURE, USAGE, INTERRUPTED = 1, 2, 130
+FAILURE, USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 ARGUMENTS = "POPSTREAM_ARGUMENTS"  # make's ARGUMENTS, which no shell is to read
 RESUMING = (
     "train",
@@ -31,6 +36,7 @@ RESUMING = (
     "bitstreams",
     "cost",
     "mutate",
+    "soak",
     "tables",
 )  # verbs that go on where they were stopped
 EXTRAS = {
@@ -45,33 +51,64 @@ EXTRAS = {
 }
 
 
+@contextmanager
+def heeding_sigterm() -> Iterator[list[int]]:
+    """SIGTERM interrupts as Ctrl-C does, and is noted; what a program around this one asked for instead stays."""
+    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    came: list[int] = []
+
+    def end(number: int, _: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one is not to stop the clearing away
+        came.append(number)
+        raise KeyboardInterrupt
+
+    if ours:
+        signal.signal(signal.SIGTERM, end)
+    try:
+        yield came
+    finally:
+        if ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the verb that `arguments` (those of the process by default) name; returns the exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    with heeding_sigterm() as terminated:
+        try:
+            given += added() if arguments is None else []
+            return run(given)
+        except CycloptsError as error:
+            return say(usage_line(error), USAGE)
+        except UsageError as error:
+            return say(str(error), USAGE)
+        except KeyboardInterrupt:
+            again = "; the same command goes on" if given and given[0] in RESUMING else ""
+            print(f"{'terminated' if terminated else 'interrupted'}{again}", file=sys.stderr)
+            return TERMINATED if terminated else INTERRUPTED
+        except ModuleNotFoundError as error:
+            package = (error.name or "").partition(".")[0]
+            if os.environ.get("POPSTREAM_TRACEBACK") or package in ("", "popstream"):
+                raise
+            extra = EXTRAS.get(package, "build")
+            return say(f"package {package} is missing; {installs(given[0], extra)} brings it", FAILURE)
+        except Exception as error:
+            if isinstance(error, BrokenPipeError) and nobody_reads():
+                sys.stdout = None
+                return FAILURE
+            if os.environ.get("POPSTREAM_TRACEBACK") or not foreseen(error):
+                raise
+            return say(told(error), FAILURE)
+
+
+def nobody_reads() -> bool:
+    """Whether who read the standard output, as head does, has enough and is gone."""
     try:
-        given += added() if arguments is None else []
-        return run(given)
-    except CycloptsError as error:
-        return say(usage_line(error), USAGE)
-    except UsageError as error:
-        return say(str(error), USAGE)
-    except BrokenPipeError:  # who reads the output, as head does, has enough
-        sys.stdout = None
-        return FAILURE
-    except KeyboardInterrupt:
-        again = "; the same command goes on" if given and given[0] in RESUMING else ""
-        print(f"interrupted{again}", file=sys.stderr)
-        return INTERRUPTED
-    except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        if os.environ.get("POPSTREAM_TRACEBACK") or package in ("", "popstream"):
-            raise
-        extra = EXTRAS.get(package, "build")
-        return say(f"package {package} is missing; {installs(given[0], extra)} brings it", FAILURE)
-    except Exception as error:
-        if os.environ.get("POPSTREAM_TRACEBACK") or not foreseen(error):
-            raise
-        return say(told(error), FAILURE)
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)
+        return any(state & (select.POLLERR | select.POLLHUP) for _, state in poll.poll(0))
+    except (AttributeError, OSError, ValueError):  # Windows has no poll; a closed or replaced output no number
+        return sys.stdout is not None
 
 
 def added() -> list[str]:
@@ -89,9 +126,9 @@ def foreseen(error: Exception) -> bool:
 
 
 def told(error: Exception) -> str:
-    """The message; of the system's word on a file, the file first."""
-    if isinstance(error, OSError) and error.filename and error.strerror:
-        return f"{error.filename}: {error.strerror}"
+    """The message; of the system's word on a file, the file first, where it is known."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error)
 
 

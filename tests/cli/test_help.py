@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+import popstream.cli.front  # noqa: F401 adds the verbs
 from popstream.cli.app import app
 from popstream.cli.host import host
 from tests.command import run_cli

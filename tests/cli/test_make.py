@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import popstream.cli.front  # noqa: F401 adds the verbs
 from popstream.cli.app import app
 
 ROOT = Path(__file__).parents[2]

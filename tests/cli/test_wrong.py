@@ -43,7 +43,7 @@ WRONG = {
     "clock to build": (["bitstream", "digits-w1a2", "icebreaker", "--freq", "900"], 2, "--freq must be 1 to 400 MHz,"),
     "no port": (["host", "identify"], 2, "--port is missing; see popstream host identify --help"),
     "no board": (["bitstream", "digits-w1a2"], 2, "BOARD is missing; known are "),
-    "verb": (["simulate", "digits-w1a2"], 2, "there is no verb 'simulate'; popstream --help lists all"),
+    "verb": (["classify", "digits-w1a2"], 2, "there is no verb 'classify'; popstream --help lists all"),
     "option": (["sim", "digits-w1a2", "--stal", "0.1"], 2, "there is no option --stal; did you mean --stall?"),
     "too much": (["rom", "digits-w1a2", "more"], 2, "'more' is too much; see popstream rom --help"),
     "choice": (["resources", "digits-w1a2", "--family", "xilinx"], 2, "--family must be one of ecp5, ice40, not"),

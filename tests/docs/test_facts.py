@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import popstream.cli.front  # noqa: F401 adds the verbs
 from docs.pages import ROOT, pages
 from popstream.cli.app import app
 

@@ -141,11 +141,12 @@ def test_a_full_disk_leaves_the_checkpoint_before_it(tmp_path, monkeypatch):
     path = tmp_path / "state.pt"
     checkpoint.save({"epoch": 1}, path)
 
-    def fail(state, beside):
-        Path(beside).write_bytes(b"half")
+    def fail(beside, content):
+        with beside.open("wb") as file:
+            file.write(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(torch, "save", fail)
+    monkeypatch.setattr(Path, "write_bytes", fail)
     with pytest.raises(checkpoint.TrainingError, match=r"No space left on device.*the checkpoint before it is intact"):
         checkpoint.save({"epoch": 2}, path)
     assert torch.load(path, weights_only=True) == {"epoch": 1}
