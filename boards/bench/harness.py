@@ -137,17 +137,25 @@ class Script:
         """Reset the board."""
         self._tell("R", clocks)
 
-    def raw_reply(self) -> bytes:
-        """What has come since the last reply, once the board is quiet. TimeoutError if it does not become quiet."""
+    def ask(self) -> None:
+        """Wait for the board to be quiet; what has come until then is an `answer`, which is still to be fetched."""
+        self._tell("Q", self.patience)
+
+    def answer(self) -> bytes:
+        """What had come at the next `ask`. TimeoutError if the board did not become quiet."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._tell("Q", self.patience)
         self._process.stdin.flush()
         (count,) = struct.unpack("<I", self._process.stdout.read(4))
         data = self._process.stdout.read(count & ~HUNG)
         if count & HUNG:
             raise TimeoutError(f"The board was not quiet within {self.patience:,} clocks")
         return data
+
+    def raw_reply(self) -> bytes:
+        """What has come since the last reply, once the board is quiet. TimeoutError if it does not become quiet."""
+        self.ask()
+        return self.answer()
 
     def reply(self) -> list[Frame]:
         """The frames in raw_reply."""

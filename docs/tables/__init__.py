@@ -19,6 +19,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "proofs": proofs.proofs,
     "rules": rules.rules,
     "sim-output": accuracy.sim_output,
+    "soak": proofs.soak,
     "speed": training.speed,
     "survivors": proofs.survivors,
     "throughput": hardware.throughput,

@@ -1,9 +1,10 @@
-"""What is proven of the blocks, as `make prove` found it, and which planted faults `make mutate` noticed."""
+"""What is proven of the blocks by `make prove`, planted faults that `make mutate` noticed, cases of `make soak`."""
 
 from docs import records
 from docs.tables.markdown import count, measured, table
+from popstream.soak.report import seen
 
-__all__ = ["proofs", "survivors"]
+__all__ = ["proofs", "soak", "survivors"]
 
 
 def proofs() -> str:
@@ -38,3 +39,17 @@ def survivors() -> str:
             for record in found for row in record["result"]["survivors"]]  # fmt: skip
     told = table(("survivor", "cycles an image>", "why"), rows)
     return f"{table((*columns, 'noticed>'), lines)}\n\n{told}\n\n{measured(found)}"
+
+
+def soak() -> str:
+    """Random cases of each kind, and how many were not as they must be."""
+    found = records.load("soak")
+    rows = [
+        [
+            row["kind"], count(record["result"]["seed"]), count(row["units"]), count(row["failed"]),
+            count(row["minutes"]), seen(row["counts"], row["kind"]),
+        ]
+        for record in found for row in record["result"]["kinds"]
+    ]  # fmt: skip
+    columns = ("kind", "seed>", "done>", "failed>", "minutes of a process>", "of them, or in them")
+    return table(columns, rows) + "\n\n" + measured(found)

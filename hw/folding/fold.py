@@ -8,13 +8,18 @@ from msgspec import Meta
 
 from popstream.model.checked import InputError, convert, read_json, strict
 
-__all__ = ["Fold", "FoldingError", "read_fold", "read_folds"]
+__all__ = ["Fold", "FoldingError", "divisors", "read_fold", "read_folds"]
 
 Count = Annotated[int, Meta(ge=1)]
 
 
 class FoldingError(InputError):
     """A folding that the network's geometry does not allow; the message is one line."""
+
+
+def divisors(value: int) -> list[int]:
+    """What divides a number, from 1 up."""
+    return [d for d in range(1, value + 1) if value % d == 0]
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from itertools import product
 import numpy as np
 
 from popstream.hw.cost.network import ECP5_PRICES, Prices, layer_cost, memory_choices
+from popstream.hw.folding.fold import divisors
 from popstream.hw.folding.folding import (
     ARITHMETICS,
     DEFAULT_INTERVAL,
@@ -28,7 +29,7 @@ from popstream.hw.folding.folding import (
 )
 from popstream.model.manifest import Network, Node
 
-__all__ = ["candidates", "divisors", "fastest", "intervals", "over", "solve", "within"]
+__all__ = ["candidates", "fastest", "intervals", "over", "solve", "within"]
 
 MOST_FEED = 16  # channels a beat into a window: beyond that its line memory grows and hardly any time is won
 SIMD_CHOICES = 3  # of the simd that are fast enough, so many of the smallest are looked at;
@@ -38,10 +39,6 @@ GRAIN = 100  # the fastest folding is found to within a part in so many
 RAISE = 2.0  # by which a resource becomes dearer when there was too little of it
 
 Need = Callable[[Folding], Mapping[str, int]]
-
-
-def divisors(value: int) -> list[int]:
-    return [d for d in range(1, value + 1) if value % d == 0]
 
 
 def shapes(node: Node, target: int, most: int) -> Iterator[Fold]:

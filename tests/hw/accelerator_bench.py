@@ -2,7 +2,7 @@
 """Runs an accelerator with taps in Amaranth's simulator and compares everything with the golden model."""
 
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,14 +10,15 @@ from amaranth.hdl import Cat, Module, Value
 from amaranth.sim import Simulator
 
 from popstream.hw.accelerator import Accelerator
-from popstream.hw.folding.folding import Fold, Folding, cycles, folded, geometry, pixels, products
-from popstream.hw.solver.solve import divisors
+from popstream.hw.folding.drawn import random_folding
 from popstream.model.manifest import Network
 from popstream.sim import golden
 from tests.hw.beats import from_beats, to_beats
 from tests.hw.stream_bench import unpack
 
 QUIET = 50  # cycles without movement after which the last image's pixels that no window needs have passed, too
+
+__all__ = ["HangError", "Result", "compare", "random_folding", "simulate"]
 
 
 class HangError(AssertionError):
@@ -104,28 +105,3 @@ def compare(network: Network, images: np.ndarray, result: Result) -> None:
         assert not len(wrong), f"Node {node.name!r} ({node.op}): {len(wrong)} values differ, first at {wrong[0]}"
     assert (result.logits == logits).all()
     assert (result.labels == golden.labels(logits)).all()
-
-
-def random_folding(network: Network, seed: int, most: int = 1200) -> Folding:
-    """Any legal folding that takes at most about `most` cycles an image on each layer."""
-    rng = random.Random(seed)
-    entries = {}
-    for node in folded(network):
-        choices = [
-            Fold(simd, pe, arithmetic, planes=planes)
-            for simd in divisors(products(node))
-            for pe in divisors(node.shape[0])
-            for arithmetic in ("lanes", "lanes", "mac")
-            for planes in (divisors(node["act_bits"]) if arithmetic == "lanes" else (1,))
-        ]
-        cheap = [fold for fold in choices if pixels(node) * cycles(node, fold) <= most] or choices[-1:]
-        fold = rng.choice(cheap)
-        group_cycles = cycles(node, fold) * fold.pe // node.shape[0]
-        buffer = rng.choice((0, 0, 1, geometry(network, node).width)) if node.op == "conv" else 0
-        out = rng.choice([out for out in divisors(fold.pe) if fold.pe // out <= group_cycles])
-        storage = rng.choice(("auto", "auto", "logic", "block"))
-        feed = rng.choice([None, *divisors(node.tensors["weight"].shape[1])]) if node.op == "conv" else None
-        entries[node.name] = replace(
-            fold, prefetch=rng.random() < 0.6, buffer=buffer, out=out, storage=storage, feed=feed
-        )
-    return Folding(entries)

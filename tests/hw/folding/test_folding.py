@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from popstream.hw.cost.network import ECP5_PRICES, Cost, layer_cost, network_cost
+from popstream.hw.folding.fold import divisors
 from popstream.hw.folding.folding import (
     DEFAULT_INTERVAL,
     Fold,
@@ -23,7 +24,7 @@ from popstream.hw.folding.folding import (
     timings,
 )
 from popstream.hw.folding.timing import WindowGeometry, window_timing
-from popstream.hw.solver.solve import divisors, solve
+from popstream.hw.solver.solve import solve
 from tests.networks import random_network
 
 SMALL = dict(height=6, width=10, channels=(6, 12), in_channels=3)

@@ -1,0 +1,66 @@
+"""What several kinds of cases are drawn from: small networks of every sort, and mutated bytes."""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from popstream.model.manifest import Network
+from popstream.sim.golden.drawn import SHORTCUTS, random_network
+
+__all__ = ["mutate", "pick", "tiny_network"]
+
+T = TypeVar("T")
+BITS = (1, 1, 2, 2, 3, 4, 5, 8)
+
+
+def pick(rng: np.random.Generator, choices: Sequence[T]) -> T:
+    """One of several, whatever they are."""
+    return choices[int(rng.integers(len(choices)))]
+
+
+def tiny_network(rng: np.random.Generator, name: str = "random") -> Network:
+    """A network of one or two groups on some pixels, with any bits, shortcuts and streams."""
+    groups, convs = pick(rng, (1, 1, 1, 1, 1, 2)), pick(rng, (1, 1, 1, 2))
+    shortcut, kernel = pick(rng, SHORTCUTS), 5 if rng.random() < 0.05 else pick(rng, (1, 3))
+    strides = tuple(pick(rng, (1, 1, 2)) for _ in range(groups))
+    channels = tuple(sorted(int(rng.integers(1, 4)) for _ in range(groups)))
+    halved = 2 ** sum(stride == 2 for stride in strides)  # averages are of even sizes
+    sizes = [int(rng.integers(1, 4)) * halved for _ in range(2)]
+    return random_network(
+        int(rng.integers(2**31)),
+        weight_bits=pick(rng, BITS), act_bits=pick(rng, BITS),
+        kernel=kernel, padding=pick(rng, (kernel // 2, kernel // 2, kernel // 2, kernel - 1)),
+        strides=strides, height=sizes[0], width=sizes[1],
+        in_channels=int(rng.integers(1, 3)), channels=channels,
+        convs_per_block=convs, shortcut=shortcut, convs_per_shortcut=pick(rng, (1, convs)),
+        stream_bits=int(rng.integers(4, 17)),
+        first_bits=(pick(rng, BITS), pick(rng, BITS)), last_bits=(pick(rng, BITS), pick(rng, BITS)),
+        relu=rng.random() < 0.3, prelu=rng.random() < 0.3,
+        classes=int(rng.integers(1, 5)), name=name,
+    )  # fmt: skip
+
+
+def mutate(rng: np.random.Generator, data: bytes) -> bytes:
+    """Flipped bits, other bytes, pieces cut out, doubled, moved or put in, or a beginning alone; never the same."""
+    changed = bytearray(data)
+    for _ in range(pick(rng, (1, 1, 1, 2, 8))):
+        way, at = rng.integers(8), int(rng.integers(len(changed) or 1))
+        size = min(int(rng.integers(1, 9)) ** 2, len(changed))
+        piece = changed[at : at + size]
+        if way < 2 and changed:
+            changed[at] ^= 1 << rng.integers(8)
+        elif way == 2 and changed:
+            changed[at] = rng.integers(256)
+        elif way == 3:
+            del changed[at : at + size]
+        elif way == 4:
+            changed[at:at] = piece
+        elif way == 5:
+            changed[at:at] = rng.bytes(size)
+        elif way == 6:
+            to = int(rng.integers(len(changed) or 1))
+            changed[to : to + size] = piece
+        elif rng.random() < 0.3:
+            del changed[at:]
+    return bytes(changed) if bytes(changed) != data else data[:-1]

@@ -1,0 +1,17 @@
+"""Random networks whose hardware has one bit of a weight flipped: a campaign must find it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from popstream.soak import networks
+
+
+def draw(rng: np.random.Generator, place: Path) -> None:
+    """As ever, but for the bit."""
+    networks.draw(rng, place)
+    (place / networks.FAULT).write_text("stem.conv.weight[0,0,0,0]^0")
+
+
+KIND = replace(networks.KIND, draw=draw)
