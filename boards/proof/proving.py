@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -15,6 +16,8 @@ from popstream.boards.proof.runner import Outcome, ProofError, prove, stop
 from popstream.boards.proof.table import LEFT_OUT, PROOFS, chosen, names
 
 __all__ = ["LEFT_OUT", "PROOFS", "Outcome", "ProofError", "chosen", "figures", "names", "prove_all", "table"]
+
+PAUSE = 0.1  # seconds between two looks whether all runs have ended
 
 
 def prove_all(
@@ -33,19 +36,25 @@ def prove_all(
                 found[outcome.proof.name] = outcome
                 told(outcome)
         except BaseException:
-            stop()
             pool.shutdown(wait=False, cancel_futures=True)
+            while any(future.running() for future in waiting):
+                stop()
+                time.sleep(PAUSE)
             raise
     return [found[proof.name] for proof in proofs]
 
 
-def figures(outcomes: Sequence[Outcome], seconds: float) -> dict[str, Any]:
-    """What prove.json holds."""
+def figures(outcomes: Sequence[Outcome], command: str, seconds: float, cpu_seconds: float) -> dict[str, Any]:
+    """What prove.json holds: how `command` did, and what it took of the clock and of processors."""
     rows = [outcome.row() for outcome in outcomes]
     return {
-        "proven": sum(outcome.proven for outcome in outcomes), "proofs": len(rows), "seconds": round(seconds, 1),
+        "command": command,
+        "proven": sum(outcome.proven for outcome in outcomes),
+        "proofs": len(rows),
+        "seconds": round(seconds, 1),
+        "cpu_seconds": round(cpu_seconds, 1),
         "rows": rows,
-    }  # fmt: skip
+    }
 
 
 def table(outcomes: Sequence[Outcome]) -> Table:

@@ -6,12 +6,10 @@ block that stands still. Paths within a cycle are looked for in the same netlist
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -43,8 +41,9 @@ write_json bench.json
 [files]
 {folder}/bench.il
 """
+PATIENCE = 5  # seconds in which a run that is told to end does so
 RUNNING: set[subprocess.Popen] = set()
-BROKEN = re.compile(r"summary: +failed assertion \S+ at (.+) step \d+$")
+BROKEN = re.compile(r"summary: +failed assertion \S+ at (.+?)(?: step \d+)?$")
 UNREACHED = re.compile(r"summary: +top\S* at (.+)$")
 
 
@@ -118,16 +117,21 @@ def symbiyosys(folder: Path, name: str, mode: str, depth: int, timeout: float) -
     RUNNING.add(process)
     try:
         output, _ = process.communicate()
+    except BaseException:
+        end(process)
+        raise
     finally:
         RUNNING.discard(process)
-        end(process)
     return process.returncode, output
 
 
 def end(process: subprocess.Popen) -> None:
-    """Nothing of a run goes on without it: neither the solvers nor smtbmc."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+    """End a run with its solvers: SymbiYosys, which gave them groups of their own, does so when it is told to end."""
+    process.terminate()
+    try:
+        process.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
 
 
 def stop() -> None:
@@ -150,8 +154,8 @@ def first_trace(folder: Path) -> Path | None:
 def judge(folder: Path, status: int, log: str) -> tuple[str, str, Path | None]:
     """(status, reason, trace) of a run for broken properties. Proven is only what SymbiYosys calls so."""
     verdict = (folder / "status").read_text().split() if (folder / "status").exists() else []
-    if status < 0:
-        return KILLED, f"SymbiYosys ended by signal {-status}", None
+    if status < 0 or "external termination signal" in log:
+        return KILLED, f"SymbiYosys was ended by a signal{f', {-status}' if status < 0 else ''}", None
     if status == 0 and verdict[:1] == ["PASS"]:
         return PROVEN, "", None
     if verdict[:1] == ["FAIL"]:

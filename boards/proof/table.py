@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from popstream.boards.proof import buffers
+from popstream.boards.proof import buffers, frames, images, link, pipeline, units, values
 from popstream.boards.proof.proofs import Proof
 
 __all__ = ["LEFT_OUT", "PROOFS", "chosen", "names"]
 
-PROOFS: tuple[Proof, ...] = (*buffers.PROOFS,)
+PROOFS: tuple[Proof, ...] = (
+    *buffers.PROOFS,
+    *frames.PROOFS,
+    *values.PROOFS,
+    *images.PROOFS,
+    *units.PROOFS,
+    *pipeline.PROOFS,
+    *link.PROOFS,
+)
 
 PLAIN = "no stream: numbers in, a number out some cycles later; compared with its model in simulation"
 LEFT_OUT = {
@@ -21,6 +29,10 @@ LEFT_OUT = {
     "Table": PLAIN,
     "TablePair": PLAIN,
     "WeightMemory": PLAIN,
+    "Registers": "no stream: a Wishbone slave; compared with its model in simulation",
+    "Alone": "no block of a design: a unit with what feeds it, to be placed and routed by itself",
+    "Harness": "no block of a design: it gives a unit pins, to be placed and routed by itself",
+    "Wrapper": "made of Entry, Words, LastStage and an accelerator",
     "_Split": "a half of Repack, whose proofs name its registers",
     "_Join": "a half of Repack, whose proofs name its registers",
 }

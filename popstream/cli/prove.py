@@ -26,6 +26,7 @@ def prove(
     Example: popstream prove Skid LastStage
     Takes ten seconds; all blocks some minutes.
     """
+    import resource
     import time
 
     from popstream.boards.proof.proving import LEFT_OUT, chosen, figures, names, prove_all, table
@@ -61,7 +62,9 @@ def prove(
         outcomes = prove_all(proofs, root / "prove", timeout, processes, told)
     console.print(table(outcomes))
     path = root / "prove.json"
-    write_json(path, figures(outcomes, time.monotonic() - began))
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = " ".join(("popstream prove", *blocks, *["--quick"] * quick)) if blocks or quick else "make prove"
+    write_json(path, figures(outcomes, command, time.monotonic() - began, used.ru_utime + used.ru_stime))
     wrong = [outcome for outcome in outcomes if not outcome.proven]
     for outcome in wrong[1:]:
         print(outcome.sentence())

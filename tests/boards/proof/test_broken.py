@@ -1,19 +1,28 @@
 """Blocks with a fault are not proven: each is told by the property that it breaks. Nor is what was stopped."""
 
 import threading
+import time
 from dataclasses import replace
 from functools import partial
 
-from amaranth.hdl import Module, Value
+import pytest
+from amaranth.hdl import Module, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from popstream.boards.proof import buffers, runner
+from popstream.boards.link import link
+from popstream.boards.link.crc import SerialCrc
+from popstream.boards.proof import buffers, pipeline, runner
 from popstream.boards.proof.proving import chosen
 from popstream.boards.proof.runner import FAILED, KILLED, OPEN, TIMEOUT, Outcome, prove
+from popstream.hw.accelerator import Accelerator
+from popstream.hw.folding.buffering import Buffer, Buffers
+from popstream.hw.folding.folding import parallel
 from popstream.hw.lib.fifo import StreamFifo
 from popstream.hw.lib.skid import LastStage, Skid
 from popstream.hw.lib.stream import connect
+from popstream.hw.unit.bitplane import plane_pairs
+from popstream.hw.unit.sequence import Sequencer
 
 SECONDS = 60
 
@@ -94,7 +103,7 @@ def test_a_block_that_stands_still_is_not_proven(tmp_path):
 
 
 def test_what_takes_too_long_is_not_proven(tmp_path):
-    found = prove(chosen(["Skid"])[0], tmp_path, 0)
+    found = prove(chosen(["Accelerator"])[0], tmp_path, 1)
     assert (found.proven, found.status) == (False, TIMEOUT)
 
 
@@ -117,6 +126,109 @@ def test_what_is_stopped_is_not_proven(tmp_path, monkeypatch):
     monkeypatch.setattr(
         runner.subprocess, "Popen", lambda command, **more: popen(["sleep", "60"], start_new_session=True)
     )
-    threading.Timer(0.2, runner.stop).start()
+
+    def stop() -> None:
+        while not runner.RUNNING:
+            time.sleep(0.01)
+        runner.stop()
+
+    threading.Thread(target=stop).start()
     found = prove(chosen(["Skid"])[0], tmp_path, SECONDS)
-    assert (found.status, found.what) == (KILLED, "SymbiYosys ended by signal 9")
+    assert (found.status, found.what) == (KILLED, "SymbiYosys was ended by a signal, 15")
+
+
+@pytest.mark.parametrize(
+    ("block", "fault"),
+    [
+        ("PReLU", {"shift": 2}),
+        ("MaxPool", {"width": 4}),
+    ],
+)
+def test_a_formula_that_is_not_the_blocks(tmp_path, block, fault):
+    """The block is built by other parameters than those that it is proven by."""
+    proof = chosen([block])[0]
+
+    def make():
+        made = proof.make()
+        kind = type(made)
+
+        class Faulty(kind):
+            def elaborate(self, platform):
+                right = {name: getattr(self, name) for name in fault}
+                vars(self).update(fault)
+                m = super().elaborate(platform)
+                vars(self).update(right)
+                return m
+
+        made.__class__ = Faulty
+        return made
+
+    found = outcome(tmp_path, block, make)
+    assert (found.status, found.what) == (FAILED, "each beat is what the formula gives, in order, once")
+
+
+class Overdrawn(Sequencer):
+    """Believes that it has a credit more than there are."""
+
+    def elaborate(self, platform):
+        self.credits += 1
+        m = super().elaborate(platform)
+        self.credits -= 1
+        return m
+
+
+def test_a_unit_with_a_credit_too_many(tmp_path):
+    found = outcome(tmp_path, "Sequencer", lambda: Overdrawn(2, 2, plane_pairs(1, 2), 1, 3))
+    assert (found.proven, found.trace is not None) == (False, True)
+    assert "credits in hand, on their way back and away are all there are" in found.what
+
+
+def test_a_skip_fifo_that_is_too_shallow(tmp_path):
+    """It stops even where nothing outside pauses, which is looked at alone, as it is soon found."""
+
+    def claims(bench) -> None:
+        pipeline.moving(bench)
+        bench.assume(bench.inputs["i"].valid & bench.outputs["o"].ready)
+
+    network = pipeline.residual()
+    shallow = {"sum": Buffers("stream", Buffer(1, 1), None)}
+    make = partial(Accelerator, network, parallel(network), depths=shallow)
+    found = outcome(tmp_path, "Accelerator", make, claims=claims)
+    assert found.status == FAILED
+    assert found.what.startswith("a beat passes within ")
+
+
+class Trusting(SerialCrc):
+    """Forgets that a byte of the CRC was wrong."""
+
+    def elaborate(self, platform):
+        m = super().elaborate(platform)
+        with m.If(self.start):
+            m.d.sync += self.wrong.eq(0)
+        return m
+
+
+def test_a_crc_that_forgets_a_wrong_byte(tmp_path):
+    found = outcome(tmp_path, "SerialCrc", Trusting)
+    assert not found.proven
+    assert "`wrong` tells that a drained byte was another" in found.what
+
+
+def test_a_parser_that_does_not_look_at_the_crc(tmp_path, monkeypatch):
+    """Its `If(crc.wrong)` is never true."""
+
+    class Blind(SerialCrc):
+        def __init__(self) -> None:
+            super().__init__()
+            self.known, self.wrong = self.wrong, Signal()  # the link looks at the second
+
+        def elaborate(self, platform):
+            self.wrong, told = self.known, self.wrong
+            m = super().elaborate(platform)
+            self.wrong = told
+            return m
+
+    monkeypatch.setattr(link, "SerialCrc", Blind)
+    found = outcome(tmp_path, "HostLink", chosen(["HostLink"])[0].make)
+    assert not found.proven
+    assert "only a frame with the right CRC is " in found.what
