@@ -102,6 +102,15 @@ def test_what_killed_processes_left_and_nobody_uses_is_swept(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == set(stay)
 
 
+def test_a_lock_of_a_killed_process_is_swept_and_one_that_is_held_stays(tmp_path):
+    (tmp_path / "young").mkdir()
+    (tmp_path / ".gone.lock").touch()
+    with locked(tmp_path / ".held.lock"):
+        once(tmp_path / "young", [], lambda place: pytest.fail("made again"))
+        assert {path.name for path in tmp_path.iterdir()} == {"young", ".held.lock"}
+    assert {path.name for path in tmp_path.iterdir()} == {"young"}
+
+
 def test_use_keeps_a_folder(tmp_path):
     (tmp_path / "folder" / "whole").mkdir(parents=True)
     before = time.time() - 20 * 86_400

@@ -1,6 +1,9 @@
 """Files are whole or not there."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -28,3 +31,19 @@ def test_a_failure_leaves_what_was_there(tmp_path, monkeypatch):
         write_whole(path, b"after")
     assert path.read_bytes() == b"before"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_process_left_beside_is_taken_away(tmp_path):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    path, others = tmp_path / "x[1].bin", [f".x[1].bin.{os.getppid()}", ".x[1].bin.1234567890123", ".x1.bin.5"]
+    for name in (*others, f".x[1].bin.{gone.pid}"):
+        (tmp_path / name).touch()
+    write_whole(path, b"whole")
+    assert sorted(found.name for found in tmp_path.iterdir()) == sorted([path.name, *others])
+
+
+def test_an_error_names_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "write_bytes", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(OSError, match=r"No space left on device: '.*x\.bin'"):
+        write_whole(tmp_path / "x.bin", b"")
