@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from cyclopts import CycloptsError
 
@@ -28,6 +29,7 @@ VERBS = (bench, boards, hardware, host, prove, report, simulate, soak, train)
 """Importing a file adds its verbs."""
 
 FAILURE, USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
+AGAIN_SECONDS = 0.05  # until an interrupt that was dropped comes again
 ARGUMENTS = "POPSTREAM_ARGUMENTS"  # make's ARGUMENTS, which no shell is to read
 RESUMING = (
     "train",
@@ -52,29 +54,42 @@ EXTRAS = {
 
 
 @contextmanager
-def heeding_sigterm() -> Iterator[list[int]]:
-    """SIGTERM interrupts as Ctrl-C does, and is noted; what a program around this one asked for instead stays."""
+def heeding_signals() -> Iterator[list[int]]:
+    """SIGTERM interrupts as Ctrl-C does, and is noted; what a program around this one asked for instead stays.
+
+    Python drops an interrupt that comes while an object is finalized (Amaranth's are, by thousands): it comes again.
+    """
     ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     came: list[int] = []
+    before = sys.unraisablehook
 
     def end(number: int, _: object) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one is not to stop the clearing away
-        came.append(number)
-        raise KeyboardInterrupt
+        if not came:  # a second one is not to stop the clearing away
+            came.append(number)
+            raise KeyboardInterrupt
+
+    def dropped(found: Any) -> None:
+        if not issubclass(found.exc_type, KeyboardInterrupt):
+            before(found)
+            return
+        number = came.pop() if came else signal.SIGINT
+        threading.Timer(AGAIN_SECONDS, os.kill, (os.getpid(), number)).start()
 
     if ours:
         signal.signal(signal.SIGTERM, end)
+        sys.unraisablehook = dropped
     try:
         yield came
     finally:
         if ours:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            sys.unraisablehook = before
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the verb that `arguments` (those of the process by default) name; returns the exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    with heeding_sigterm() as terminated:
+    with heeding_signals() as terminated:
         try:
             given += added() if arguments is None else []
             return run(given)

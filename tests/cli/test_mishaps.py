@@ -307,3 +307,27 @@ def verb_that_fails():
 def test_the_end_of_another_pipe_is_an_error(capfd):
     assert main(["fails"]) == 1
     assert capfd.readouterr().err == "error: Broken pipe\n"
+
+
+FINALIZED = """
+import signal, sys, threading, time, os
+from popstream.cli import front
+class Slow:
+    def __del__(self):
+        os.kill(os.getpid(), getattr(signal, sys.argv[1]))
+        time.sleep(0.01)
+def run(given):
+    Slow()
+    time.sleep(20)
+front.run = run
+sys.exit(front.main([]))
+"""
+
+
+@pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_signal_while_an_object_is_finalized_is_not_lost(name, status):
+    done = subprocess.run(
+        [sys.executable, "-c", FINALIZED, name], cwd=ROOT, capture_output=True, text=True, timeout=SOON,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    assert (done.returncode, done.stderr.count("\n")) == (status, 1), done.stderr
