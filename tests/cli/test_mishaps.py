@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -211,23 +212,28 @@ def test_sigkill_leaves_whole_files_and_the_next_call_sweeps_the_rest(name, inpu
     assert hidden(folder) == []
 
 
+@cache
+def namespaces() -> bool:
+    """Whether a user may mount in a namespace of his own: many containers do not let him."""
+    tried = ["unshare", "--mount", "--map-root-user", "sh", "-c", "mount -t tmpfs none /mnt"]
+    return shutil.which("unshare") is not None and subprocess.run(tried, capture_output=True).returncode == 0
+
+
 def namespace(script: str, disk: Path, words: list, **environment: object) -> subprocess.CompletedProcess:
     """The command run by a script, `"$@"`, that mounts something at $DISK where no other process sees it."""
+    if not namespaces():
+        pytest.skip("this system mounts nothing for tests")
     disk.mkdir()
     given = {"DISK": disk, "PYTHONPATH": ROOT, **environment}
-    done = subprocess.run(
+    return subprocess.run(
         ["unshare", "--mount", "--map-root-user", "sh", "-c", script, "sh", sys.executable, "-m", "popstream",
          *map(str, words)],
         cwd=ROOT, env=os.environ | {name: str(value) for name, value in given.items()}, capture_output=True, text=True,
     )  # fmt: skip
-    if done.returncode == UNABLE or shutil.which("unshare") is None:
-        pytest.skip("this system mounts nothing for tests")
-    return done
 
 
-UNABLE = 77
-FULL = f"""
-mount -t tmpfs -o size=8m none "$DISK" || exit {UNABLE}
+FULL = """
+mount -t tmpfs -o size=8m none "$DISK" || exit
 head -c $FILLED /dev/zero > "$DISK/filler"
 "$@"
 status=$?
@@ -236,8 +242,8 @@ rm "$DISK/filler"
 if [ -n "$AGAIN" ]; then "$@" > "$DISK.again" 2>&1; echo $? >> "$DISK.again"; fi
 exit $status
 """
-READ_ONLY = f"""
-mount --bind "$DISK" "$DISK" && mount -o remount,bind,ro "$DISK" || exit {UNABLE}
+READ_ONLY = """
+mount --bind "$DISK" "$DISK" && mount -o remount,bind,ro "$DISK" || exit
 cd "$DISK"
 exec "$@"
 """
