@@ -24,7 +24,7 @@ def write_whole(path: Path, content: bytes) -> None:
         beside.replace(path)
     except BaseException as error:
         beside.unlink(missing_ok=True)
-        if isinstance(error, OSError):  # of a full disk, it names no file; of others, the one beside
+        if isinstance(error, OSError) and error.errno:  # of a full disk, it names no file; of others, the one beside
             error.filename = str(path)
         raise
 

@@ -216,7 +216,8 @@ class Trainer:
             loss, top1_train = self.epoch(step, optimizer, phase, epoch, note, kept, after)
             if isinstance(forward, FrozenForward):
                 forward.rescale()
-            shown.set_progress(progress)
+            if average:
+                shown.set_progress(progress)
             top1_test = evaluate(shown, *self.test, precision=precision)
             row = {"phase": phase["name"], "epoch": epoch + 1, "loss": round(loss, 4),
                    "top1_train": round(top1_train, 2), "top1_test": round(top1_test, 2),
