@@ -18,15 +18,11 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from popstream.boards.bench.netlist import SYNTHESISED, netlist_verilog
+from popstream.boards.bench.netlist import SYNTHESISED, Netlist, netlist_verilog
 from popstream.boards.flow.toolchain import run
 from popstream.model.files import write_json
 from popstream.model.manifest import Network
-from popstream.sim.bench.build import build
-from popstream.sim.bench.run import SimulationError, simulate
-from popstream.sim.bench.top import generate
-from popstream.sim.rtl.compare import compare
-from popstream.sim.rtl.rtl import read_ports
+from popstream.sim.bench.run import SimulationError
 
 __all__ = ["STEPS", "Mutant", "MutantError", "Mutants", "Verdict", "figures", "plant", "table"]
 
@@ -106,7 +102,7 @@ def chosen_by_plusarg(text: str) -> str:
     return text
 
 
-class Mutants:
+class Mutants(Netlist):
     """The netlist with its planted faults, verilated.
 
     network : whose values are golden. folder : of the netlist, as map_network and plant left it. codes : images uint8
@@ -116,28 +112,23 @@ class Mutants:
     def __init__(
         self, network: Network, folder: Path, codes: np.ndarray, optimize: int = 1, root: Path = Path("build")
     ):
-        self.network, self.codes, self.folder = network, codes, folder
-        whole = folder / "mutants.v"
-        whole.write_text(LOOPS + chosen_by_plusarg(netlist_verilog(folder, PLANTED)))
-        self.top, self.predicted = read_ports(folder / "ports.json", network)
-        self.model = build(whole, generate(self.top), root, optimize)
+        super().__init__(network, folder, optimize, root)
+        self.codes, self.folder = codes, folder
         noticed, self.interval = self.notice(0, *STEPS[0])
         if noticed:
             raise MutantError(f"The netlist without a fault differs from golden: {noticed}")
 
+    def verilog(self, folder: Path) -> str:
+        """The netlist with every fault, and a register that chooses one."""
+        return LOOPS + chosen_by_plusarg(netlist_verilog(folder, PLANTED))
+
     def notice(self, number: int, images: int, stall: float) -> tuple[str | None, float | None]:
         """What the comparison says against the netlist with fault `number`, if anything, and its interval in cycles."""
-        codes = self.codes[:images]
-        tapped = len(codes) if self.top.taps else 0
-        expected = 2 * self.predicted  # an iCE40's folding is slower than its estimate
+        options = {"patience": int(PATIENCE * self.expected), "plusargs": [f"+{SELECTOR}={number}"]}
         try:
-            result = simulate(
-                self.model, self.top, codes, tap_images=tapped, stall=stall, expected=expected,
-                patience=int(PATIENCE * expected), plusargs=[f"+{SELECTOR}={number}"],
-            )  # fmt: skip
+            result, report = self.run(self.codes[:images], stall, **options)
         except SimulationError as error:
             return str(error), None
-        report = compare(self.network, codes, result)
         if report.good:
             return None, result.interval
         return str(report.divergence or f"{report.mismatches} of {report.images} images differ"), result.interval

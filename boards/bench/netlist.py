@@ -28,7 +28,7 @@ from popstream.hw.synthesis.yosys import FAMILIES, count, synthesise
 from popstream.hw.verilog import write
 from popstream.model.manifest import Network
 from popstream.sim.bench.build import build
-from popstream.sim.bench.run import simulate
+from popstream.sim.bench.run import Result, simulate
 from popstream.sim.bench.top import generate
 from popstream.sim.rtl.compare import Report, compare
 from popstream.sim.rtl.rtl import read_ports
@@ -139,16 +139,31 @@ class Netlist:
     def __init__(self, network: Network, folder: Path, optimize: int = 0, root: Path = Path("build")):
         self.network = network
         whole = folder / "whole.v"
-        whole.write_text(netlist_verilog(folder))
+        whole.write_text(self.verilog(folder))
         self.top, self.predicted = read_ports(folder / "ports.json", network)
         self.model = build(whole, generate(self.top), root, optimize)
 
-    def compare(self, codes: np.ndarray, stall: float = 0.0, seed: int = 0) -> Report:
-        """Stream codes uint8 [N, C, H, W] through and compare all that comes out with the golden model."""
+    @property
+    def expected(self) -> float:
+        """About the interval in cycles: an iCE40's folding is slower than its estimate."""
+        return 2 * self.predicted
+
+    def verilog(self, folder: Path) -> str:
+        """What is verilated of `folder`."""
+        return netlist_verilog(folder)
+
+    def run(self, codes: np.ndarray, stall: float = 0.0, **more: Any) -> tuple[Result, Report]:
+        """Stream codes uint8 [N, C, H, W] through and compare all that comes out with the golden model.
+
+        more: further options of `simulate`.
+        """
         tapped = len(codes) if self.top.taps else 0
-        expected = 2 * self.predicted  # an iCE40's folding is slower than its estimate
-        result = simulate(self.model, self.top, codes, tap_images=tapped, stall=stall, seed=seed, expected=expected)
-        return compare(self.network, codes, result)
+        result = simulate(self.model, self.top, codes, tap_images=tapped, stall=stall, expected=self.expected, **more)
+        return result, compare(self.network, codes, result)
+
+    def compare(self, codes: np.ndarray, stall: float = 0.0, seed: int = 0) -> Report:
+        """What the comparison of a run says."""
+        return self.run(codes, stall, seed=seed)[1]
 
 
 def figures(

@@ -31,16 +31,8 @@ VERBS = (bench, boards, hardware, host, prove, report, simulate, soak, train)
 FAILURE, USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 AGAIN_SECONDS = 0.05  # until an interrupt that was dropped comes again
 ARGUMENTS = "POPSTREAM_ARGUMENTS"  # make's ARGUMENTS, which no shell is to read
-RESUMING = (
-    "train",
-    "sweep",
-    "accuracy",
-    "bitstreams",
-    "cost",
-    "mutate",
-    "soak",
-    "tables",
-)  # verbs that go on where they were stopped
+# Verbs that go on where they were stopped.
+RESUMING = ("train", "sweep", "accuracy", "bitstreams", "cost", "mutate", "soak", "tables")
 EXTRAS = {
     "torch": "train",
     "scipy": "train",
