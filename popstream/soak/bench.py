@@ -98,11 +98,7 @@ module {folder}_bench(input clk, input rst, output reg done);
     if (tail > {tail} || idle > {hang}) done <= 1;
   end
 
-  {module} dut (
-    .clk(clk), .rst(rst),
-    .i__payload(i_payload), .i__valid(i_valid), .i__ready(i_ready),
-    .o__payload(o_payload), .o__valid(o_valid), .o__ready(o_ready){connections}
-  );
+{instance}
 {monitors}
 endmodule
 """
@@ -132,9 +128,6 @@ int main() {
 def bench_text(bench: Bench) -> str:
     """The module around one accelerator."""
     top, taps = bench.top, bench.top.taps
-    pairs = "".join(
-        f",\n    .tap_{tap.port}_valid(tap{i}_valid), .tap_{tap.port}_data(tap{i}_data)" for i, tap in enumerate(taps)
-    )
     monitors = "".join(
         MONITOR.format(
             i=i, high=tap.lanes * tap.width - 1, beats=tap.beats * bench.images, folder=top.module, port=tap.port
@@ -143,9 +136,9 @@ def bench_text(bench: Bench) -> str:
     )
     beats = top.shape[1] * top.shape[2] * bench.images
     return BENCH.format(
-        folder=top.module, module=top.module, beat_high=top.beat_bits - 1, last_beat=beats - 1, seed=bench.seed,
+        folder=top.module, instance=top.instance, beat_high=top.beat_bits - 1, last_beat=beats - 1, seed=bench.seed,
         result_high=top.result_bits - 1, beats=beats, images=bench.images, stall_in=bench.stall_in,
-        stall_out=bench.stall_out, hold=bench.hold, tail=TAIL, hang=HANG, connections=pairs, monitors=monitors,
+        stall_out=bench.stall_out, hold=bench.hold, tail=TAIL, hang=HANG, monitors=monitors,
         taps_moved=" || ".join(["1'b0", *(f"tap{i}_valid" for i in range(len(taps)))]),
     )  # fmt: skip
 

@@ -98,13 +98,19 @@ class Top:
         """Label, 8 bits, below the logits, 32 bits each."""
         return 8 + 32 * self.classes
 
+    @property
+    def instance(self) -> str:
+        """Verilog: the module as `dut`, on clk, rst, i_payload, i_valid, ..., and tap<i>_valid, tap<i>_data."""
+        taps = "".join(
+            f",\n    .tap_{tap.port}_valid(tap{i}_valid), .tap_{tap.port}_data(tap{i}_data)"
+            for i, tap in enumerate(self.taps)
+        )
+        return INSTANCE.format(module=self.module, taps=taps)
+
 
 def generate(top: Top) -> str:
     """The text of module `bench` for this top."""
     taps = top.taps
-    connections = "".join(
-        f",\n    .tap_{tap.port}_valid(tap{i}_valid), .tap_{tap.port}_data(tap{i}_data)" for i, tap in enumerate(taps)
-    )
     monitors = "".join(_monitor(i, tap) for i, tap in enumerate(taps))
     return BENCH.format(
         read=READ,
@@ -114,8 +120,7 @@ def generate(top: Top) -> str:
         last=top.burst - 1,
         last_burst=top.bursts - 1,
         result_high=top.result_bits - 1,
-        module=top.module,
-        connections=connections,
+        instance=top.instance,
         monitors=monitors,
         drained=" && ".join(["1", *(f"tap{i}_left == 0" for i in range(len(taps)))]),
     )
@@ -126,6 +131,12 @@ def _monitor(index: int, tap: Tap) -> str:
         i=index, node=tap.node, port=tap.port, high=tap.lanes * tap.width - 1, beats=tap.beats, words=tap.words
     )
 
+
+INSTANCE = """  {module} dut (
+    .clk(clk), .rst(rst),
+    .i__payload(i_payload), .i__valid(i_valid), .i__ready(i_ready),
+    .o__payload(o_payload), .o__valid(o_valid), .o__ready(o_ready){taps}
+  );"""
 
 MONITOR = """
   // {node}: {beats} beats of {words} words an image
@@ -223,11 +234,7 @@ module bench;
       if (idle == patience) hung <= 1;
     end
 
-  {module} dut (
-    .clk(clk), .rst(rst),
-    .i__payload(i_payload), .i__valid(i_valid), .i__ready(i_ready),
-    .o__payload(o_payload), .o__valid(o_valid), .o__ready(o_ready){connections}
-  );
+{instance}
 {monitors}
   always @(posedge clk) drained <= !rst && {drained};
 endmodule
