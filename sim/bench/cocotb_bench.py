@@ -3,7 +3,7 @@
 The working directory holds the request and takes the answer (sim/bench/run.py writes the one and reads the other):
 
     images.npy     codes uint8 [N, C, H, W]
-    request.json   bits, classes, burst, settle, stall, i_hold, o_hold, seed, patience, tap_images
+    request.json   bits, classes, burst, settle, stall, i_hold, o_hold, seed, patience, tap_images, interrupt
     progress       one byte for each result, as it comes
     answer.npz     labels int64 [N], logits int32 [N, O], accepted and emitted int64 [N]: the cycles of the first beat
                    and of the result; fewer rows after a hang
@@ -42,9 +42,20 @@ class Bench:
         self.emitted: list[int] = []
         self.python = 0.0  # seconds
 
-    async def reset(self) -> None:
-        """Start the clock and reset for a few cycles, with the settings applied."""
-        dut, request = self.dut, self.request
+    async def interrupt(self) -> None:
+        """Offer images for `interrupt` cycles and record nothing: the reset that follows finds all stages at work."""
+        await self.reset(tapped=0)
+        driver = cocotb.start_soon(self.drive())
+        await Timer(self.request["interrupt"] * PERIOD, unit="step")
+        driver.cancel()
+        self.dut.rst.value = 1
+        self.dut.offered.value = 0
+        self.accepted.clear()
+        await Timer(4 * PERIOD, unit="step")
+
+    async def reset(self, tapped: int) -> None:
+        """Start the clock and reset for a few cycles, with the settings applied; `tapped` images are recorded."""
+        dut, request = self.dut, self.request | {"tap_images": tapped}
         dut.rst.value = 1
         for name in ("seed", "patience", "tap_images", "i_hold", "o_hold"):
             getattr(dut, name).value = request[name]
@@ -99,7 +110,9 @@ class Bench:
     async def run(self) -> str | None:
         """Everything; returns what went wrong, if something did."""
         dut, count = self.dut, len(self.images)
-        await self.reset()
+        if self.request["interrupt"]:
+            await self.interrupt()
+        await self.reset(self.request["tap_images"])
         driver = cocotb.start_soon(self.drive())
         monitor = cocotb.start_soon(self.monitor())
         await First(monitor, ValueChange(dut.hung))

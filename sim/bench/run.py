@@ -25,6 +25,7 @@ from popstream.sim.verilator.tools import environment
 MODULE = "popstream.sim.bench.cocotb_bench"
 POLL = 0.2  # seconds between looks at the progress
 MAX_HOLD = 16  # bits: a pause lasts at most 65,536 cycles
+INTERRUPTED = 2.0  # intervals at most of work before the reset that a run begins with
 PATIENCE = 16  # intervals, and
 LEAST_PATIENCE = 100_000  # cycles without a beat make a hang
 
@@ -112,6 +113,9 @@ def simulate(
     expected: about the interval in cycles; lengths of pauses come from it and, unless it is given, the patience in
     cycles before a hang. waves: where the trace goes (the model must have been built for it). plusargs: "+name=value",
     which the model reads by $value$plusargs. progress: called with the number of results so far.
+
+    Each process first works for a while, drawn by the seed, and is reset in the midst of it, so that a register that no
+    reset reaches is found; nothing of that is counted, and a trace begins without it.
     Raises SimulationError, and ValueError for arguments out of range.
     """
     shape = (len(images), *top.shape)
@@ -131,6 +135,7 @@ def simulate(
     parts = np.array_split(np.arange(len(images)), processes)
     requests = []
     for number, part in enumerate(parts):
+        draw = np.random.default_rng([seed, number])
         calm = len(part) if stall == 0 else min(8, len(part) // 2) if settle is None else min(settle, len(part))
         requests.append(
             {
@@ -141,9 +146,10 @@ def simulate(
                 "stall": stall,
                 "i_hold": hold_bits(2 * expected / pixels),
                 "o_hold": hold_bits(expected),
-                "seed": int(np.random.default_rng([seed, number]).integers(1, 2**63)),
+                "seed": int(draw.integers(1, 2**63)),
                 "patience": patience or int(PATIENCE * expected) + LEAST_PATIENCE + 2**MAX_HOLD,
                 "tap_images": int(np.count_nonzero(part < tap_images)),
+                "interrupt": 0 if waves else int(draw.uniform(0, INTERRUPTED) * expected),
             }
         )
     scratch = Path(tempfile.mkdtemp(prefix=".run-", suffix=f".{os.getpid()}", dir=folder.parent))

@@ -29,8 +29,8 @@ def top() -> Top:
     return Top((CHANNELS, HEIGHT, WIDTH), BITS, CLASSES, taps)
 
 
-def write(folder: Path) -> Path:
-    """top.v in `folder`."""
+def write(folder: Path, forgetful: bool = False) -> Path:
+    """top.v in `folder`; a reset of a `forgetful` one leaves the sums as they are."""
     logits = "\n".join(
         f"  wire signed [31:0] term{k} = {k + 1} * c{k % CHANNELS}; reg signed [31:0] sum{k} = {-100 * k};"
         for k in range(CLASSES)
@@ -39,6 +39,7 @@ def write(folder: Path) -> Path:
         f"        sum{k} <= last ? {-100 * k} : sum{k} + term{k};\n        if (last) logit{k} <= sum{k} + term{k};"
         for k in range(CLASSES)
     )
+    cleared = " ".join(f"sum{k} <= {-100 * k};" for k in range(CLASSES) if not forgetful)
     best = "0"
     for k in range(1, CLASSES):
         greater = " && ".join(f"logit{k} > logit{j}" for j in range(k))
@@ -70,7 +71,7 @@ module top(input clk, input rst, input [{CHANNELS * BITS - 1}:0] i__payload, inp
   assign tap_wide_data = {{{REPEAT}{{i__payload}}}};
   always @(posedge clk)
     if (rst) begin
-      pixel <= 0; full <= 0; again <= 0;
+      pixel <= 0; full <= 0; again <= 0; {cleared}
     end else begin
       if (full && o__ready) begin full <= again; again <= 0; end
       if (i__valid && i__ready) begin

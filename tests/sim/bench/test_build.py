@@ -54,6 +54,14 @@ def test_every_value(model, stall, settle, processes, tapped):
         assert result.interval is None
 
 
+def test_a_reset_that_leaves_a_register_as_it_is_is_found(tmp_path):
+    codes = standin.random_codes(1, 2)
+    model = build(standin.write(tmp_path, forgetful=True), generate(standin.top()), ROOT, 0)
+    right, _ = standin.golden(codes)
+    runs = [simulate(model, standin.top(), codes, seed=seed, expected=standin.PIXELS) for seed in range(4)]
+    assert not all(np.array_equal(run.logits, right) for run in runs)
+
+
 def test_stalls_depend_on_the_seed_alone(model):
     codes = standin.random_codes(2, 6)
     runs = [simulate(model, standin.top(), codes, stall=0.5, settle=0, seed=seed) for seed in (0, 0, 1)]
