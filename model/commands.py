@@ -13,7 +13,8 @@ __all__ = ["CHECKOUT", "here", "installs"]
 
 CHECKOUT = (Path(popstream.__file__).parents[1] / "Makefile").exists()
 POSITIONAL = ("NET", "SPEC", "BOARD")  # in the verbs' order
-OPTIONS = {"N": "images", "RELOADABLE": "reloadable", "FITS": "fits", "WAVES": "waves"}  # where the names differ
+# Where the names differ, and switches.
+OPTIONS = {"N": "images", "CODE": "code", "RELOADABLE": "reloadable", "FITS": "fits", "WAVES": "waves"}
 TARGET = re.compile(r"\bmake ([a-z]+(?:-[a-z]+)*)((?: [A-Z]+=[^\s;,`)]+)*)")
 
 

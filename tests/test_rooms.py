@@ -12,7 +12,7 @@ import popstream
 
 PACKAGE = Path(popstream.__file__).parent
 ROOMS: dict[str, list[str]] = tomllib.loads(Path(__file__).with_name("rooms.toml").read_text())["rooms"]
-ORDER = ("", "model", "hw", "sim", "boards", "soak", "cli")  # a room may import what stands before it
+ORDER = ("", "model", "hw", "sim", "boards", "soak", "mutation", "cli")  # a room may import what stands before it
 LONGEST = 8  # modules of hw that import one another in a row
 
 

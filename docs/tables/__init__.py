@@ -12,6 +12,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "bits": hardware.bits,
     "bitstreams-digits": lambda: hardware.bitstreams("digits-w1a2"),
     "bitstreams-resnet20": lambda: hardware.bitstreams("resnet20-w1a2"),
+    "code-survivors": proofs.code_survivors,
     "cost": hardware.cost,
     "cycles": accuracy.cycles,
     "grids": training.grids,

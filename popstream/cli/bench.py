@@ -1,10 +1,10 @@
-"""Verbs that measure a network on a board, built and simulated, and that try whether a fault is noticed."""
+"""Verbs that measure a network on a board, built and simulated."""
 
 from typing import Annotated
 
-from popstream.cli.app import BOARD, DESIGN, app, run
+from popstream.cli.app import BOARD, app, run
 from popstream.cli.boards import chosen, folding_on
-from popstream.cli.checks import at_least, between
+from popstream.cli.checks import at_least
 from popstream.cli.host import host
 from popstream.cli.options import (
     BUILD,
@@ -18,9 +18,7 @@ from popstream.cli.options import (
     Interval,
     Net,
     Optimize,
-    Processes,
     Root,
-    Seed,
     UsageError,
     exclusive,
     option,
@@ -130,58 +128,3 @@ def board_sim(
             f"{figures['mismatches']} of {figures['values']:,} classes and logits differ from golden; {target}"
         )
     return 0
-
-
-@app.command(group=DESIGN)
-def mutate(
-    net: Net = "digits-w1a2",
-    /,
-    *,
-    mutants: Annotated[int, option("faults to plant, one at a time", between(1, 10_000), metavar="N")] = 200,
-    seed: Seed = 0,
-    interval: Interval = None,
-    processes: Processes = None,
-    optimize: Optimize = 1,
-    root: Root = BUILD,
-) -> None:
-    """Plant faults in a network's netlist, and see that each is noticed.
-
-    By the comparison of popstream sim, on up to 20 images with pauses. Of an iCE40, every node tapped. Goes on
-    where it was stopped. Writes build/<net>/mutate.json, which lists the survivors.
-
-    Example: popstream mutate digits-w1a2 --mutants 20
-    Takes some seconds a fault, and two minutes to compile.
-    """
-    import time
-
-    from popstream.boards.bench.mutants import STEPS, Mutants, figures, plant, table
-    from popstream.boards.bench.netlist import FAMILY, map_network
-    from popstream.hw.cost.prices import ICE40_PRICES
-    from popstream.model.console import table_console
-    from popstream.model.files import write_json
-    from popstream.model.machine import cores
-    from popstream.model.progress import stage
-    from popstream.sim.rtl.images import folding_for, network_and_images
-
-    began, console = time.time(), table_console()
-    network, chosen = network_and_images(net, STEPS[-1][0])
-    whole = folding_for(network, interval, None, prices=ICE40_PRICES, lean=True)
-    folder = root / network.name / f"mutants-{FAMILY}"
-    with stage(console, f"{network.name}: synthesis, and {mutants} faults"):
-        map_network(network, whole, folder, taps=True)
-        planted = plant(folder, mutants, seed)
-    with stage(console, f"{network.name}: the netlist under Verilator"):
-        bench = Mutants(network, folder, chosen.codes, optimize, root)
-    said = 0
-    with stage(console, f"{network.name}: {mutants} faults") as progress:
-
-        def done(verdict):
-            nonlocal said
-            said += 1
-            progress(f"{said} of {mutants}: {verdict.mutant}: {verdict.noticed or 'not noticed'}")
-
-        verdicts = bench.verdicts(planted, processes or cores(), done)
-    content, path = figures(network, verdicts, seed, time.time() - began), root / network.name / "mutate.json"
-    write_json(path, content)
-    console.print(table(content))
-    print(f"{content['noticed']} of {content['mutants']} faults noticed -> {path}")
