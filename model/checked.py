@@ -17,7 +17,7 @@ from typing import Any, TypeVar, get_type_hints
 import msgspec
 from msgspec import inspect
 
-__all__ = ["FINITE", "InputError", "convert", "cut", "read_bytes", "read_json", "strict"]
+__all__ = ["FINITE", "InputError", "convert", "cut", "escaped", "read_bytes", "read_json", "strict"]
 
 FINITE = sys.float_info.max  # as an upper bound: neither infinity nor not-a-number
 MOST_JSON = 2**26  # bytes of JSON that are read at all
@@ -25,6 +25,7 @@ WORD, LINE = 300, 3000  # longest word and message of an error: beyond, it is cu
 T = TypeVar("T")
 PLACE = re.compile(r"(?s)(.*) - at `(?:key` in `)?\$(.*)`")
 STEP = re.compile(r"\.(\w+)|\[(\d+)\]|(\[\.\.\.\])")
+SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # half of a character
 STRUCTURES = (inspect.StructType, inspect.DataclassType)
 
 
@@ -32,7 +33,14 @@ class InputError(ValueError):
     """What was given breaks a rule; one line, without more than a reader can use of a word that never ends."""
 
     def __init__(self, message: str):
-        super().__init__(cut(" ".join(message.splitlines()), LINE))
+        super().__init__(cut(escaped(" ".join(message.splitlines())), LINE))
+
+
+def escaped(text: str) -> str:
+    """`text` with what a terminal would obey, or could not show, as Python writes it: \\x1b."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def cut(text: str, most: int) -> str:
@@ -70,7 +78,10 @@ def read_json(path: Path, error: type[InputError] = InputError, missing: str = "
     """What a file of JSON holds; `error` where it cannot be read, is cut short, or has a key twice."""
     data = read_bytes(path, MOST_JSON, error, missing)
     try:
-        return json.loads(data.decode(), object_pairs_hook=distinct)
+        content = json.loads(data.decode(), object_pairs_hook=distinct)
+        if SURROGATE.search(data):
+            json.dumps(content, ensure_ascii=False).encode()  # an error where the other half is not there
+        return content
     except (ValueError, RecursionError) as wrong:
         raise error(f"{path}: not valid JSON, or cut short ({wrong})") from None
 

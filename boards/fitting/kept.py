@@ -1,13 +1,15 @@
 """Which boards hold a network, worked out once: build/fits/<key>, where the key covers sources, network and device."""
 
-import json
 from pathlib import Path
 
-from popstream.boards.board.board import Board
+from msgspec import Struct
+
+from popstream.boards.board.board import Board, BoardError
 from popstream.boards.fitting import capacity
 from popstream.boards.fitting.capacity import Fit, fit, need, room, routable
 from popstream.hw.folding.folding import Folding, interval
 from popstream.model.cache import key, once
+from popstream.model.checked import convert, read_json
 from popstream.model.files import write_json
 from popstream.model.manifest import Network
 from popstream.model.sources import sources
@@ -16,6 +18,12 @@ __all__ = ["kept_fit"]
 
 ROOT = Path("build")
 ANSWER, FOLDING = "fit.json", "folding.json"
+
+
+class Answer(Struct, frozen=True):
+    """fit.json: whether room is left; None where the board does not hold the network."""
+
+    roomy: bool | None
 
 
 def place(board: Board, network: Network, root: Path) -> Path:
@@ -39,8 +47,12 @@ def kept_fit(board: Board, network: Network, root: Path = ROOT) -> Fit | None:
 
 def read(folder: Path, board: Board, network: Network) -> Fit | None:
     """The answer in `folder`."""
-    roomy = json.loads((folder / ANSWER).read_text())["roomy"]
-    if roomy is None:
+    path = folder / ANSWER
+    try:
+        answer = convert(read_json(path, BoardError), Answer, path, BoardError)
+    except BoardError as error:
+        raise BoardError(f"{error}; remove {folder}, and it is worked out anew") from None
+    if answer.roomy is None:
         return None
     folding = Folding.load(folder / FOLDING, network)
-    return Fit(max(interval(network, folding).values()), folding, need(board, network, folding), roomy)
+    return Fit(max(interval(network, folding).values()), folding, need(board, network, folding), answer.roomy)

@@ -9,9 +9,11 @@ import errno
 import os
 import random
 import time
+from collections.abc import Callable
 from typing import Any
 
 from popstream.boards.link.protocol import (
+    LONGEST_REPLY,
     MAX_COUNT,
     Decoder,
     Fault,
@@ -79,16 +81,17 @@ class Client:
     port : with read, write, in_waiting and reset_input_buffer, as pyserial's.
     timeout : seconds for a reply.
     attempts : how often a question is put, at least 1.
+    clock : gives the time in seconds.
 
     Attributes
     ----------
     repeats : questions that had to be repeated so far.
     """
 
-    def __init__(self, port: Any, timeout: float = 5.0, attempts: int = 3):
+    def __init__(self, port: Any, timeout: float = 5.0, attempts: int = 3, clock: Callable[[], float] = time.monotonic):
         if attempts < 1 or timeout <= 0:
             raise ValueError(f"Attempts must be at least 1 and timeout above 0, not {attempts} and {timeout}")
-        self.port, self.timeout, self.attempts = port, timeout, attempts
+        self.port, self.timeout, self.attempts, self.clock = port, timeout, attempts, clock
         self.repeats = 0
         self._sequence = random.randrange(256)  # so that another program's replies are not taken for ours
         self._known: Identity | None = None
@@ -98,8 +101,8 @@ class Client:
         self._sequence = (self._sequence + 1) % 256
         self.port.reset_input_buffer()
         self.port.write(encode(Frame(kind, self._sequence, payload)))
-        decoder, end = Decoder(), time.monotonic() + self.timeout
-        while time.monotonic() < end:
+        decoder, end = Decoder(LONGEST_REPLY), self.clock() + self.timeout
+        while self.clock() < end:
             for frame in decoder.feed(self.port.read(max(1, self.port.in_waiting))):
                 if frame.sequence == self._sequence and frame.kind & 0x80:
                     return frame
@@ -163,8 +166,14 @@ class Client:
         return self._result(Kind.SELFTEST, bytes([count]))
 
     def interval(self, count: int = MAX_COUNT) -> float:
-        """Clock cycles an image in steady state, from two self-tests: the filling of the pipeline cancels out."""
+        """Clock cycles an image in steady state, from two self-tests: the filling of the pipeline cancels out.
+
+        LinkError where they are none.
+        """
         if not 4 <= count <= MAX_COUNT:
             raise ValueError(f"Count must be 4 to {MAX_COUNT}, not {count}")
         half = count // 2
-        return (self.selftest(count).cycles - self.selftest(half).cycles) / (count - half)
+        more = self.selftest(count).cycles - self.selftest(half).cycles
+        if more <= 0:
+            raise LinkError(f"The board claims {more:,} cycles for {count - half} images; its bitstream is damaged")
+        return more / (count - half)

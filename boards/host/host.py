@@ -13,7 +13,7 @@ from tqdm import tqdm
 from popstream.boards.host.client import Client
 from popstream.boards.link.protocol import Identity, Result
 from popstream.model import data
-from popstream.model.data.pictures import PictureError, open_picture
+from popstream.model.data.pictures import MOST_PIXELS, PictureError, open_picture
 from popstream.model.manifest import ManifestError, Network, find, load, zoo
 
 MODES = {1: "L", 3: "RGB"}
@@ -23,7 +23,7 @@ class HostError(RuntimeError):
     """What was asked cannot be done; one line."""
 
 
-def network_of(identity: Identity, net: str | None) -> Network | None:
+def network_of(identity: Identity, net: str | None, folders: Iterable[Path] | None = None) -> Network | None:
     """The manifest with the board's hash: `net`, which must have it, or the one of model/zoo; None if there is none."""
     if net is not None:
         network = load(find(net))
@@ -31,15 +31,27 @@ def network_of(identity: Identity, net: str | None) -> Network | None:
             raise HostError(
                 f"The board does not hold {network.name} but {identity.name}, hash {identity.network.hex()[:8]}..."
             )
-        return network
-    for folder in zoo():
+        return agreed(identity, network)
+    for folder in zoo() if folders is None else folders:
         try:
             network = load(folder)
         except ManifestError:
             continue
         if bytes.fromhex(network.hash)[:16] == identity.network:
-            return network
+            return agreed(identity, network)
     return None
+
+
+def agreed(identity: Identity, network: Network) -> Network:
+    """The network, where the board's other claims are true of it; else HostError."""
+    claims = identity.shape, identity.input_bits, identity.classes
+    true = network.input.shape, network.input.bits, len(network.classes)
+    if claims != true:
+        raise HostError(
+            f"The board claims {network.name} with shape, bits a pixel and classes of {claims}, but it has {true}; its "
+            "bitstream is damaged"
+        )
+    return network
 
 
 def codes_of(pixels: np.ndarray, bits: int) -> bytes:
@@ -63,7 +75,10 @@ def read_image(path: Path, identity: Identity) -> tuple[np.ndarray, str | None]:
     notice = None
     if image.size != (width, height):
         notice = f"{path}: resized from {image.width}x{image.height} to {width}x{height}"
-        image = image.resize((width, height), Image.Resampling.BOX if min(image.size) > width else None)
+        way = Image.Resampling.BOX if min(image.size) > width else None
+        if width * image.height > MOST_PIXELS:  # which Pillow would make first, for a board that claims long rows
+            image = image.resize((image.width, height), way)
+        image = image.resize((width, height), way)
     pixels = np.asarray(image, dtype=np.uint8).reshape(height, width, channels)
     return pixels.transpose(2, 0, 1), notice
 
@@ -105,7 +120,7 @@ def named(result: Result, network: Network | None) -> dict[str, Any]:
 
 
 def classify_files(client: Client, network: Network | None, files: Iterable[Path], as_json: bool = False) -> None:
-    """Classify image files, of any size and format that Pillow reads; prints a line for each."""
+    """Classify image files, of any size, in a format of pictures.FORMATS; prints a line for each."""
     for path in files:
         pixels, notice = read_image(path, client.identity)
         if notice:

@@ -21,9 +21,11 @@ import zlib
 from dataclasses import dataclass
 from enum import IntEnum
 
+from popstream.model.checked import escaped
+
 __all__ = [
-    "GAP_SECONDS", "MAX_BAUD", "MAX_PAYLOAD", "SYNC", "Decoder", "Fault", "Frame", "Identity", "Kind", "ProtocolError",
-    "Result", "crc32", "encode",
+    "GAP_SECONDS", "LONGEST_REPLY", "MAX_BAUD", "MAX_PAYLOAD", "SYNC", "Decoder", "Fault", "Frame", "Identity", "Kind",
+    "ProtocolError", "Result", "crc32", "encode",
 ]  # fmt: skip
 
 VERSION = 2
@@ -38,6 +40,8 @@ NAME_BYTES = 24
 IDENTITY = struct.Struct(f"<4B4H4IH4s16s{NAME_BYTES}s")
 RESULT = struct.Struct("<BI")
 LOGIT_BYTES = 4
+MOST_CLASSES = 256
+LONGEST_REPLY = RESULT.size + LOGIT_BYTES * MOST_CLASSES  # bytes of payload; an identity is shorter
 
 
 class ProtocolError(ValueError):
@@ -194,14 +198,15 @@ class Identity:
         interval, clock, baud, lanes, multipliers, folding, network, name = rest
         for claim, good in (
             (f"an image of {channels} x {height} x {width}", 0 < channels * height * width <= MAX_PAYLOAD),
-            (f"{classes} classes", 1 <= classes <= 256),
+            (f"{classes} classes", 1 <= classes <= MOST_CLASSES),
             (f"{bits} bits a pixel", 1 <= bits <= 8),
             (f"a clock of {clock} Hz", clock > 0),
             (f"an interval of {interval} cycles", interval > 0),
         ):
             if not good:
                 raise ProtocolError(f"The board claims {claim}; its bitstream is damaged, or not one of popstream")
-        shape, text = (channels, height, width), name.rstrip(b"\0").decode(errors="replace")
+        shape = channels, height, width
+        text = escaped(name.rstrip(b"\0").decode(errors="replace"))  # it is shown on a terminal
         return cls(weight, act, bits, classes, shape, interval, clock, baud, lanes, multipliers, folding, network, text)
 
     @property

@@ -9,12 +9,15 @@ import contextlib
 import os
 import pickle
 from collections.abc import Callable, Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from popstream.model.checked import cut, escaped
 from popstream.model.data.imagesets import DamageError, DataError
+from popstream.model.pickles import look_through
 
 __all__ = ["CIFAR10_CLASSES", "CIFAR10_FOLDER", "find_cifar10", "load_cifar10", "read_batch"]
 
@@ -22,6 +25,8 @@ CIFAR10_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 CIFAR10_SHA256 = "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"  # as Keras checks it too
 CIFAR10_FOLDER = "cifar-10-batches-py"
 CIFAR10_CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+MOST_BATCH = 2**26  # bytes; the published ones have 31 million
+MOST_SAID = 500  # characters of an error that a library raised
 TIMEOUT = (5, 30)  # seconds to connect, and between two pieces of the archive
 
 
@@ -32,22 +37,47 @@ def text_as_bytes(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
-def empty_array(kind: type, shape: tuple[int, ...], letter: bytes) -> np.ndarray:
-    """What is called for an array, whose shape, type and content follow."""
-    return np.empty(0, np.uint8)
+class Kind:
+    """Stands for an array's type, whose own state NumPy takes without a look: bytes or whole numbers alone."""
+
+    def __init__(self, name: str | bytes, *flags: object):
+        self.dtype = np.dtype(KINDS[name if isinstance(name, str) else name.decode()])
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        if state[1] not in ("<", "|", b"<", b"|"):
+            raise pickle.UnpicklingError(f"numbers in the order {state[1]!r}")
 
 
-def whole_array(content: bytes, kind: np.dtype, shape: tuple[int, ...], order: str, axes: None = None) -> np.ndarray:
+class Stored:
+    """Stands for an array: what follows it in the pickle is not given to NumPy unchecked, which might crash."""
+
+    def __init__(self, *of: object):
+        self.value = np.empty(0, np.uint8)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, shape, kind, by_columns, content = state
+        self.value = shaped(content, kind, shape, bool(by_columns))
+
+
+def shaped(content: bytes, kind: Kind, shape: tuple[int, ...], by_columns: bool) -> np.ndarray:
+    """The numbers in `content`, which are as many as the shape says; else ValueError."""
+    return np.frombuffer(content, kind.dtype).reshape(shape, order="F" if by_columns else "C")
+
+
+def whole_array(content: bytes, kind: Kind, shape: tuple[int, ...], order: str, axes: None = None) -> Stored:
     """What protocol 5 calls for an array."""
-    return np.frombuffer(content, kind).reshape(shape, order="F" if order == "F" else "C")
+    found = Stored()
+    found.value = shaped(content, kind, shape, order == "F")
+    return found
 
 
+KINDS = {name: name for name in ("u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8")}
 KNOWN: Mapping[str, Callable[..., Any]] = {  # what a batch may call, under the names that NumPy 1 and 2 give it
     "_codecs.encode": text_as_bytes,
-    "numpy.ndarray": np.ndarray,
-    "numpy.dtype": np.dtype,
-    "numpy.core.multiarray._reconstruct": empty_array,
-    "numpy._core.multiarray._reconstruct": empty_array,
+    "numpy.ndarray": Stored,
+    "numpy.dtype": Kind,
+    "numpy.core.multiarray._reconstruct": Stored,
+    "numpy._core.multiarray._reconstruct": Stored,
     "numpy.core.numeric._frombuffer": whole_array,
     "numpy._core.numeric._frombuffer": whole_array,
 }
@@ -102,17 +132,31 @@ def read_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
     if not path.exists():
         raise DataError(f"{path} is missing; the data set has data_batch_1 to data_batch_5 and test_batch")
     try:
-        with path.open("rb") as file:
-            batch = BatchUnpickler(file, encoding="bytes").load()
-        images = np.asarray(batch[b"data"], dtype=np.uint8).reshape(-1, 3, 32, 32)
-        labels = np.asarray(batch[b"labels"], dtype=np.int64)
+        size = path.stat().st_size
+        if size > MOST_BATCH:
+            raise ValueError(f"{size:,} bytes; at most {MOST_BATCH:,} are read")
+        content = path.read_bytes()
+        look_through(content)
+        batch = BatchUnpickler(BytesIO(content), encoding="bytes").load()
+        images, labels = (plain(batch[key], kind) for key, kind in ((b"data", np.uint8), (b"labels", np.int64)))
+        images = images.reshape(-1, 3, 32, 32)
     except OSError as error:
         raise DamageError(f"{path} cannot be read ({error.strerror})") from error
     except Exception as error:  # pickle raises a different type for each kind of damage
-        raise DamageError(f"{path} is damaged ({type(error).__name__}: {error}); fetch it again") from error
+        said = cut(escaped(" ".join(str(error).split())), MOST_SAID)
+        raise DamageError(f"{path} is damaged ({type(error).__name__}: {said}); fetch it again") from error
     if len(images) != len(labels) or len(images) == 0 or labels.min() < 0 or labels.max() > 9:
         raise DamageError(f"{path} is damaged: {len(images)} images, {len(labels)} labels; fetch it again")
     return images, labels
+
+
+def plain(value: Any, kind: type) -> np.ndarray:
+    """An array of numbers, from one in a pickle or a list of whole numbers."""
+    if isinstance(value, Stored):
+        return value.value.astype(kind)
+    if not isinstance(value, list) or not all(type(number) is int for number in value):
+        raise TypeError("labels must be a list of whole numbers, and data an array")
+    return np.array(value, dtype=kind)
 
 
 def load_cifar10(folder: Path | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from popstream.model.data.pictures import PictureError, open_picture
+from popstream.model.data.mat import arrays
+from popstream.model.data.pictures import MOST_PIXELS, PictureError, open_picture
 from popstream.model.machine import cores, free_memory
 
 SVHN_FILES = ("train_32x32.mat", "test_32x32.mat")
@@ -42,18 +43,19 @@ def folder_of(folder: Path | None, variable: str, default: str, sample: str) -> 
 
 def read_mat(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """One file of SVHN: images uint8 [N, 3, 32, 32] of X [32, 32, 3, N], labels int64 [N] of y, where 10 means 0."""
-    from scipy.io import loadmat
-
     if not path.exists():
         raise DataError(f"{path} is missing; the data set has {' and '.join(SVHN_FILES)}")
     try:
-        with path.open("rb") as file:
-            content = loadmat(file, variable_names=["X", "y"])
-        images, labels = content["X"], content["y"].reshape(-1).astype(np.int64)
+        content = path.read_bytes()
     except OSError as error:
-        raise DamageError(f"{path} cannot be read ({error.strerror or error})") from error
-    except Exception as error:  # scipy raises a different type for each kind of damage
-        raise DamageError(f"{path} is damaged ({type(error).__name__}: {error}); fetch it again") from error
+        raise DamageError(f"{path} cannot be read ({error.strerror})") from error
+    try:
+        found = arrays(content, ("X", "y"))
+        images, labels = found["X"], found["y"].reshape(-1).astype(np.int64)
+    except KeyError as error:
+        raise DamageError(f"{path} is damaged: it has no {error}; fetch it again") from None
+    except ValueError as error:
+        raise DamageError(f"{path} is damaged: {error}; fetch it again") from error
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[:3] != (32, 32, 3):
         raise DamageError(f"{path} is damaged: X must be uint8 [32, 32, 3, N], not {images.dtype} {images.shape}")
     if len(labels) != images.shape[3] or not len(labels) or labels.min() < 1 or labels.max() > 10:
@@ -81,6 +83,8 @@ def read_image(path: Path, size: int) -> np.ndarray:
         raise DamageError(f"{path} cannot be read ({error.strerror})") from None
     scale = size * MARGIN / min(rgb.size)
     width, height = (max(size, round(side * scale)) for side in rgb.size)
+    if width * height > MOST_PIXELS:
+        raise DamageError(f"{path} is too narrow: of {rgb.width} x {rgb.height} pixels; remove it")
     left, top = (width - size) // 2, (height - size) // 2
     resized = rgb.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
     return np.asarray(resized.crop((left, top, left + size, top + size))).transpose(2, 0, 1)

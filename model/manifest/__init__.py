@@ -57,18 +57,20 @@ class Network:
         source = source or f"network {name!r}"
         if not isinstance(name, str) or not FILE_NAME.fullmatch(name):
             raise ManifestError(f"{source}: name must be letters, digits, '_', '.' or '-', not {name!r}")
-        if not isinstance(data, str) or not data:
+        if not isinstance(data, str) or not data or not data.isprintable():
             raise ManifestError(f"{source}: data must name a data set, not {data!r}")
         ordered = check_nodes(tuple(nodes), source)
         labels = tuple(classes)
         output = next(node for node in ordered if node.op == "linear")
-        if not all(isinstance(label, str) and label for label in labels) or len(set(labels)) != len(labels):
-            raise ManifestError(f"{source}: classes must be distinct names, not {list(labels)!r}")
+        shown = all(isinstance(label, str) and label and label.isprintable() for label in labels)
+        if not shown or len(set(labels)) != len(labels):
+            raise ManifestError(f"{source}: classes must be distinct names of printable letters, not {list(labels)!r}")
         if len(labels) != output.shape[0]:
             raise ManifestError(
                 f"{source}: node {output.name!r}: out_features is {output.shape[0]}, but classes are {len(labels)}"
             )
         check_accuracy(accuracy or {}, source)
+        check_training(training or {}, source)
         return cls(name, data, labels, ordered, dict(accuracy or {}), dict(training or {}))
 
     @cached_property
@@ -139,6 +141,14 @@ def check_accuracy(accuracy: Any, source: str) -> None:
         if not good:
             allowed = "a count" if key == "images" else "0 to 100 percent or null"
             raise ManifestError(f"{source}: accuracy {key!r} must be {allowed}, not {value!r}")
+
+
+def check_training(training: dict[str, Any], source: str) -> None:
+    """Whatever JSON has, so that it can be written again."""
+    try:
+        json.dumps(training, allow_nan=False)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ManifestError(f"{source}: training is no JSON ({error})") from None
 
 
 def load(path: Path | str) -> Network:

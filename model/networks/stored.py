@@ -8,6 +8,7 @@ import torch
 
 from popstream.model.checked import InputError
 from popstream.model.networks import build_network
+from popstream.model.networks.archive import copied
 from popstream.model.networks.layers import QuantNetwork
 
 __all__ = ["CheckpointError", "read_stored", "rebuild"]
@@ -23,9 +24,10 @@ def read_stored(path: Path, needs: Mapping[str, type | tuple[type, ...]], otherw
     CheckpointError where it is damaged; where it is another table, the message says `otherwise`.
     """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(copied(path), map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises a different type for each kind of damage
-        raise CheckpointError(f"{path} is damaged ({type(error).__name__}); remove it to start again") from error
+        said = f"{type(error).__name__}: {error}" if isinstance(error, ValueError) else type(error).__name__
+        raise CheckpointError(f"{path} is damaged ({said}); remove it to start again") from error
     if not isinstance(state, dict):
         raise CheckpointError(f"{path} holds a {type(state).__name__}, not a checkpoint; {otherwise}")
     for key, kind in needs.items():

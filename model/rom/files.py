@@ -7,10 +7,11 @@ from typing import Annotated
 import numpy as np
 from msgspec import Meta, Struct
 
-from popstream.model.checked import InputError, convert, read_json
+from popstream.model.checked import InputError, convert, read_bytes, read_json
 from popstream.model.files import write_whole
 
 TITLE = "// popstream ROM image, {} words of 32 bits"
+MOST_BYTES = 2**28  # of a file that is read at all
 LINE = re.compile(r"[0-9a-f]{8}")
 
 
@@ -40,10 +41,7 @@ def write(data: bytes, path: Path | str) -> None:
 def read(path: Path | str) -> bytes:
     """The bytes of an image written by `write`; `unpack` checks them. RomError names the file."""
     path = Path(path)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise RomError(f"{path}: cannot be read ({error.strerror})") from None
+    data = read_bytes(path, MOST_BYTES, RomError)
     if path.suffix != ".mem":
         return data
     title, *lines = data.decode("ascii", "replace").split("\n")

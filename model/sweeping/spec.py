@@ -22,6 +22,9 @@ import copy
 import hashlib
 import itertools
 import json
+import math
+import os
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -32,6 +35,7 @@ from popstream.model.checked import convert
 from popstream.model.training.recipe import RECIPES, Name, Recipe, RecipeError, Seed, check_recipe, read_toml
 
 SPECS = Path(__file__).parents[1] / "sweeps"
+MOST_RUNS = 1000  # of a sweep
 SHORT = {"weight_bits": "w", "act_bits": "a", "grad_bits": "g"}
 
 
@@ -99,9 +103,8 @@ def load_spec(path: Path) -> Spec:
     runs: list[Run] = []
     for group in sweep.group:
         runs += group_runs(path, group, sweep.seeds, runs)
-    names = [run.name for run in runs]
-    for name in names:
-        if names.count(name) > 1:
+    for name, count in Counter(run.name for run in runs).items():
+        if count > 1:
             raise RecipeError(
                 f"{path}: two runs are named {name!r}; give each group its name and each point its option"
             )
@@ -124,10 +127,14 @@ def combinations(path: Path, group: Group) -> list[dict[str, Any]]:
 def group_runs(path: Path, group: Group, seeds: list[int], earlier: list[Run]) -> list[Run]:
     """The runs of one group, all seeds of a point together."""
     source = Path(group.recipe) if group.recipe.endswith(".toml") else RECIPES / f"{group.recipe}.toml"
-    if not source.exists():
+    if not os.path.exists(source):  # which a name too long is not either
         raise RecipeError(f"{path}: group {group.name!r}: no recipe {source}")
     table = read_toml(source, "recipe", RECIPES)
     convert(table, Recipe, source, RecipeError, "the recipe")
+    points = math.prod(map(len, group.grid.values())) if group.grid is not UNSET else len(group.points or ())
+    count = len(earlier) + max(1, points) * len(seeds)
+    if count > MOST_RUNS:
+        raise RecipeError(f"{path}: {count:,} runs with group {group.name!r}; at most {MOST_RUNS:,} are allowed")
     runs = []
     for point in combinations(path, group):
         for seed in seeds:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -10,13 +11,14 @@ from msgspec import NODEFAULT, UNSET, Meta, Struct, UnsetType
 from msgspec.structs import fields
 
 from popstream.model import data, manifest
-from popstream.model.checked import FINITE, InputError, convert
+from popstream.model.checked import FINITE, InputError, convert, read_bytes
 from popstream.model.manifest.node import CLASSES, STREAM_BITS
 from popstream.model.networks import DEFAULT_FAMILY, HARDWARE_FAMILIES, phase_config
 from popstream.model.quantizers import FLOAT_BITS
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 ZOO_PREFIX = "zoo/"  # of a teacher or start that is a manifest of model/zoo
+MOST_TOML = 2**20  # bytes that are read at all
 FILES = ("state", "final")  # names of checkpoints that no phase may have
 
 Optimizer = Literal["sgd", "adam", "adadelta", "rmsprop"]
@@ -112,14 +114,14 @@ PHASE_DEFAULTS: dict[str, Any] = {
 
 def read_toml(path: Path, what: str, folder: Path) -> dict[str, Any]:
     """The table in a TOML file; RecipeError, which lists those of `folder`, where there is no such `what`."""
-    if not path.exists():
+    if not os.path.exists(path):  # which a name too long is not either
         known = ", ".join(sorted(p.stem for p in folder.glob("*.toml")))
         raise RecipeError(f"No {what} {path}; there are {known}, or write one")
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RecipeError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:  # of TOML or of UTF-8
+        return tomllib.loads(read_bytes(path, MOST_TOML, RecipeError).decode())
+    except RecipeError:
+        raise
+    except (ValueError, RecursionError) as error:  # of TOML or of UTF-8
         raise RecipeError(f"{path}: not valid TOML ({error})") from error
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 import pytest
 
-from popstream.model.checked import FINITE, InputError, convert, cut
+from popstream.model.checked import FINITE, InputError, convert, cut, read_json
 
 
 class Item(msgspec.Struct, forbid_unknown_fields=True):
@@ -62,3 +62,16 @@ def test_long_words_and_lines_are_cut():
     assert len(message) < 3020
     assert message.endswith("end")
     assert "\n" not in message
+
+
+def test_a_message_commands_no_terminal():
+    assert str(InputError("name '\x1b[2J\r\x00' is\ntaken, é")) == r"name '\x1b[2J \x00' is taken, é"
+
+
+@pytest.mark.parametrize("text", ['{"a": "\\ud800"}', '{"\\udc00": 1}'])
+def test_half_a_character_is_no_json(tmp_path, text):
+    (tmp_path / "x.json").write_text(text)
+    with pytest.raises(InputError, match=r"x\.json: not valid JSON, or cut short \(.*surrogates not allowed"):
+        read_json(tmp_path / "x.json")
+    (tmp_path / "x.json").write_text('{"a": "\\ud83d\\ude00"}')
+    assert read_json(tmp_path / "x.json") == {"a": "\U0001f600"}

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from popstream.boards.board.board import BoardError
 from popstream.boards.fitting import kept
 from popstream.boards.fitting.capacity import fit, holds, lacking
 from popstream.boards.fitting.catalog import fit_text
@@ -62,3 +63,12 @@ def test_what_does_not_fit_is_kept_too(tmp_path, monkeypatch, digits):
     assert kept_fit(find("icebreaker"), digits, tmp_path) is None
     monkeypatch.setattr(kept, "fit", lambda *_: pytest.fail("asked again"))
     assert fit_text(find("icebreaker"), digits, tmp_path) == "-"
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"roomy": 3}', "[]", "\xff"])
+def test_an_answer_that_is_damaged_is_named(tmp_path, digits, text):
+    kept_fit(find("icebreaker"), digits, tmp_path)
+    (answer,) = tmp_path.glob("fits/*/fit.json")
+    answer.write_text(text)
+    with pytest.raises(BoardError, match=r"fit\.json: .*; remove .*fits.*, and it is worked out anew"):
+        kept_fit(find("icebreaker"), digits, tmp_path)

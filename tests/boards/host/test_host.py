@@ -14,12 +14,13 @@ from popstream.boards.bench.harness import compile_link
 from popstream.boards.host import client as client_module
 from popstream.boards.host import host
 from popstream.boards.host.client import Client, LinkError
-from popstream.boards.link.protocol import Decoder, Fault, Frame, Identity, Kind, Result, encode
+from popstream.boards.link.protocol import SYNC, Decoder, Fault, Frame, Identity, Kind, Result, encode
 from popstream.boards.link.replies import folding_hash
 from popstream.cli import main
 from popstream.hw.folding.folding import interval
 from popstream.model import manifest
 from tests.boards.link_bench import ROOT, images_and_logits, payload, tiny_link
+from tests.networks import random_network
 
 IDENTITY = Identity(1, 2, 4, 3, (1, 2, 2), 100, 12_000_000, 3_000_000, 8, 1, b"fold", bytes(16), "tiny")
 
@@ -201,7 +202,7 @@ def test_errors_are_one_line(board, capsys, tmp_path, monkeypatch):
     path = board[1]
     text = tmp_path / "text.png"
     text.write_text("no image")
-    assert "not an image that Pillow reads" in one_error(capsys, "classify", text, "--port", path)
+    assert "text.png is no image that is read here" in one_error(capsys, "classify", text, "--port", path)
     assert "cannot be read (No such file" in one_error(capsys, "classify", tmp_path / "absent.png", "--port", path)
     assert "cannot be opened" in one_error(capsys, "identify", "--port", tmp_path / "tty")
     assert "Give the data set with --set" in one_error(capsys, "data", "--port", path)
@@ -260,3 +261,45 @@ def test_images_of_more_than_8_bits_are_scaled(tmp_path):
     pixels, notice = host.read_image(tmp_path / "ramp.png", dataclasses.replace(IDENTITY, shape=(1, 8, 8)))
     assert notice is None
     assert pixels[0].ravel().tolist() == list(range(0, 256, 4))
+
+
+def test_what_a_board_says_of_itself_must_be_true_of_the_network(tmp_path):
+    network = random_network(2, classes=3)
+    manifest.save(network, tmp_path)
+    digest = bytes.fromhex(network.hash)[:16]
+    true = dataclasses.replace(
+        IDENTITY, network=digest, shape=network.input.shape, input_bits=network.input.bits, classes=3
+    )
+    assert host.network_of(true, None, [tmp_path]) == network
+    assert host.network_of(true, str(tmp_path)) == network
+    for lie in ({"classes": 200}, {"shape": (1, 2, 2)}, {"input_bits": 1 + network.input.bits % 8}):
+        with pytest.raises(host.HostError, match=r"The board claims .* but it has .*; its bitstream is damaged"):
+            host.network_of(dataclasses.replace(true, **lie), None, [tmp_path])
+
+
+def test_a_board_commands_no_terminal(capsys):
+    name = "\x1b[2J\r\nroot"
+    said = Identity.unpack(dataclasses.replace(IDENTITY, name=name).pack())
+    assert said.name == r"\x1b[2J\r\nroot"
+    host.show(host.describe(said, None), False)
+    assert capsys.readouterr().out.replace("\n", "").isprintable()
+
+
+def test_images_that_take_no_time_are_refused():
+    still = reply(Kind.RESULT, Result(0, 700, (1, 0, 0)).pack())
+    with pytest.raises(LinkError, match="The board claims 0 cycles for 2 images; its bitstream is damaged"):
+        client(identity, still, still).interval(4)
+
+
+def test_a_frame_longer_than_any_reply_hides_no_good_one():
+    def long(request):
+        return SYNC + bytes([request.sequence, Kind.IDENTITY, 0xFF, 0xFF]) + identity(request)
+
+    assert client(long).identify() == IDENTITY
+
+
+def test_an_image_for_a_board_that_claims_one_long_row(tmp_path):
+    Image.new("L", (4, 40_000), 7).save(tmp_path / "tall.png")  # by rows first, 2.6 billion pixels would be made
+    pixels, notice = host.read_image(tmp_path / "tall.png", dataclasses.replace(IDENTITY, shape=(1, 1, 65_535)))
+    assert (pixels.shape, set(np.unique(pixels))) == ((1, 1, 65_535), {7})
+    assert "resized from 4x40000 to 65535x1" in notice

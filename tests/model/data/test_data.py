@@ -76,6 +76,40 @@ def test_a_batch_cannot_run_code(tmp_path, where):
     assert mark.exists()
 
 
+def put(index: int) -> bytes:
+    """A pickle that remembers its list at `index`."""
+    return b"\x80\x02]r" + index.to_bytes(4, "little") + b"."
+
+
+@pytest.mark.parametrize(("batch", "message"), [
+    (put(2**31 - 1), r"PickleError: it would remember at 2147483647, after 2 steps"),
+    (b"\x80\x04\x8e" + (2**40).to_bytes(8, "little") + b".", "PickleError: it is cut short, or no pickle"),
+    (b"\x80\x02cnumpy\nndarray\n(M\x00\x10M\x00\x10tR.", "TypeError"),
+    (b"\x80\x02cnumpy\ndtype\nU\x02O8\x85R.", "KeyError: 'O8'"),
+])  # fmt: skip
+def test_a_batch_takes_no_memory_that_it_does_not_fill(tmp_path, batch, message):
+    path = write_batches(tmp_path) / "test_batch"
+    path.write_bytes(batch)
+    with pytest.raises(data.DamageError, match=rf"test_batch is damaged \({message}"):
+        data.load("cifar10", tmp_path)
+
+
+@pytest.mark.parametrize("state", [
+    (1, (2, 3072), np.dtype("u1"), False, bytes(10)), (1, (2**40, 0), np.dtype("u1"), False, b""),
+    (1, (2,), np.dtype("f8"), False, bytes(16)), (1, (2,), np.dtype("u1"), False, [1, 2]),
+])  # fmt: skip
+def test_an_array_is_as_large_as_what_it_holds(tmp_path, state):
+    path = write_batches(tmp_path) / "test_batch"
+
+    class Forged:
+        def __reduce__(self):
+            return (*np.zeros(1).__reduce__()[:2], state)
+
+    path.write_bytes(pickle.dumps({b"data": Forged(), b"labels": [1, 2]}))
+    with pytest.raises(data.DamageError, match=r"test_batch is damaged[ :]"):
+        data.load("cifar10", tmp_path)
+
+
 @pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
 def test_every_protocol_is_read(tmp_path, protocol):
     path = write_batches(tmp_path) / "test_batch"

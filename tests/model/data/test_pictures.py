@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 from sklearn import datasets
 
+from popstream.model.data import pictures
 from popstream.model.data.imagesets import DamageError, read_image
 from popstream.model.data.pictures import PictureError, open_picture
 
@@ -15,7 +16,7 @@ def pixels(path, mode="L"):
     return np.asarray(open_picture(path, mode))
 
 
-@pytest.mark.parametrize("name", ["x.png", "x.tif", "x.pgm", "x.jp2"])
+@pytest.mark.parametrize("name", ["x.png", "x.tif", "x.pgm"])
 def test_16_bits_are_scaled(tmp_path, name):
     Image.fromarray((RAMP * 1028).astype(np.uint16)).save(tmp_path / name)
     np.testing.assert_array_equal(pixels(tmp_path / name), RAMP * 4)
@@ -92,7 +93,44 @@ def test_a_folder_names_what_it_cannot_take(tmp_path):
 
 def test_a_picture_that_would_fill_the_memory_is_refused(tmp_path, monkeypatch):
     Image.new("L", (100, 100)).save(tmp_path / "x.png")
-    for most in (9_000, 4_000):  # Pillow warns from the first on, and refuses twice as many
+    for most in (9_000, 4_000):  # Pillow refuses twice as many as it is told
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", most)
-        with pytest.raises(PictureError, match=r"x\.png is (too large|damaged) \(Image size \(10000 pixels\) exceeds"):
+        monkeypatch.setattr(pictures, "MOST_PIXELS", most)
+        with pytest.raises(
+            PictureError, match=r"x\.png is too large[:;].* at most .* pixels are read|at most [0-9,]+ are read"
+        ):
             open_picture(tmp_path / "x.png", "L")
+    monkeypatch.setattr(pictures, "MOST_BYTES", 10)
+    with pytest.raises(PictureError, match=r"x\.png is too large: [0-9]+ bytes; at most 10 are read"):
+        open_picture(tmp_path / "x.png", "L")
+
+
+@pytest.mark.parametrize("name", ["x.jp2", "x.eps", "x.ico", "x.tga", "x.pcx"])
+def test_formats_that_nobody_needs_are_not_read(tmp_path, name):
+    """Of Pillow's formats one starts a program (EPS), others ask for any memory (JPEG 2000)."""
+    Image.new("L", (8, 8)).save(tmp_path / name)
+    with pytest.raises(PictureError, match=r"is no image that is read here \(PNG, JPEG, TIFF, BMP, GIF, PPM, WEBP\)"):
+        open_picture(tmp_path / name, "L")
+
+
+def test_of_a_chunk_that_claims_two_billion_bytes_those_are_read_that_there_are(tmp_path):
+    Image.new("L", (8, 8), 5).save(tmp_path / "x.png")
+    data = (tmp_path / "x.png").read_bytes()
+    (tmp_path / "x.png").write_bytes(data[:33] + (2**31 - 1).to_bytes(4, "big") + data[37:])
+    assert (pixels(tmp_path / "x.png") == 5).all()
+
+
+def test_bands_of_a_large_picture_are_scaled_as_the_whole(tmp_path, monkeypatch):
+    values = np.random.default_rng(0).random((37, 11), np.float32)
+    Image.fromarray(values).save(tmp_path / "x.tif")
+    Image.fromarray((values * 65535).astype(np.uint16)).save(tmp_path / "y.png")
+    whole = [pixels(tmp_path / name) for name in ("x.tif", "y.png")]
+    monkeypatch.setattr(pictures, "BAND", 33)
+    for name, wanted in zip(("x.tif", "y.png"), whole, strict=True):
+        np.testing.assert_array_equal(pixels(tmp_path / name), wanted)
+
+
+def test_an_image_of_one_column_is_too_narrow_to_be_cut(tmp_path):
+    Image.new("L", (1, 60_000)).save(tmp_path / "x.png")
+    with pytest.raises(DamageError, match=r"x\.png is too narrow: of 1 x 60000 pixels; remove it"):
+        read_image(tmp_path / "x.png", 224)

@@ -3,6 +3,7 @@
 Faults of the tensors' contents: test_manifest_tensors.py.
 """
 
+import re
 import shutil
 import tracemalloc
 from collections.abc import Callable
@@ -283,3 +284,14 @@ def test_too_many_nodes():
     nodes = [Node(f"n{i}", "input", (), {"channels": 1, "height": 1, "width": 1, "bits": 1}) for i in range(4097)]
     with pytest.raises(ManifestError, match="has 4097 nodes; at most 4096 are allowed"):
         Network.build("many", "random", ["a"], nodes)
+
+
+@pytest.mark.parametrize(("key", "value", "message"), [
+    ("classes", ["a\x1b[2J", "b"], r"classes must be distinct names of printable letters, not \['a\\x1b\[2J', 'b'\]"),
+    ("data", "digits\n", r"data must name a data set, not 'digits\\n'"),
+    ("training", {"loss": float("nan")}, r"training is no JSON \(Out of range float values"),
+    ("name", "\ud800", r"not valid JSON, or cut short \(.*surrogates not allowed"),
+])  # fmt: skip
+def test_what_could_not_be_shown_or_written_again(folder: Path, key, value, message):
+    edit(folder, lambda content: content.update({key: value}))
+    assert re.search(message, refused(folder))

@@ -260,10 +260,20 @@ def test_runs_of_a_specification(tmp_path):
     ("phase.*.act_bits", "bits", "option 'bits' must be data, network.<key>"),
     ("title =", "titel =", "sweep has an unknown option 'titel'"),
     ('recipe = "one.toml"', 'recipe = "none"', "group 'float': no recipe .*none.toml"),
+    ('recipe = "one.toml"', f'recipe = "{"x" * 5000}"', "group 'float': no recipe .*characters"),
+    ("points = [[1, 2]]", f"points = {[[1, 2]] * 600}", "1,202 runs with group 'bits'; at most 1,000 are allowed"),
+    ("seeds = [0, 1]", f"seeds = {list(range(2000))}", "2,000 runs with group 'float'; at most 1,000 are allowed"),
 ])  # fmt: skip
 def test_wrong_specifications(tmp_path, old, new, message):
     with pytest.raises(RecipeError, match=message):
         load_spec(write(tmp_path, SPEC.replace(old, new, 1)))
+
+
+def test_a_grid_that_would_never_end_is_refused(tmp_path):
+    grid = ", ".join(f'"network.x{n}" = [1, 2, 3, 4]' for n in range(30))
+    axes = SPEC.index("axes")
+    with pytest.raises(RecipeError, match=r"[0-9,]{20,} runs with group 'bits'; at most 1,000 are allowed"):
+        load_spec(write(tmp_path, f"{SPEC[:axes]}grid = {{ {grid} }}\n"))
 
 
 def test_unknown_specification_and_wrong_options(capsys):

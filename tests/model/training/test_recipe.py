@@ -1,5 +1,7 @@
 """Recipes: what is refused before anything is loaded or trained, each with its file, key and what is allowed."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -165,6 +167,14 @@ def test_files_that_are_no_recipe(tmp_path):
         load_recipe(path)
     with pytest.raises(RecipeError, match=r"cannot be read \(Is a directory\)"):
         load_recipe(tmp_path)
+    path.write_text("x = " + "[" * 100_000)
+    with pytest.raises(RecipeError, match=r"small.toml: not valid TOML .*recursion"):
+        load_recipe(path)
+    path.write_text("#" * 2**21)
+    with pytest.raises(RecipeError, match=r"small.toml: has 2,097,152 bytes; at most 1,048,576 are read"):
+        load_recipe(path)
+    with pytest.raises(RecipeError, match=r"^No recipe xxx.*\[\d+ characters\].*; there are "):
+        load_recipe(Path("x" * 5000))
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda p: p.stem)
