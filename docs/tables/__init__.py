@@ -15,6 +15,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "code-survivors": proofs.code_survivors,
     "cost": hardware.cost,
     "cycles": accuracy.cycles,
+    "fuzz": proofs.fuzz,
     "grids": training.grids,
     "netlists": accuracy.netlists,
     "proofs": proofs.proofs,

@@ -83,6 +83,22 @@ def code(line: str) -> str:
     return f"`{line}`".replace("|", "\\|")
 
 
+def fuzz() -> str:
+    """What hostile input was given to each reader, and how many findings were left."""
+    found = records.load("fuzz")
+    if not found:
+        return "*Not measured yet.*"
+    rows = [
+        [
+            row["target"], row["text"], *(count(row[name]) for name in ("inputs", "taken", "edges")),
+            *(f"{row[name]:.1f}" for name in ("minutes", "core_minutes")), count(row["peak_mib"]), count(row["found"]),
+        ]
+        for record in found for row in record["result"]["targets"]
+    ]  # fmt: skip
+    columns = "reader", "of", "inputs>", "taken>", "branches>", "minutes>", "of a core>", "most MiB>", "found>"
+    return table(columns, rows) + "\n\n" + measured(found)
+
+
 def soak() -> str:
     """Random cases of each kind, and how many were not as they must be."""
     found = records.load("soak")

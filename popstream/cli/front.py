@@ -35,7 +35,6 @@ ARGUMENTS = "POPSTREAM_ARGUMENTS"  # make's ARGUMENTS, which no shell is to read
 RESUMING = ("train", "sweep", "accuracy", "bitstreams", "cost", "mutate", "soak", "tables")
 EXTRAS = {
     "torch": "train",
-    "scipy": "train",
     "ray": "farm",
     "matplotlib": "plot",
     "serial": "host",

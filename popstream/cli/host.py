@@ -64,7 +64,7 @@ def identify(*, port: Port, baud: Baud = BAUD, timeout: Timeout = 5.0, net: Know
 
 @host.command
 def classify(
-    file: Annotated[Path, option("an image of any size and format that Pillow reads")],
+    file: Annotated[Path, option("an image of any size: PNG, JPEG, TIFF, BMP, GIF, PPM, WEBP")],
     /,
     *files: Annotated[Path, option("more of them")],
     port: Port,

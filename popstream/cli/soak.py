@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from popstream.cli.app import SIMULATE, app
 from popstream.cli.checks import at_least, positive
-from popstream.cli.options import BUILD, Failed, Root, Seed, UsageError, option
+from popstream.cli.options import BUILD, Failed, Root, Seed, UsageError, exclusive, option
 
 
 def counts_of(given: tuple[str, ...]) -> dict[str, int]:
@@ -19,12 +19,30 @@ def counts_of(given: tuple[str, ...]) -> dict[str, int]:
     return found
 
 
+def hostile(hours: float, readers: tuple[str, ...], seed: int, root: Path) -> None:
+    """Fuzz these readers, or all; prints a table. Failed where one does not hold."""
+    from popstream.model.console import table_console
+    from popstream.soak.fuzz.campaign import fuzz
+    from popstream.soak.report import fuzzed
+
+    names = () if readers == ("all",) else readers
+    found = fuzz(hours, names, seed, root, lambda text: print(text, flush=True))
+    table_console().print(fuzzed(found))
+    print(root / "fuzz.json")
+    if found["failures"]:
+        raise Failed(f"{found['failures']} findings; each is kept in {root / 'fuzz' / 'failures'}")
+
+
 @app.command(group=SIMULATE)
 def soak(
     *,
     hours: Annotated[float | None, option("how long (1, without --count)", positive, metavar="H")] = None,
     count: Annotated[
         tuple[str, ...], option("KIND=N ...: these kinds, until so many are done in all", consume_multiple=True)
+    ] = (),
+    fuzz: Annotated[
+        tuple[str, ...],
+        option("hostile bytes into these readers, or all of them", consume_multiple=True, metavar="READER..."),
     ] = (),
     seed: Seed = 0,
     jobs: Annotated[int | None, option("cores of this machine to use (all)", at_least(1), metavar="N")] = None,
@@ -34,7 +52,8 @@ def soak(
     """Try random cases of every kind, for hours.
 
     Networks x foldings x stalls in RTL, frames on the host link, damaged manifests and ROM images, killed trainings.
-    The same command goes on; what fails is kept in build/soak/failures. Writes build/soak.json.
+    The same command goes on; what fails is kept in build/soak/failures. Writes build/soak.json. With --fuzz: bytes
+    guided by coverage into all that reads others' files, or what a board says; kept in build/fuzz, build/fuzz.json.
 
     Example: popstream soak --hours 0.5 --seed 1
     Takes as long as it is told, and the minute that is under way.
@@ -53,6 +72,11 @@ def soak(
         if (wrong := again(case.kind, folder, root)) is not None:
             raise Failed(f"fails again: {wrong}")
         print(f"{folder}: nothing is wrong any more (it was: {case.said})")
+        return
+    exclusive(count=count or None, fuzz=fuzz or None)
+    if fuzz:
+        exclusive(jobs=jobs, fuzz=fuzz)
+        hostile(hours or 1.0, fuzz, seed, root)
         return
     counts: dict[str, int] | None = counts_of(count) or None
     found: dict[str, Any] = run(
