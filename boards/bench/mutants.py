@@ -12,8 +12,9 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from rich.table import Table
@@ -23,16 +24,30 @@ from popstream.boards.flow.toolchain import run
 from popstream.model.files import write_json
 from popstream.model.manifest import Network
 from popstream.sim.bench.run import SimulationError
+from popstream.sim.golden.drawn import close_images
 
-__all__ = ["STEPS", "Mutant", "MutantError", "Mutants", "Verdict", "figures", "plant", "table"]
+__all__ = ["IMAGES", "STEPS", "Mutant", "MutantError", "Mutants", "Verdict", "figures", "plant", "table"]
 
 LIST, PLANTED, KEPT, SELECTOR = "mutants.ys", "mutants.json", "verdicts.json", "mutant"
-STEPS = ((2, 0.0), (8, 0.3), (20, 0.6))  # images, and the probability of pauses: the next where one notices nothing
+CLOSE = 40  # images whose class hangs by little, of so many random ones:
+CLOSE_AMONG = 4000
 LOOPS = "// verilator lint_off UNOPTFLAT\n"  # a fault that is inverted by another bit may close a loop
 LONGEST = 80  # letters of a cell's name: yosys names a cell of a carry chain by all those before it
 PATIENCE = 5  # intervals without a beat, longer than a pause can be, that make a hang
 SLOWER = 1.01  # an interval so much longer is told of a survivor
 FIELD = re.compile(r"-(mode|cell|port|portbit|ctrlbit) (\S+)")
+
+
+class Step(NamedTuple):
+    """A run: so many images, the probability of pauses, and whether the class of the images hangs by little."""
+
+    images: int
+    stall: float
+    close: bool = False
+
+
+STEPS = (Step(2, 0.0), Step(8, 0.3), Step(20, 0.6), Step(CLOSE, 0.3, close=True))  # the next where one notices nothing
+IMAGES = max(step.images for step in STEPS if not step.close)
 
 
 class MutantError(RuntimeError):
@@ -114,7 +129,7 @@ class Mutants(Netlist):
     ):
         super().__init__(network, folder, optimize, root)
         self.codes, self.folder = codes, folder
-        noticed, self.interval = self.notice(0, *STEPS[0])
+        noticed, self.interval = self.notice(0, STEPS[0])
         if noticed:
             raise MutantError(f"The netlist without a fault differs from golden: {noticed}")
 
@@ -122,11 +137,17 @@ class Mutants(Netlist):
         """The netlist with every fault, and a register that chooses one."""
         return LOOPS + chosen_by_plusarg(netlist_verilog(folder, PLANTED))
 
-    def notice(self, number: int, images: int, stall: float) -> tuple[str | None, float | None]:
+    @cached_property
+    def close(self) -> np.ndarray:
+        """Images uint8 [CLOSE, C, H, W] whose class hangs by little."""
+        return close_images(self.network, 0, CLOSE, CLOSE_AMONG)
+
+    def notice(self, number: int, step: Step) -> tuple[str | None, float | None]:
         """What the comparison says against the netlist with fault `number`, if anything, and its interval in cycles."""
         options = {"patience": int(PATIENCE * self.expected), "plusargs": [f"+{SELECTOR}={number}"]}
         try:
-            result, report = self.run(self.codes[:images], stall, **options)
+            codes = self.close if step.close else self.codes
+            result, report = self.run(codes[: step.images], step.stall, **options)
         except SimulationError as error:
             return str(error), None
         if report.good:
@@ -136,11 +157,11 @@ class Mutants(Netlist):
     def verdict(self, mutant: Mutant) -> Verdict:
         """Take the steps until one notices the mutant."""
         slower = None
-        for taken, (images, stall) in enumerate(STEPS, 1):
-            noticed, interval = self.notice(mutant.number, images, stall)
+        for taken, step in enumerate(STEPS, 1):
+            noticed, interval = self.notice(mutant.number, step)
             if noticed:
                 return Verdict(mutant, noticed, taken, None)
-            if stall == 0 and interval and self.interval and interval > SLOWER * self.interval:
+            if step.stall == 0 and interval and self.interval and interval > SLOWER * self.interval:
                 slower = interval / self.interval
         return Verdict(mutant, None, len(STEPS), slower)
 
@@ -194,7 +215,7 @@ def figures(network: Network, verdicts: Sequence[Verdict], seed: int, seconds: f
         "network": network.name, "network_hash": network.hash, "mutants": len(verdicts), "seed": seed,
         "noticed": len(verdicts) - len(survivors), "hung": hung,
         "by_step": [sum(bool(v.noticed) and v.steps == step for v in verdicts) for step in range(1, len(STEPS) + 1)],
-        "steps": [{"images": images, "stall": stall} for images, stall in STEPS],
+        "steps": [step._asdict() for step in STEPS],
         "survivors": [{"mutant": str(verdict.mutant), "number": verdict.mutant.number, "cell": verdict.mutant.cell,
                        "slower": verdict.slower and round(verdict.slower, 3)} for verdict in survivors],
         "minutes": round(seconds / 60, 2),

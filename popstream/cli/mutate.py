@@ -26,7 +26,7 @@ def mutate(
 ) -> None:
     """Plant faults in a netlist or in the code, and see each noticed.
 
-    In NET's netlist of an iCE40: by the comparison of popstream sim, on up to 20 images with pauses. Or in a copy of
+    In NET's netlist of an iCE40: by the comparison of popstream sim, on up to 40 images with pauses. Or in a copy of
     this checkout, in the Python of golden model, freezing, quantizers and manifest: by the tests that reach it. Goes on
     where it was stopped. Writes build/<net>/mutate.json or build/mutate-code.json, which list the survivors.
 
@@ -50,7 +50,7 @@ def in_netlist(
     """Faults in a network's netlist."""
     import time
 
-    from popstream.boards.bench.mutants import STEPS, Mutants, figures, plant, table
+    from popstream.boards.bench.mutants import IMAGES, Mutants, figures, plant, table
     from popstream.boards.bench.netlist import FAMILY, map_network
     from popstream.hw.cost.prices import ICE40_PRICES
     from popstream.model.console import table_console
@@ -60,7 +60,7 @@ def in_netlist(
     from popstream.sim.rtl.images import folding_for, network_and_images
 
     began, console = time.time(), table_console()
-    network, chosen = network_and_images(net, STEPS[-1][0])
+    network, chosen = network_and_images(net, IMAGES)
     whole = folding_for(network, interval, None, prices=ICE40_PRICES, lean=True)
     folder = root / network.name / f"mutants-{FAMILY}"
     with stage(console, f"{network.name}: synthesis, and {mutants} faults"):

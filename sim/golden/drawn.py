@@ -13,6 +13,7 @@ from popstream.sim import golden
 
 SHORTCUTS = ("identity", "A", "B", "avgpool")
 CALIBRATION_IMAGES = 8
+BATCH = 500
 
 
 def random_images(network_input: Node, seed: int, count: int) -> np.ndarray:
@@ -23,6 +24,18 @@ def random_images(network_input: Node, seed: int, count: int) -> np.ndarray:
     mean = rng.uniform(0.2, 0.8, (count, 1, 1, 1))
     noise = rng.normal(mean, rng.uniform(0.1, 0.5, (count, 1, 1, 1)), shape)
     return np.floor(np.clip(noise, 0, 1) * top + 0.5).astype(np.uint8)
+
+
+def close_images(network: Network, seed: int, count: int, among: int) -> np.ndarray:
+    """Of `among` random images those `count` uint8 [count, C, H, W] whose two greatest logits are nearest: a fault in a
+    low bit of a logit changes the class of no other.
+    """
+    images = random_images(network.input, seed, among)
+    if network.output.shape[0] < 2:
+        return images[:count]
+    logits = np.concatenate([golden.run(network, images[start : start + BATCH])[0] for start in range(0, among, BATCH)])
+    second, first = np.sort(logits.astype(np.int64), axis=1)[:, -2:].T
+    return images[np.argsort(first - second, kind="stable")[:count]]
 
 
 class Builder:

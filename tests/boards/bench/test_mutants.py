@@ -6,11 +6,12 @@ import json
 import pytest
 
 from popstream.boards.bench.mutants import (
+    IMAGES,
     PLANTED,
-    STEPS,
     Mutant,
     MutantError,
     Mutants,
+    Step,
     Verdict,
     chosen_by_plusarg,
     plant,
@@ -30,7 +31,7 @@ def planted(tmp_path_factory):
     link, folder = tiny_link(), tmp_path_factory.mktemp("mutants")
     map_network(link.network, link.folding, folder, taps=True)
     mutants = plant(folder, COUNT, seed=1)
-    images, _ = images_and_logits(link, STEPS[-1][0])
+    images, _ = images_and_logits(link, IMAGES)
     return link.network, folder, mutants, Mutants(link.network, folder, images, optimize=0, root=ROOT)
 
 
@@ -62,7 +63,7 @@ def test_faults_are_noticed_and_the_rest_told(planted):
     content = content_of(network, verdicts, 1, 60)
     assert (content["noticed"], len(content["survivors"])) == (len(noticed), COUNT - len(noticed))
     assert sum(content["by_step"]) == len(noticed)
-    assert bench.notice(0, 4, 0.3)[0] is None  # without a fault it is golden, with pauses too
+    assert bench.notice(0, Step(4, 0.3))[0] is None  # without a fault it is golden, with pauses too
 
 
 def test_a_survivor_that_is_slower_is_told_of():
@@ -72,7 +73,7 @@ def test_a_survivor_that_is_slower_is_told_of():
     content = content_of(network, [Verdict(mutant, None, 3, 1.5), Verdict(mutant, "node a", 1, None)], 0, 1)
     assert content["survivors"][0]["slower"] == 1.5
     assert table(content).row_count == 1
-    assert content["by_step"] == [1, 0, 0]
+    assert content["by_step"] == [1, 0, 0, 0]
 
 
 def test_what_has_no_selector_is_refused():
