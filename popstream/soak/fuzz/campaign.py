@@ -1,4 +1,4 @@
-"""A campaign of hostile input: one target after the other, a minute each, until the hours are over.
+"""A campaign of hostile input: one target after the other, up to ten minutes each, until the hours are over.
 
     found = fuzz(hours=1, names=(), seed=0, root=Path("build"))
 
@@ -33,7 +33,7 @@ from popstream.soak.state import SoakError, keep
 
 __all__ = ["fuzz", "summary"]
 
-ROUND = 60.0  # seconds of a process
+LEAST, MOST = 30.0, 600.0  # seconds of a process, whose start takes some
 LATE = 120.0  # seconds that its start and its end may take beside
 CASE = "popstream.soak.fuzz.kind"  # the kind of case that a finding is kept as
 COVERED = re.compile(rb"\bcov: (\d+)")
@@ -78,9 +78,10 @@ def fuzz(
             raise SoakError(f"There is no reader {name!r}; there are {', '.join(modules)}, and all")
     states = {name: state_of(root / "fuzz" / name) for name in names or modules}
     end = time.monotonic() + 3600 * hours
+    share = min(max(3600 * hours / len(states), LEAST), MOST)
     while (left := end - time.monotonic()) > 1:
         name = min(states, key=lambda name: states[name].seconds)
-        once(name, modules[name], states[name], min(ROUND, left), seed, root, progress)
+        once(name, modules[name], states[name], min(share, left), seed, root, progress)
         write_json(root / "fuzz.json", summary(states, seed, modules))
         state = states[name]
         progress(f"{name}: {sum(state.done.values()):,} inputs, {state.edges:,} branches, {len(state.found)} found")

@@ -18,7 +18,7 @@ MODULES = dict.fromkeys(("hidden", "dies", "hungry"), "tests.soak.fuzz.planted")
 
 def fuzz(tmp_path, name, seconds, monkeypatch):
     """A campaign of one planted reader; the content of fuzz.json, and the cases that were kept."""
-    monkeypatch.setattr(campaign, "ROUND", seconds)
+    monkeypatch.setattr(campaign, "LEAST", seconds)
     found = campaign.fuzz((seconds - 0.5) / 3600, [name], 1, tmp_path, lambda text: None, MODULES)
     return found, sorted((tmp_path / "fuzz").glob("failures/*"))
 
