@@ -1,7 +1,8 @@
-"""A file of torch, looked through and copied before torch reads it, which trusts its sizes even with `weights_only`.
+"""A file of torch, looked through and copied before torch reads it, which makes all that a few bytes ask for.
 
-Torch takes a tensor's number of values as the file says it, whatever the file holds of them, and unpacks or makes what
-a few bytes ask for. What is handed on holds tensors and plain values, each of the size that it says.
+Even with `weights_only` a file of hundreds of bytes may have torch make a byte array of gigabytes, unpack a record to a
+thousand times its size, or spread one value to a tensor of any shape. What is handed on holds tensors and plain values
+alone, each of the size that the file has of it.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Files of torch are looked through before torch reads them: it would believe whatever sizes they say."""
+"""Files of torch are looked through before torch reads them: it would make whatever they ask for."""
 
 import io
 import pickle
