@@ -1,7 +1,7 @@
 """Pickles of foreign files looked through before they are read: how large, and what they would call.
 
-Reading a pickle may take any memory before a word is known to be wrong: a place in its memory of 2^31, a string of
-2^40 bytes that never come. Looked through as opcodes, without doing what they say, both are found.
+Reading a pickle may take more memory than a file of its size can need. Looked through as opcodes, without doing what
+they say, it is found to ask for more than it holds.
 """
 
 import pickletools

@@ -1,8 +1,6 @@
-"""A file of torch, looked through and copied before torch reads it, which makes all that a few bytes ask for.
+"""A file of torch, looked through and copied before torch reads it with `weights_only`.
 
-Even with `weights_only` a file of hundreds of bytes may have torch make a byte array of gigabytes, unpack a record to a
-thousand times its size, or spread one value to a tensor of any shape. What is handed on holds tensors and plain values
-alone, each of the size that the file has of it.
+What is handed on holds tensors and plain values alone, nothing compressed, each of the size that the file has of it.
 """
 
 import math
@@ -92,6 +90,6 @@ class Looker(pickle.Unpickler):
 
 
 def tensor(count: int, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: Any) -> None:
-    """ArchiveError where a tensor is larger than the `count` values of its record: torch spreads one to any size."""
+    """ArchiveError where a tensor is larger than the `count` values of its record."""
     if offset < 0 or min((*shape, *strides), default=0) < 0 or math.prod(shape) > count - offset:
         raise ArchiveError(f"a tensor of {shape} values has {count - offset}")

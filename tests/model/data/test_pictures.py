@@ -107,16 +107,16 @@ def test_a_picture_that_would_fill_the_memory_is_refused(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["x.jp2", "x.eps", "x.ico", "x.tga", "x.pcx"])
 def test_formats_that_nobody_needs_are_not_read(tmp_path, name):
-    """Of Pillow's formats one starts a program (EPS), others ask for any memory (JPEG 2000)."""
+    """Of Pillow's formats one starts a program (EPS), others take more memory than a picture needs."""
     Image.new("L", (8, 8)).save(tmp_path / name)
     with pytest.raises(PictureError, match=r"is no image that is read here \(PNG, JPEG, TIFF, BMP, GIF, PPM, WEBP\)"):
         open_picture(tmp_path / name, "L")
 
 
-def test_of_a_chunk_that_claims_two_billion_bytes_those_are_read_that_there_are(tmp_path):
+def test_of_a_chunk_that_claims_too_many_bytes_those_are_read_that_there_are(tmp_path):
     Image.new("L", (8, 8), 5).save(tmp_path / "x.png")
     data = (tmp_path / "x.png").read_bytes()
-    (tmp_path / "x.png").write_bytes(data[:33] + (2**31 - 1).to_bytes(4, "big") + data[37:])
+    (tmp_path / "x.png").write_bytes(data[:33] + (5000).to_bytes(4, "big") + data[37:])
     assert (pixels(tmp_path / "x.png") == 5).all()
 
 
