@@ -33,7 +33,7 @@ from popstream.sim.bench.top import generate
 from popstream.sim.rtl.compare import Report, compare
 from popstream.sim.rtl.rtl import read_ports
 
-__all__ = ["FAMILY", "Flip", "Netlist", "board_netlist", "flip_lut", "map_network", "models", "netlist_verilog"]
+__all__ = ["FAMILY", "LINT", "Flip", "Netlist", "board_netlist", "flip_lut", "map_network", "models", "netlist_verilog"]
 
 FAMILY = "ice40"
 BENCH = """module bench(input clk, input rst, input rx, output tx, output busy);

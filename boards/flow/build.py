@@ -6,9 +6,9 @@ route it writes a Vivado project instead (boards/flow/vivado.py).
 """
 
 import hashlib
-import json
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,12 @@ from popstream.boards.flow.place import (
     BITSTREAM,
     FLOWS,
     Routed,
+    again,
     digest,
     filled,
-    judge,
     pack,
     route,
     synthesise,
-    untimed,
     write_design,
 )
 from popstream.boards.flow.toolchain import ToolError, locate, version
@@ -89,9 +88,10 @@ def log_of(folder: Path, seed: int) -> Path:
 def route_once(board: Board, folder: Path, mhz: float, seed: int, design: str, console: Console) -> Routed:
     """Place and route `design` with one seed, or take what that gave before: it can be minutes of work."""
     out = folder / f"seed{seed}"
-    mark, report = out / ROUTED, out / "report.json"
-    if mark.exists() and mark.read_text() == design and report.exists() and (out / FLOWS[board.family].routed).exists():
-        return judge(board, mhz, seed, json.loads(report.read_text()))
+    mark = out / ROUTED
+    if mark.exists() and mark.read_text() == design and (out / FLOWS[board.family].routed).exists():
+        with suppress(FileNotFoundError):
+            return again(board, folder, mhz, seed)
     mark.unlink(missing_ok=True)
     with stage(console, f"place and route, seed {seed}, {mhz:g} MHz (log: {log_of(folder, seed)})") as progress:
         run = route(board, folder, mhz, seed, progress)
@@ -174,10 +174,12 @@ def build(
         "folding_hash": folding_hash(folding).hex(),
         "seeds": {run.seed: run.fmax_mhz for run in runs}, "synthesised": cells, "folding": folding.to_dict(),
         "synthesis": board.device.synthesis, "tools": tools, "design_sha256": design,
-        "untimed": untimed(board, folder),
+        "untimed_cells": best.untimed_cells, "untimed_pins": best.untimed_pins,
     }  # fmt: skip
     if not best.met:
         write_json(folder / FIGURES, figures)
+        if best.why:
+            raise TimingError(f"no clock can be claimed on {board.name}: {best.why} (log: {log_of(folder, best.seed)})")
         raise TimingError(
             f"timing not met on {board.name}: {best.fmax_mhz:.2f} of {actual:g} MHz is the best of seeds "
             f"{', '.join(str(seed) for seed in seeds)}; try SEEDS={2 * len(seeds)}, "
@@ -202,8 +204,8 @@ def report(figures: Mapping[str, Any]) -> Table:
     table.add_row(
         "cycles an image", f"{figures['interval_cycles']:,}", "", f"{figures['images_per_second']:,} images/s"
     )
-    if figures.get("untimed"):
-        left = ", ".join(f"{number:,} {name}" for name, number in figures["untimed"].items())
-        table.add_row("not timed", "", "", f"{left}: paths through them are not in this clock")
+    if figures.get("untimed_cells"):
+        left = ", ".join(f"{number:,} {name}" for name, number in figures["untimed_cells"].items())
+        table.add_row("not timed by nextpnr", "", "", f"{left}: in this clock with margins")
     table.add_row("seed", str(figures["seed"]), "", f"{figures['minutes']:.1f} minutes")
     return table

@@ -4,23 +4,22 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from popstream.boards.board.board import Board
 from popstream.boards.board.devices import chip_database, nextpnr_options
 from popstream.boards.board.top import Top
+from popstream.boards.flow.timing import MARGINS, Timing, analyse
 from popstream.boards.flow.toolchain import ToolError, run
 from popstream.hw.synthesis.collisions import heed_promises
-from popstream.hw.synthesis.mapped import trim_carries, widen_luts
+from popstream.hw.synthesis.mapped import trim_carries, unregistered, widen_luts
 from popstream.hw.synthesis.yosys import count
-from popstream.model.files import write_whole
+from popstream.model.files import write_json, write_whole
 
 __all__ = [
-    "BITSTREAM", "FLOWS", "Flow", "Routed", "digest", "filled", "pack", "route", "synthesise",
-    "untimed", "write_design",
+    "BITSTREAM", "FLOWS", "Flow", "Routed", "again", "digest", "filled", "pack", "route", "synthesise", "write_design",
 ]  # fmt: skip
 
 Progress = Callable[[str], None]
@@ -32,7 +31,6 @@ class Flow:
 
     constraints: of the pins. routed: what nextpnr writes and the packer reads. options: further ones of nextpnr.
     placed: the cells that take each resource, in nextpnr's report; the first has as many places as there are.
-    untimed: mapped cells whose delays nextpnr does not know, so that paths through them are missing from its clock.
     """
 
     tools: tuple[str, ...]
@@ -41,7 +39,6 @@ class Flow:
     bitstream: str
     placed: Mapping[str, tuple[str, ...]]
     options: tuple[str, ...]
-    untimed: tuple[str, ...] = ()
 
 
 # ECP5: with ResNet-20's thousands of carry chains the default placer takes five times as long, to 2.3 times the wire,
@@ -65,24 +62,30 @@ FLOWS: Mapping[str, Flow] = {
         # Multipliers of all widths have names of their own; synthesis counts them.
         {"lut": ("LUT4", "ALU"), "ff": ("DFF",), "ebr": ("BSRAM",)},
         ("--router", "router2"),
-        ("RAM16*", "SP*", "DP*", "SDP*", "pROM*", "MULT*"),
     ),
 }  # fmt: skip
 BITSTREAM = {family: flow.bitstream for family, flow in FLOWS.items()} | {"xilinx": "vivado/top.bit"}
 KEPT = "reload.json"  # a folder that holds it keeps the placement too, as seed<seed>/routed.json
+REPORT, TIMING = "report.json", "timing.json"  # of a seed: nextpnr's, and what it leaves out
 ICE40_DELAY_PS = 20_000  # of LUTs alone, between two flip-flops
 ROUNDING = 0.002  # nextpnr rounds a clock's period to picoseconds, a PLL's to a few
 
 
 @dataclass(frozen=True)
 class Routed:
-    """One run of place and route: the clock reached, and cells used and available by resource."""
+    """One run of place and route: the clock reached, and cells used and available by resource.
+
+    fmax_mhz: with margins for what nextpnr does not time. why: no clock can be claimed, however fast it seems.
+    """
 
     seed: int
     fmax_mhz: float
     met: bool
     used: Mapping[str, int]
     total: Mapping[str, int]
+    untimed_cells: Mapping[str, int] = field(default_factory=dict)
+    untimed_pins: Mapping[str, int] = field(default_factory=dict)
+    why: str = ""
 
 
 def write_design(top: Top, folder: Path) -> None:
@@ -112,6 +115,7 @@ def digest(board: Board, folder: Path, more: Sequence[str]) -> str:
     text = (folder / "top.il").read_text().splitlines()
     design = "\n".join(line for line in text if not line.lstrip().startswith("attribute \\src"))
     told = [script(board), *nextpnr_options(board.platform(), board.part), *flow.options, *board.pack]
+    told += [repr(MARGINS[board.family])]  # by which a clock is met or not
     told += ["LUT4 alone"] if board.family == "gowin" else []  # synthesise() says so
     return hashlib.sha256(
         "\0".join([design, (folder / flow.constraints).read_text(), *told, *more]).encode()
@@ -135,18 +139,13 @@ def synthesise(board: Board, folder: Path, progress: Progress = lambda text: Non
     return count(board.device, {name: number for name, number in cells.items() if not name.startswith("$")})
 
 
-def untimed(board: Board, folder: Path) -> dict[str, int]:
-    """How many cells of each kind in `folder`/stat.json stand in paths that nextpnr does not time."""
-    cells = json.loads((folder / "stat.json").read_text())["design"]["num_cells_by_type"]
-    kinds = FLOWS[board.family].untimed
-    return {name: number for name, number in cells.items() if any(fnmatchcase(name, kind) for kind in kinds)}
-
-
 def route(board: Board, folder: Path, mhz: float, seed: int, progress: Progress = lambda text: None) -> Routed:
     """Place and route `folder`/top.json for `mhz` with `seed`; the result lies in `folder`/seed<seed>/."""
     out = folder / f"seed{seed}"
     out.mkdir(exist_ok=True)
-    (out / "report.json").unlink(missing_ok=True)
+    delays = out / "delays.sdf"  # large, and read once
+    for left in (out / REPORT, out / TIMING, delays):
+        left.unlink(missing_ok=True)
     flow, platform = FLOWS[board.family], board.platform()
     result = f"{out.name}/{flow.routed}"
     files = {
@@ -160,10 +159,23 @@ def route(board: Board, folder: Path, mhz: float, seed: int, progress: Progress 
     arguments = [
         *nextpnr_options(platform, board.part), *flow.options, "--json", "top.json", *files,
         "--seed", str(seed), "--freq", f"{mhz:.6f}", "--timing-allow-fail",
-        "--report", f"{out.name}/report.json", "--quiet", "--log", f"{out.name}/route.log",
+        "--report", f"{out.name}/{REPORT}", "--sdf", f"{out.name}/{delays.name}", "--quiet",
+        "--log", f"{out.name}/route.log",
     ]  # fmt: skip
-    run(flow.tools[1], arguments, folder, f"{out.name}/route.log", progress)
-    return judge(board, mhz, seed, json.loads((out / "report.json").read_text()))
+    try:
+        run(flow.tools[1], arguments, folder, f"{out.name}/route.log", progress)
+        fast = unregistered(folder / "top.json") if board.family == "ice40" else ()
+        write_json(out / TIMING, analyse(delays, board.family, fast)._asdict())
+    finally:
+        delays.unlink(missing_ok=True)
+    return again(board, folder, mhz, seed)
+
+
+def again(board: Board, folder: Path, mhz: float, seed: int) -> Routed:
+    """What the last place and route with `seed` gave. FileNotFoundError without one."""
+    out = folder / f"seed{seed}"
+    report, timing = (json.loads((out / name).read_text()) for name in (REPORT, TIMING))
+    return judge(board, mhz, seed, report, Timing(**timing))
 
 
 def filled(board: Board, log: Path) -> dict[str, int]:
@@ -175,19 +187,21 @@ def filled(board: Board, log: Path) -> dict[str, int]:
     return {resource: sum(found.get(cell, 0) for cell in cells) for resource, cells in placed if cells[0] in found}
 
 
-def judge(board: Board, mhz: float, seed: int, report: Mapping[str, Any]) -> Routed:
-    """The accelerator's clock is the one constrained to `mhz`; timing is met if every clock reaches its constraint."""
+def judge(board: Board, mhz: float, seed: int, report: Mapping[str, Any], timing: Timing) -> Routed:
+    """The accelerator's clock is the one constrained to `mhz`; timing is met if every clock reaches its constraint, and
+    this one also with margins for what nextpnr does not time."""
     clocks = report["fmax"].values()
     ours = [clock["achieved"] for clock in clocks if abs(clock["constraint"] - mhz) < ROUNDING * mhz]
-    if not ours:
+    if not ours and (clocks or not timing.cells):
         wanted = ", ".join(f"{clock['constraint']:.3f}" for clock in clocks)
         raise ToolError(f"nextpnr constrained no clock to {mhz:.3f} MHz, only to {wanted or 'none'}")
     cells = report["utilization"]
     placed = {resource: names for resource, names in FLOWS[board.family].placed.items() if names[0] in cells}
     used = {resource: sum(cells[name]["used"] for name in names if name in cells) for resource, names in placed.items()}
     total = {resource: cells[names[0]]["available"] for resource, names in placed.items()}
-    met = min(ours) >= mhz and all(clock["achieved"] >= clock["constraint"] for clock in clocks)
-    return Routed(seed, round(min(ours), 2), met, used, total)
+    fmax = min([*ours, *([] if timing.mhz is None else [timing.mhz])], default=0.0)
+    met = fmax >= mhz and all(clock["achieved"] >= clock["constraint"] for clock in clocks) and not timing.why
+    return Routed(seed, round(fmax, 2), met, used, total, timing.cells, timing.pins, timing.why)
 
 
 def pack(board: Board, folder: Path, seed: int, name: str | None = None) -> Path:

@@ -85,13 +85,17 @@ def bitstreams(network: str) -> str:
         result = record["result"]
         rows.append([
             result["board"], result["device"], *(used(result, name) for name in RESOURCES),
-            f"{result['target_mhz']:g} / {result['fmax_mhz']:.2f}" + (" timed" if result.get("untimed") else ""),
+            f"{result['target_mhz']:g} / {result['fmax_mhz']:.2f}" + (" *" if result.get("untimed_cells") else ""),
             count(result["interval_cycles"]), str(result["seed"]), count(result["minutes"], 1),
         ])  # fmt: skip
     columns = ("board", "device", "LUT>", "FF>", "EBR>", "DSP>", "MHz wanted / reached>", "cycles an image>", "seed>",
                "minutes>")  # fmt: skip
-    partly = ", ".join(record["result"]["board"] for record in found if record["result"].get("untimed"))
-    told = f'\n\n"Timed" is of the paths that nextpnr times; there are others on {partly}.' if partly else ""
+    partly = [
+        f"{record['result']['board']}: " + ", ".join(f"{number:,} {kind}" for kind, number in left.items())
+        for record in found
+        if (left := record["result"].get("untimed_cells"))
+    ]
+    told = f"\n\n\\* with margins for what nextpnr does not time. {'; '.join(partly)}." if partly else ""
     return table(columns, rows) + told + "\n\n" + measured(found)
 
 

@@ -1,11 +1,11 @@
-"""A mapped ECP5 netlist, made ready for nextpnr: carry chains without cells that bring in or take out nothing."""
+"""A mapped netlist, made ready for nextpnr: carry chains without cells that do nothing, LUTs that it knows to time."""
 
 import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-__all__ = ["trim_carries", "widen_luts"]
+__all__ = ["trim_carries", "unregistered", "widen_luts"]
 
 
 def trim_carries(path: Path) -> int:
@@ -47,6 +47,25 @@ def widen_luts(path: Path) -> int:
         cell["parameters"]["INIT"] = cell["parameters"]["INIT"][-entries:].zfill(entries) * (16 // entries)
     path.write_text(json.dumps(netlist))
     return len(small)
+
+
+def unregistered(path: Path) -> set[str]:
+    """nextpnr's names of the multipliers in yosys' JSON netlist at `path`, for an iCE40, that lack a register: of an
+    input that is wired, or of the output."""
+    found = set()
+    for module in json.loads(path.read_text())["modules"].values():
+        for name, cell in module["cells"].items():
+            if cell["type"] == "SB_MAC16" and not _registered(cell):
+                found.add(f"{name}_DSP")
+    return found
+
+
+def _registered(cell: dict[str, Any]) -> bool:
+    """Whether every path through an SB_MAC16 is cut by its registers on both sides."""
+    set_to = {name: value.lstrip("0") or "0" for name, value in cell["parameters"].items()}
+    wired = {port for port, bits in cell["connections"].items() if any(isinstance(bit, int) for bit in bits)}
+    outputs = [set_to.get(f"{half}OUTPUT_SELECT", "0").zfill(2) for half in ("TOP", "BOT")]
+    return all(set_to.get(f"{port}_REG") == "1" for port in wired & {"A", "B", "C", "D"}) and outputs == ["01", "01"]
 
 
 def _starts(cell: dict[str, Any]) -> bool:

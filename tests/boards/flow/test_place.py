@@ -4,6 +4,7 @@ import pytest
 
 from popstream.boards.flow import toolchain
 from popstream.boards.flow.place import filled, judge
+from popstream.boards.flow.timing import Timing
 from popstream.boards.flow.toolchain import ToolError, last_line, locate, run
 from popstream.boards.known import find
 
@@ -11,12 +12,21 @@ from popstream.boards.known import find
 def test_timing_is_judged_by_every_clock():
     cells = {"TRELLIS_COMB": {"used": 3, "available": 9}, "DP16KD": {"used": 1, "available": 2}}
     clocks = {"a": {"achieved": 61.123, "constraint": 60.0024}, "b": {"achieved": 30.0, "constraint": 25.0}}
-    result = judge(find("ulx3s-25f"), 60, 5, {"fmax": clocks, "utilization": cells})
+    result = judge(find("ulx3s-25f"), 60, 5, {"fmax": clocks, "utilization": cells}, Timing({}, {}))
     assert (result.met, result.fmax_mhz, result.used) == (True, 61.12, {"lut": 3, "ebr": 1})
     clocks["b"]["achieved"] = 24.9
-    assert not judge(find("ulx3s-25f"), 60, 5, {"fmax": clocks, "utilization": cells}).met
+    assert not judge(find("ulx3s-25f"), 60, 5, {"fmax": clocks, "utilization": cells}, Timing({}, {})).met
     with pytest.raises(ToolError, match=r"constrained no clock to 70.000 MHz, only to 60.002, 25.000"):
-        judge(find("ulx3s-25f"), 70, 5, {"fmax": clocks, "utilization": cells})
+        judge(find("ulx3s-25f"), 70, 5, {"fmax": clocks, "utilization": cells}, Timing({}, {}))
+
+
+def test_margins_and_what_has_none_decide_too():
+    report = {"fmax": {"a": {"achieved": 61.0, "constraint": 60.0}}, "utilization": {}}
+    board = find("tang-nano-9k")
+    slow = judge(board, 60, 0, report, Timing({"DP": 1}, {"DP": 9}, 59.999))
+    assert (slow.met, slow.fmax_mhz, slow.untimed_cells, slow.untimed_pins) == (False, 60.0, {"DP": 1}, {"DP": 9})
+    assert judge(board, 60, 0, report, Timing({"DP": 1}, {"DP": 9}, 60.0)).met
+    assert not judge(board, 60, 0, report, Timing({"DP": 1}, {"DP": 9}, why="no margin")).met
 
 
 def test_a_log_without_utilisation_says_nothing(tmp_path):
