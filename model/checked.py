@@ -17,7 +17,7 @@ from typing import Any, TypeVar, get_type_hints
 import msgspec
 from msgspec import inspect
 
-__all__ = ["FINITE", "InputError", "convert", "cut", "escaped", "read_bytes", "read_json", "strict"]
+__all__ = ["FINITE", "InputError", "convert", "cut", "escaped", "must_be_file", "read_bytes", "read_json", "strict"]
 
 FINITE = sys.float_info.max  # as an upper bound: neither infinity nor not-a-number
 MOST_JSON = 2**26  # bytes of JSON that are read at all
@@ -57,9 +57,16 @@ def shorten(text: str, most: int) -> str:
     return f"{text[:kept]}[{len(text) - 2 * kept} characters]{text[-kept:]}"
 
 
+def must_be_file(path: Path, error: type[Exception] = InputError) -> None:
+    """`error` for a pipe, a device or a socket, which may give bytes without end, or none for ever."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise error(f"{path}: is no regular file; copy what it gives into one")
+
+
 def read_bytes(path: Path, most: int, error: type[InputError] = InputError, missing: str = "") -> bytes:
     """A file's bytes; `error` where it cannot be read, has more than `most`, or is `missing` (what to do then)."""
     try:
+        must_be_file(path, error)
         size = path.stat().st_size
         if size > most:
             raise error(f"{path}: has {size:,} bytes; at most {most:,} are read")

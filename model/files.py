@@ -20,6 +20,8 @@ def write_whole(path: Path, content: bytes) -> None:
             left.unlink(missing_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        beside.unlink(missing_ok=True)
+        beside.touch(exist_ok=False)  # ours: never through a link that another has put there
         beside.write_bytes(content)
         beside.replace(path)
     except BaseException as error:

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
 from popstream.model.commands import installs
+from popstream.model.console import plain_console
 from popstream.model.files import write_json
 from popstream.model.machine import cores
 from popstream.model.manifest import Network
@@ -107,7 +107,7 @@ def simulate(
     root: Path,
 ) -> Result:
     """The RTL on codes uint8 [N, C, H, W], with a progress bar."""
-    with stage(Console(), "the accelerator", maybe_done=True) as progress:
+    with stage(plain_console(), "the accelerator", maybe_done=True) as progress:
         model = DriverModel(network, folding, optimize=optimize, root=root, progress=progress)
     with tqdm(total=len(codes), desc="RTL", unit="image", leave=False, disable=None) as bar:
         folder = root / network.name / "rtl"

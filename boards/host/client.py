@@ -57,6 +57,8 @@ def reason(name: str, error: Exception) -> str:
         return "it is in use by another program; end that first"
     if number in (errno.EACCES, errno.EPERM):
         return f"no permission; {rights(name)}"
+    if isinstance(error.__context__, PORT_ERRORS) and error.__context__.args[:1] == (errno.ENOTTY,):
+        return "it is no serial port; `popstream host ports` lists them"
     said = os.strerror(number) if number else str(error).splitlines()[0]
     return f"{said}; `popstream host ports` lists them"
 

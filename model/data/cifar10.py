@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from popstream.model.checked import cut, escaped
+from popstream.model.checked import cut, escaped, must_be_file
 from popstream.model.data.imagesets import DamageError, DataError
 from popstream.model.pickles import look_through
 
@@ -131,6 +131,7 @@ def read_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """One pickled batch: images uint8 [N, 3, 32, 32] and labels int64 [N]."""
     if not path.exists():
         raise DataError(f"{path} is missing; the data set has data_batch_1 to data_batch_5 and test_batch")
+    must_be_file(path, DamageError)
     try:
         size = path.stat().st_size
         if size > MOST_BATCH:

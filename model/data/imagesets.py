@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from popstream.model.checked import must_be_file
 from popstream.model.data.mat import arrays
 from popstream.model.data.pictures import MOST_PIXELS, PictureError, open_picture
 from popstream.model.machine import cores, free_memory
@@ -45,6 +46,7 @@ def read_mat(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """One file of SVHN: images uint8 [N, 3, 32, 32] of X [32, 32, 3, N], labels int64 [N] of y, where 10 means 0."""
     if not path.exists():
         raise DataError(f"{path} is missing; the data set has {' and '.join(SVHN_FILES)}")
+    must_be_file(path, DamageError)
     try:
         content = path.read_bytes()
     except OSError as error:

@@ -1,7 +1,8 @@
 """Image files as 8-bit pictures: upright as their EXIF says, 16 bits and floats brought to 0..255, or refused by name.
 
 Pillow converts by cutting off: of 16 bits what is above 255 becomes 255, of floats from 0 to 1 nothing is left. Here a
-value v of 0..65535 becomes floor(255 v / 65535 + 1/2), one of 0.0..1.0 floor(255 v + 1/2).
+value v of 0..65535 becomes floor(255 v / 65535 + 1/2), one of 0.0..1.0 floor(255 v + 1/2); of 16 bits in three channels
+Pillow gives the upper eight. What lies under transparent places nobody means: such a file is refused.
 """
 
 import warnings
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from popstream.model.checked import InputError
+from popstream.model.checked import InputError, must_be_file
 
 __all__ = ["MOST_PIXELS", "PictureError", "open_picture"]
 
@@ -32,6 +33,7 @@ def open_picture(path: Path, mode: str) -> Any:
     """The picture in a file as a PIL image of mode "L" or "RGB". PictureError, or the system's OSError."""
     from PIL import Image, ImageOps, UnidentifiedImageError
 
+    must_be_file(path, PictureError)
     size = path.stat().st_size
     if size > MOST_BYTES:
         raise PictureError(f"{path} is too large: {size:,} bytes; at most {MOST_BYTES:,} are read")
@@ -45,6 +47,8 @@ def open_picture(path: Path, mode: str) -> Any:
                         f"{path} is too large: {file.width} x {file.height} pixels; at most {MOST_PIXELS:,} are read"
                     )
                 ImageOps.exif_transpose(file, in_place=True)
+                if file.has_transparency_data and np.asarray(file.convert("RGBA"))[:, :, 3].min() < 255:
+                    raise PictureError(f"{path} is transparent in places; put it on a background and save that")
                 return eight_bits(file, file.format, path).convert(mode)
     except PictureError:
         raise

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from popstream.model.checked import InputError
+from popstream.model.checked import InputError, must_be_file
 from popstream.model.networks import build_network
 from popstream.model.networks.archive import copied
 from popstream.model.networks.layers import QuantNetwork
@@ -23,6 +23,7 @@ def read_stored(path: Path, needs: Mapping[str, type | tuple[type, ...]], otherw
 
     CheckpointError where it is damaged; where it is another table, the message says `otherwise`.
     """
+    must_be_file(path, CheckpointError)
     try:
         state = torch.load(copied(path), map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises a different type for each kind of damage

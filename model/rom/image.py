@@ -252,8 +252,9 @@ def build(network: Network, folder: Path, folding: Mapping[str, tuple[int, int]]
 def print_table(network: Network, found: list[Section], folder: Path) -> None:
     """Bits of every layer's tensors."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
+
+    from popstream.model.console import plain_console
 
     table = Table(title=f"ROM image of {network.name}, bits", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("node", no_wrap=True)
@@ -266,6 +267,6 @@ def print_table(network: Network, found: list[Section], folder: Path) -> None:
             fold = f"{row['weight'].simd} x {row['weight'].pe}" if "weight" in row else ""
             bits = (f"{row[key].elements * row[key].width:,}" if key in row else "" for key in present)
             table.add_row(node.name, fold, *bits)
-    Console().print(table)
+    plain_console().print(table)
     words = found[-1].start + found[-1].words
     print(f"{folder / 'rom.bin'} and rom.mem: {words * WORD:,} bytes with header, read back equal to the manifest")

@@ -11,7 +11,7 @@ from msgspec import NODEFAULT, UNSET, Meta, Struct, UnsetType
 from msgspec.structs import fields
 
 from popstream.model import data, manifest
-from popstream.model.checked import FINITE, InputError, convert, read_bytes
+from popstream.model.checked import InputError, convert, read_bytes
 from popstream.model.manifest.node import CLASSES, STREAM_BITS
 from popstream.model.networks import DEFAULT_FAMILY, HARDWARE_FAMILIES, phase_config
 from popstream.model.quantizers import FLOAT_BITS
@@ -32,7 +32,10 @@ Name = Annotated[
     ),
 ]
 Seed = Annotated[int, Meta(ge=0, le=2**63 - 1)]
-NotNegative = Annotated[float, Meta(ge=0, le=FINITE)]
+MOST_TOML = 2**20  # bytes that are read at all
+NotNegative = Annotated[
+    float, Meta(ge=0, le=1e6, description="a number from 0 to 1,000,000")
+]  # above, float32 overflows in a step or two
 
 
 class RecipeError(InputError):

@@ -50,6 +50,7 @@ from popstream.model.training.recipe import (
     recipe_up_to,
     weight_decay,
 )
+from popstream.model.training.room import check_room, told_of_memory
 from popstream.model.training.step import make_optimizer, make_step
 from popstream.model.training.teacher import views_taught
 
@@ -258,7 +259,8 @@ class Trainer:
             if resumed and resumed["phase"] > index:
                 weights = read(self.out / f"{phase['name']}.pt", WEIGHTS, "remove the folder to start again")["model"]
                 continue
-            model = self.phase(index, phase, weights, resumed if resumed and resumed["phase"] == index else None)
+            with told_of_memory(phase):
+                model = self.phase(index, phase, weights, resumed if resumed and resumed["phase"] == index else None)
             weights = host(model)
         assert model is not None, "a recipe has at least one phase, and the last one is always entered"
         if not self.recipe["phase"][-1]["frozen"]:
@@ -287,6 +289,8 @@ def train(
     that the checkpoint keeps. RecipeError, TrainingError, DataError.
     """
     recipe = load_recipe(path)
+    for phase in recipe["phase"]:
+        check_room(phase_config(recipe, phase), phase["name"])
     out, command = out or Path("build") / path.stem / "train", f"make train NET={net or path.stem}"
     if seed is not None and check_seed(seed) != recipe.get("seed", 0):
         recipe["seed"], out, command = seed, out / f"seed{seed}", f"{command} SEED={seed}"

@@ -48,13 +48,12 @@ def sim(
     Example: popstream sim digits-w1a2 --images 20 --stall 0.25
     Takes half a minute, most of it to compile; resnet20-w1a2 three minutes.
     """
-    from rich.console import Console
-
+    from popstream.model.console import plain_console
     from popstream.sim.rtl.images import folding_for, network_and_images
     from popstream.sim.run import simulate_and_compare, table
 
     exclusive(interval=interval, folding=folding)
-    console = Console()
+    console = plain_console()
     network, chosen = network_and_images(net, images, seed)
     if chosen.notice:
         console.print(chosen.notice, soft_wrap=True)
@@ -98,14 +97,13 @@ def accuracy(
     Example: popstream accuracy digits-w1a2 --images 360 --rtl 360
     Takes 20 seconds; resnet20-w1a2 on all 10,000 images 20 minutes of two cores.
     """
-    from rich.console import Console
-
+    from popstream.model.console import plain_console
     from popstream.model.manifest import find, load
     from popstream.sim.accuracy import measure, table
     from popstream.sim.rtl.images import folding_for, labelled
 
     exclusive(interval=interval, folding=folding)
-    console = Console()
+    console = plain_console()
     network = load(find(net))
     chosen = labelled(network, images)
     content = measure(

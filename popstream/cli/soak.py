@@ -58,9 +58,7 @@ def soak(
     Example: popstream soak --hours 0.5 --seed 1
     Takes as long as it is told, and the minute that is under way.
     """
-    from rich.console import Console
-
-    from popstream.model.console import table_console
+    from popstream.model.console import plain_console, table_console
     from popstream.soak.batch import again
     from popstream.soak.campaign import soak as run
     from popstream.soak.report import table
@@ -83,6 +81,6 @@ def soak(
         hours or (None if counts else 1.0), counts, seed, root, jobs, progress=lambda text: print(text, flush=True)
     )
     table_console().print(table(found))
-    Console().print(f"{root / 'soak.json'}", soft_wrap=True)
+    plain_console().print(f"{root / 'soak.json'}", soft_wrap=True)
     if found["failures"]:
         raise Failed(f"{found['failures']} cases failed; each is kept in {root / 'soak' / 'failures'}")

@@ -117,12 +117,11 @@ def print_status(spec: Any, folder: Path) -> None:
     """A sweep's runs as a table, and a line on the whole."""
     import datetime
 
-    from rich.console import Console
-
+    from popstream.model.console import plain_console
     from popstream.model.sweeping.status import progress, table
 
     shown, told = table(spec, progress(spec, folder), datetime.datetime.now())
-    Console().print(shown)
+    plain_console().print(shown)
     print(told)
 
 
@@ -173,8 +172,7 @@ def speed(
     Example: popstream speed digits-w1a2 --threads 1
     Takes four seconds.
     """
-    from rich.console import Console
-
+    from popstream.model.console import plain_console
     from popstream.model.files import write_json
     from popstream.model.training.speed import report, table
 
@@ -183,11 +181,11 @@ def speed(
 
         found = other.compare(toml(net, recipes()), against, phases, steps, turns, threads)
         write_json(BUILD / found["network"] / "speed-against.json", found)
-        Console().print(other.table(found))
+        plain_console().print(other.table(found))
         return
     chosen = torch_device(device, threads)
     content = report(toml(net, recipes()), chosen, phases, steps, turns, compile, precision)
-    Console().print(table(content))
+    plain_console().print(table(content))
 
 
 @app.command(group=TRAIN)

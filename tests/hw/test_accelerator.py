@@ -3,6 +3,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from popstream.hw.accelerator import Accelerator
@@ -76,6 +77,20 @@ def test_every_value_equals_golden(index):
     accelerator = Accelerator(network, fold_by(fold, network, index), taps=True)
     images = random_images(network.input, index, 3)
     compare(network, images, simulate(accelerator, images, index, *STALLS[index % len(STALLS)]))
+
+
+@pytest.mark.parametrize("factor", [2**17 - 1, 2**17, -(2**17) - 1, 2**31 - 1])
+def test_multipliers_beyond_a_blocks_18_bits(factor):
+    """One of more bits takes a block more, and gives what golden gives."""
+    network = random_network(1, height=4, width=4, channels=(2,), strides=(1,), **PLAIN)
+    wide = next(node for node in network.nodes if node.op == "requant" and len(node.inputs) == 2)
+    nodes = [
+        replace(node, tensors=node.tensors | {"multiplier": np.array([factor, 1], np.int32)}) if node is wide else node
+        for node in network.nodes
+    ]
+    network = type(network).build("wide", "random", network.classes, nodes)
+    images = random_images(network.input, 1, 2)
+    compare(network, images, simulate(Accelerator(network, serial(network), taps=True), images))
 
 
 def test_grid_covers_its_axes():

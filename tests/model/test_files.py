@@ -47,3 +47,13 @@ def test_an_error_names_the_file(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "write_bytes", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     with pytest.raises(OSError, match=r"No space left on device: '.*x\.bin'"):
         write_whole(tmp_path / "x.bin", b"")
+
+
+def test_nothing_is_written_through_a_link(tmp_path):
+    """Neither one in the place of the file, nor one that another user put beside it, in a folder that is everyone's."""
+    victim, path = tmp_path / "victim", tmp_path / "x.bin"
+    victim.write_bytes(b"mine")
+    path.symlink_to(victim)
+    (tmp_path / f".x.bin.{os.getpid()}").symlink_to(victim)
+    write_whole(path, b"new")
+    assert (victim.read_bytes(), path.read_bytes(), path.is_symlink()) == (b"mine", b"new", False)

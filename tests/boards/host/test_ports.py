@@ -55,6 +55,15 @@ def test_a_port_that_is_not_there_says_so(tmp_path):
         open_port("nothing://x", 115_200)
 
 
+def test_what_is_no_port_says_so(tmp_path):
+    (tmp_path / "file").touch()
+    for name in (os.devnull, tmp_path / "file"):
+        with pytest.raises(
+            LinkError, match=f"^Port {name} cannot be opened: it is no serial port; `popstream host por"
+        ):
+            open_port(str(name), 115_200)
+
+
 def test_a_port_that_vanishes_is_an_error():
     master, slave = os.openpty()
     with open_port(os.ttyname(slave), 115_200) as port:

@@ -1,5 +1,7 @@
 """Image files of every mode: scaled to 8 bits, upright, or refused by name."""
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -72,6 +74,35 @@ def test_digits_of_16_bits_are_those_of_8(tmp_path):
         grey = np.floor(datasets.load_digits().images[index] * (255 / 16) + 0.5)
         Image.fromarray((grey * 257).astype(np.uint16)).save(tmp_path / "x.png")
         np.testing.assert_array_equal(pixels(tmp_path / "x.png"), grey)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_what_lies_under_transparent_places_is_not_taken(tmp_path, mode):
+    """White strokes on a transparent ground have any colour there, often white too."""
+    image = Image.new("LA", (4, 4), (255, 255))
+    image.save(tmp_path / "x.png")
+    assert pixels(tmp_path / "x.png").min() == 255  # transparent nowhere
+    image.putpixel((1, 2), (255, 0))
+    image = image.convert("RGBA").convert(mode) if mode != "P" else image.convert("RGBA").quantize()
+    image.save(tmp_path / "x.png")
+    with pytest.raises(PictureError, match=r"x\.png is transparent in places; put it on a background and save that"):
+        open_picture(tmp_path / "x.png", "L")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "x.png")
+    with pytest.raises(PictureError, match=r"x\.png: is no regular file; copy what it gives into one"):
+        open_picture(tmp_path / "x.png", "L")
+
+
+def test_the_first_picture_of_several_and_a_mark_of_no_meaning(tmp_path):
+    frames = [Image.new("L", (4, 4), grey) for grey in (10, 200)]
+    frames[0].save(tmp_path / "x.gif", save_all=True, append_images=frames[1:])
+    assert set(pixels(tmp_path / "x.gif").ravel()) == {10}
+    exif = Image.Exif()
+    exif[0x112] = 99  # no orientation
+    Image.fromarray((RAMP * 4).astype(np.uint8)).save(tmp_path / "x.png", exif=exif)
+    np.testing.assert_array_equal(pixels(tmp_path / "x.png"), RAMP * 4)
 
 
 def test_a_folder_of_16_bit_images(tmp_path):
