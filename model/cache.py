@@ -15,9 +15,10 @@ from typing import IO
 
 from popstream.model.files import is_left
 
-__all__ = ["forget", "key", "locked", "once"]
+__all__ = ["alone", "forget", "key", "locked", "once"]
 
 UNUSED_DAYS = 30
+ALONE = ".lock"  # of a folder
 
 
 def key(*parts: str) -> str:
@@ -26,6 +27,38 @@ def key(*parts: str) -> str:
     for part in parts:
         digest.update(f"{len(part)}:{part}".encode())
     return digest.hexdigest()[:16]
+
+
+@contextlib.contextmanager
+def alone(folder: Path, refusal: Exception) -> Iterator[None]:
+    """Have `folder` for this process alone; `refusal` is raised where another has it. A folder in which nothing can be
+    written needs no lock, as nothing in it can be spoilt."""
+    made = not folder.exists()
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.callback(leave, folder, made)
+            file = stack.enter_context((folder / ALONE).open("w"))
+            while not taken(file, folder / ALONE, refusal):  # whoever held it took the file away
+                file = stack.enter_context((folder / ALONE).open("w"))
+        yield
+
+
+def taken(file: IO[str], path: Path, refusal: Exception) -> bool:
+    """Whether the lock of an open file, still at `path`, is ours now."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise refusal from None
+    return same(file, path)
+
+
+def leave(folder: Path, made: bool) -> None:
+    """Take the lock away if no other has it, and a folder that was made for it alone."""
+    forget(folder / ALONE)
+    if made:
+        with contextlib.suppress(OSError):  # not empty any more
+            folder.rmdir()
 
 
 @contextlib.contextmanager

@@ -3,9 +3,11 @@
 import glob
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
+FULL = 65_536  # bytes that are left of a full disk, or fewer
 MOST_DIGITS = 9  # of a process's number, and fewer
 
 
@@ -34,6 +36,13 @@ def write_whole(path: Path, content: bytes) -> None:
 def write_json(path: Path, content: Any) -> None:
     """`content` as indented JSON, whole."""
     write_whole(path, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def full_disk(folder: Path) -> str:
+    """What is to be said of a folder whose disk is full, "" of another: some programs end well on one, with what they
+    wrote cut short."""
+    full = shutil.disk_usage(folder).free < FULL
+    return f"a full disk: No space left on device for {folder}; make room and call again" if full else ""
 
 
 def is_left(path: Path) -> bool:

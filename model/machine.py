@@ -1,11 +1,20 @@
-"""What this machine has to give: cores and memory, also where the system does not say all of it, as macOS."""
+"""What this machine has to give: cores and memory, also where the system does not say all of it, as macOS; and how a
+tool ends with the process that started it.
+"""
 
+import ctypes
 import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["cores", "free_memory"]
+__all__ = ["cores", "end_with_parent", "free_memory", "interrupts_held"]
 
 MEMINFO = Path("/proc/meminfo")
+PR_SET_PDEATHSIG = 1
+INTERRUPTS = {signal.SIGINT, signal.SIGTERM}
 
 
 def cores() -> int:
@@ -26,3 +35,22 @@ def free_memory() -> int:
     if "SC_AVPHYS_PAGES" in os.sysconf_names:
         return os.sysconf("SC_AVPHYS_PAGES") * page
     return os.sysconf("SC_PHYS_PAGES") * page // 2
+
+
+def end_with_parent() -> None:
+    """For subprocess's preexec_fn: Linux kills the new process when the one that started it is killed, which could not
+    do it itself. Else it would go on, and write into files that the next call works on.
+    """
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTS)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+@contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Ctrl-C and SIGTERM wait until the end of the block: a process that is started in it is known before they come."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

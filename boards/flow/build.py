@@ -36,6 +36,7 @@ from popstream.boards.flow.toolchain import ToolError, locate, version
 from popstream.boards.link.link import HostLink
 from popstream.boards.link.replies import folding_hash
 from popstream.hw.folding.folding import Folding, FoldingError, interval
+from popstream.model.cache import alone
 from popstream.model.files import write_json
 from popstream.model.manifest import ManifestError, Network
 from popstream.model.progress import stage
@@ -139,6 +140,15 @@ def build(
     network does not fit, PllError if the clock cannot be made, ToolError if a tool is missing or fails, TimingError if
     no seed reaches the clock: then there are figures, but no bitstream.
     """
+    with alone(folder, ToolError(f"{folder} is that of a build that runs; wait for it, or give another --out")):
+        return build_alone(board, network, folding, mhz, seeds, folder, console, make_link, reuse)
+
+
+def build_alone(
+    board: Board, network: Network, folding: Folding, mhz: float, seeds: range, folder: Path, console: Console,
+    make_link: Callable[..., Any] | None, reuse: bool,
+) -> dict[str, Any]:  # fmt: skip
+    """As `build`, with the folder for itself."""
     began = time.time()
     earlier = finished(board, folder) if reuse else {}
     if not earlier:

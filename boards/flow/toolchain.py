@@ -9,6 +9,8 @@ from importlib import metadata
 from pathlib import Path
 
 from popstream.model.commands import installs
+from popstream.model.files import full_disk
+from popstream.model.machine import end_with_parent, interrupts_held
 
 __all__ = ["ToolError", "last_line", "locate", "run", "version"]
 
@@ -23,7 +25,6 @@ PACKAGES = {
     "gowin_pack": "apycula",
 }
 POLL_SECONDS = 0.2
-FULL = 65_536  # bytes that are left of a full disk, or fewer
 
 
 class ToolError(RuntimeError):
@@ -72,20 +73,23 @@ def run(
     # A WebAssembly yosys stops at ABC9 where its output is a file or a pipe: where it logs itself, output is dropped.
     own = log in arguments
     with Path("/dev/null" if own else path).open("w") as output:
-        began = time.time()
-        process = subprocess.Popen(
-            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
-        )
+        began, process = time.time(), None
         try:
+            with interrupts_held():
+                process = subprocess.Popen(
+                    command, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+                    preexec_fn=end_with_parent,
+                )  # fmt: skip
             while process.poll() is None:
                 time.sleep(POLL_SECONDS)
                 progress(f"{time.time() - began:.0f} s  {last_line(path)[:90]}")
         except BaseException:
-            process.kill()
-            process.wait()
+            if process is not None:
+                process.kill()
+                process.wait()
             raise
-    if shutil.disk_usage(folder).free < FULL:  # some tools end well then, with what they wrote cut short
-        raise ToolError(f"{tool} ended on a full disk: No space left on device for {folder}; make room and call again")
+    if full := full_disk(folder):
+        raise ToolError(f"{tool} ended on {full}")
     if process.returncode:
         lines = path.read_text(errors="replace").splitlines() if path.exists() else []
         errors = [line.strip() for line in lines if line.lower().startswith(("error", "fatal"))]

@@ -25,6 +25,8 @@ from rich.table import Table
 from popstream.hw.synthesis.mapped import trim_carries
 from popstream.hw.synthesis.yosys import ECP5_85, SynthesisError, find_tool, synthesise
 from popstream.hw.unit.matvec import MatVec
+from popstream.model.files import full_disk
+from popstream.model.machine import end_with_parent
 
 __all__ = ["BLOCKS", "SEEDS", "UNITS", "Harness", "Unit", "best", "table"]
 
@@ -137,13 +139,21 @@ def route(name: str, folder: Path, seed: int, mhz: float) -> dict[str, Any]:
     quiet = subprocess.DEVNULL
     try:
         status = subprocess.run(
-            command, cwd=folder, stdout=quiet, stderr=quiet, check=False, timeout=60 * LIMIT_MINUTES
+            command,
+            cwd=folder,
+            stdout=quiet,
+            stderr=quiet,
+            check=False,
+            timeout=60 * LIMIT_MINUTES,
+            preexec_fn=end_with_parent,
         )
     except subprocess.TimeoutExpired as error:
         raise SynthesisError(
             f"{name}: nextpnr-ecp5 was not done in {LIMIT_MINUTES} minutes; where overused wires in {folder}/{log} "
             "no longer fall, the unit is too dense to route"
         ) from error
+    if full := full_disk(folder):
+        raise SynthesisError(f"{name}: nextpnr-ecp5 ended on {full}")
     if status.returncode or not report.exists():
         raise SynthesisError(
             f"{name}: nextpnr-ecp5 failed with status {status.returncode}; the reason ends {folder}/{log}"

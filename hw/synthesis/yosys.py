@@ -14,6 +14,8 @@ from pathlib import Path
 
 from popstream.hw.cost.prices import DEVICE
 from popstream.model.commands import installs
+from popstream.model.files import full_disk
+from popstream.model.machine import end_with_parent
 
 __all__ = ["ECP5_85", "FAMILIES", "ICE40_UP5K", "Device", "SynthesisError", "count", "find_tool", "synthesise"]
 
@@ -98,7 +100,10 @@ def synthesise(design: Path, device: Device, folder: Path) -> dict[str, int]:
     # The WebAssembly build sees its working folder for certain, and stops at ABC9 where its output is a pipe or a
     # file: so it runs in `folder`, and the log is its own.
     command = [find_tool("yosys"), "-q", "-l", log.name, "-p", script]
-    status = subprocess.run(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+    quiet = subprocess.DEVNULL
+    status = subprocess.run(command, cwd=folder, stdout=quiet, stderr=quiet, check=False, preexec_fn=end_with_parent)
+    if full := full_disk(folder):
+        raise SynthesisError(f"yosys ended on {full}")
     if status.returncode or not statistics.exists():
         raise SynthesisError(f"yosys failed with status {status.returncode}; the reason ends {log}")
     counts = json.loads(statistics.read_text())["design"]["num_cells_by_type"]

@@ -22,6 +22,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from popstream.model import data
+from popstream.model.cache import alone
 from popstream.model.networks import build_network, phase_config
 from popstream.model.networks.layers import QuantNetwork, prepare
 from popstream.model.networks.resnet import ResNet
@@ -294,4 +295,5 @@ def train(
     out, command = out or Path("build") / path.stem / "train", f"make train NET={net or path.stem}"
     if seed is not None and check_seed(seed) != recipe.get("seed", 0):
         recipe["seed"], out, command = seed, out / f"seed{seed}", f"{command} SEED={seed}"
-    return Trainer(recipe, out, device, compile_model, command, precision).train()
+    with alone(out, TrainingError(f"{out} is that of a training that runs; wait for it, or give another --out")):
+        return Trainer(recipe, out, device, compile_model, command, precision).train()

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import popstream
+from popstream.model.cache import alone
 from popstream.model.files import write_json
 from popstream.model.workers import start_ray
 from popstream.soak.batch import batch
@@ -66,7 +67,18 @@ def soak(
 
     `progress` is told of every batch, and of every failure. SoakError, WorkersError.
     """
-    folder, wanted = root / "soak", targets(counts, kinds) if counts else None
+    wanted = targets(counts, kinds) if counts else None
+    busy = SoakError(f"{root / 'soak'} is that of a campaign that runs; wait for it, or give another --root")
+    with alone(root / "soak", busy):
+        return campaign(hours, wanted, seed, root, jobs, progress, kinds)
+
+
+def campaign(
+    hours: float | None, wanted: Mapping[str, int] | None, seed: int, root: Path, jobs: int | None, progress: Progress,
+    kinds: Mapping[str, str],
+) -> dict[str, Any]:  # fmt: skip
+    """As `soak`, with the folder for itself; `wanted` is in cases."""
+    folder = root / "soak"
     state = State.read(folder, seed)
     for name in kinds:
         state.kinds.setdefault(name, Done())

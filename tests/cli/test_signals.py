@@ -1,0 +1,145 @@
+"""Ctrl-C, SIGTERM and SIGKILL in the commands that work for long, at their start, and where Python would lose one.
+
+Each ends with its status and one line, leaves nothing half-written and no process behind, and goes on when it is called
+again. What a command was killed in is swept by the next one.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from popstream.cli import main
+from popstream.cli.app import app
+from tests.cli.working import COMMANDS, ROOT, SOON, at_work, hidden, session, start
+from tests.command import run_cli
+
+pytest.importorskip("torch")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="what a process has loaded is read from /proc")
+
+
+@pytest.mark.parametrize(("number", "status", "said"), [
+    (signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated"),
+], ids=["ctrl-c", "sigterm"])  # fmt: skip
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_signal_ends_it_with_one_line_and_nothing_left(name, inputs, tmp_path, number, status, said):
+    folder = tmp_path / "work"
+    folder.mkdir()
+    process = at_work(name, inputs, folder)
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)  # a terminal sends it to all
+    else:
+        process.send_signal(number)
+    assert process.wait(SOON) == status
+    assert folder.with_suffix(".err").read_text() == f"{said}{COMMANDS[name].again}\n"
+    assert hidden(folder) == []
+    nothing_runs(process.pid)
+
+
+def nothing_runs(process: int) -> None:
+    """Wait until no process of a session is left."""
+    end = time.monotonic() + SOON
+    while session(process):
+        assert time.monotonic() < end, session(process)
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("name", ["bitstream", "bench", "export"])
+def test_sigkill_takes_the_tools_along_and_the_next_call_begins_again(name, inputs, tmp_path):
+    folder = tmp_path / "work"
+    folder.mkdir()
+    process = at_work(name, inputs, folder)
+    process.kill()  # itself alone: not the synthesis that it has started
+    assert process.wait(SOON) == -signal.SIGKILL
+    assert folder.with_suffix(".err").read_text() == ""
+    nothing_runs(process.pid)
+    left = [path.name for path in folder.rglob("*") if path.is_file()]
+    assert not {"bitstream.json", "bench.json", "top.bin", "network.json"} & set(left)
+    for path in folder.rglob("*.json"):
+        json.loads(path.read_text())
+    again = at_work(name, inputs, folder)
+    again.terminate()
+    assert again.wait(SOON) == 143
+    assert hidden(folder) == []
+
+
+@pytest.mark.parametrize("name", ["train", "accuracy"])
+def test_sigkill_leaves_whole_files_and_the_next_call_sweeps_the_rest(name, inputs, tmp_path):
+    """Sweeps are killed in a test of their own (tests/model/sweeping/test_sweep.py)."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    process = at_work(name, inputs, folder)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait(SOON)
+    for path in folder.rglob("*.json"):
+        json.loads(path.read_text())
+    left = folder / ("out/.state.pt" if name == "train" else "tiny/.accuracy.json")  # as if it had been killed there
+    left.parent.mkdir(exist_ok=True)
+    left.with_name(f"{left.name}.{process.pid}").touch()
+    if name == "train":
+        again = at_work(name, inputs, folder)  # it goes on from a whole state
+        again.terminate()
+        assert again.wait(SOON) == 143
+        assert "low 1/" not in folder.with_suffix(".out").read_text()
+    else:
+        words = COMMANDS[name].words(inputs, folder)
+        assert run_cli(*words)[0] == 0
+        assert json.loads((folder / "tiny" / "accuracy.json").read_text())["mismatches_golden_rtl"] == 0
+    assert hidden(folder) == []
+
+
+def test_ctrl_c_while_the_command_is_imported(tmp_path):
+    """In the first moments, before any verb: at 20 places in time."""
+    for part in range(20):
+        process = start(["boards"], tmp_path / "work")
+        time.sleep(0.02 + 0.01 * part)
+        process.send_signal(signal.SIGINT)
+        process.wait(SOON)
+        said = (tmp_path / "work.err").read_text()
+        assert "popstream" not in said, said  # no traceback through our files; Python's own start is not ours
+
+
+@pytest.fixture
+def verb_that_fails():
+    """`popstream fails`, as if something else that it writes to had ended."""
+
+    @app.command(show=False)
+    def fails() -> None:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    yield
+    app._commands.pop("fails", None)
+
+
+@pytest.mark.usefixtures("verb_that_fails")
+def test_the_end_of_another_pipe_is_an_error(capfd):
+    assert main(["fails"]) == 1
+    assert capfd.readouterr().err == "error: Broken pipe\n"
+
+
+FINALIZED = """
+import signal, sys, threading, time, os
+from popstream.cli import front
+class Slow:
+    def __del__(self):
+        os.kill(os.getpid(), getattr(signal, sys.argv[1]))
+        time.sleep(0.01)
+def run(given):
+    Slow()
+    time.sleep(20)
+front.run = run
+sys.exit(front.main([]))
+"""
+
+
+@pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_signal_while_an_object_is_finalized_is_not_lost(name, status):
+    done = subprocess.run(
+        [sys.executable, "-c", FINALIZED, name], cwd=ROOT, capture_output=True, text=True, timeout=SOON,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    assert (done.returncode, done.stderr.count("\n")) == (status, 1), done.stderr
