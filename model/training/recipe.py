@@ -32,7 +32,6 @@ Name = Annotated[
     ),
 ]
 Seed = Annotated[int, Meta(ge=0, le=2**63 - 1)]
-MOST_TOML = 2**20  # bytes that are read at all
 NotNegative = Annotated[
     float, Meta(ge=0, le=1e6, description="a number from 0 to 1,000,000")
 ]  # above, float32 overflows in a step or two

@@ -26,6 +26,10 @@ Everything is an integer; `>>` is the arithmetic shift, floor(x / 2^n). The roun
 | R17 linear | codes to logits | sum over c of w[o, c] code[c] + bias[o] | exact in 32 bits; not scaled, not clipped |
 | R18 digits | images | x = floor(255 v / 16 + 1/2) of scikit-learn's v in 0..16, then R1 | halves go up |
 | R19 their split | images | order = default_rng(0).permutation(1797): test order[::5], training the rest | 360 test |
+| R20 pictures | image files | 16 bits: floor(255 v / 65535 + 1/2); floats of 0 to 1: floor(255 v + 1/2) | upright |
+| R21 grey | of colours | (19595 R + 38470 G + 7471 B + 2^15) >> 16 for a network of one channel | after R20 |
+| R22 data files | images | CIFAR-10: planes R, G, B, rows from the top; SVHN: label 10 is 0 | folders: by name |
+| R23 two inputs | requant | the first is acc, of M, B and F; the second the skip of R6 | never the other way round |
 
 F of R5 and R12 is the node's attribute `shift`, K, s and P are `kernel` (of R13 `size`), `stride` and `padding`. A
 stream's `fraction_bits` f is not computed with: it says what an integer stands for, r 2^-f, and must be equal where two

@@ -23,7 +23,7 @@ def test_a_link_to_bytes_without_end_is_not_read(folder: Path):
 @pytest.mark.parametrize("label", ["\x1b[31mred", "a\nb", "a\u202eb", "\x07"])
 def test_a_class_that_would_steer_the_terminal(folder: Path, label: str):
     edit(folder, lambda content: content["classes"].__setitem__(0, label))
-    assert f"classes must be of characters that can be printed, not {label!r}" in refused(folder)
+    assert "classes must be distinct names of printable letters, not " in refused(folder)
 
 
 @pytest.mark.parametrize("name", ["../evil", "/etc/x", "a/b", "..", "a\x00b", ".hidden"])

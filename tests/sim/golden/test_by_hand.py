@@ -1,10 +1,17 @@
-"""Rules R13 to R19 once more, by the words of the table alone and in plain Python: what they leave no room for."""
+"""Rules R13 to R23 once more, by the words of the table alone and in plain Python: what they leave no room for."""
+
+import pickle
 
 import numpy as np
 import pytest
+from PIL import Image
+from scipy.io import savemat
 from sklearn import datasets
 
 from popstream.model import data
+from popstream.model.data.cifar10 import read_batch
+from popstream.model.data.imagesets import read_mat
+from popstream.model.data.pictures import open_picture
 from popstream.model.manifest import Node
 from popstream.sim.golden import node_function
 
@@ -81,3 +88,38 @@ def test_digits_r18_r19():
         np.testing.assert_array_equal(labels, scans.target[picked])
         values = scans.images[picked].astype(int)
         np.testing.assert_array_equal(images[:, 0], (2 * 255 * values + 16) // 32)
+
+
+def test_pictures_r20_r21(tmp_path):
+    rng = np.random.default_rng(0)
+    path, v = tmp_path / "x.png", rng.integers(0, 2**16, (3, 5))
+    Image.fromarray(v.astype(np.uint16)).save(path)
+    found = np.asarray(open_picture(path, "L"))
+    assert found.ravel().tolist() == [(2 * 255 * int(n) + 65535) // (2 * 65535) for n in v.ravel()]
+    colours = rng.integers(0, 256, (3, 5, 3)).astype(np.uint8)
+    Image.fromarray(colours).save(path)
+    found = np.asarray(open_picture(path, "L"))
+    for y, x in np.ndindex(3, 5):
+        r, g, b = (int(n) for n in colours[y, x])
+        assert found[y, x] == (19595 * r + 38470 * g + 7471 * b + 2**15) >> 16
+
+
+def test_data_files_r22(tmp_path):
+    row = np.arange(3072) % 251
+    batch = {b"data": row[None].astype(np.uint8), b"labels": [7]}
+    (tmp_path / "batch").write_bytes(pickle.dumps(batch))
+    image = read_batch(tmp_path / "batch")[0][0]
+    for c, y, x in ((0, 0, 0), (0, 0, 31), (0, 31, 0), (1, 2, 3), (2, 31, 31)):
+        assert image[c, y, x] == row[1024 * c + 32 * y + x]
+    labels = np.array([[10], [1], [9]], np.uint8)
+    savemat(tmp_path / "x.mat", {"X": np.zeros((32, 32, 3, 3), np.uint8), "y": labels})
+    assert read_mat(tmp_path / "x.mat")[1].tolist() == [0, 1, 9]
+
+
+def test_two_inputs_r23():
+    """Swapped, the numbers would be others."""
+    tensors = {"multiplier": np.array([3], np.int32), "bias": np.array([5], np.int64)}
+    attributes = {"shift": 2, "stream_bits": 8, "relu": False, "fraction_bits": 3}
+    node = Node("r", "requant", ("acc", "skip"), attributes, tensors)
+    acc, skip = (np.array([[[[value]]]], np.int32) for value in (10, -7))
+    assert node_function(node, acc, skip).ravel().tolist() == [-7 + ((10 * 3 + 5 + 2) >> 2)]
