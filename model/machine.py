@@ -6,15 +6,17 @@ import ctypes
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 __all__ = ["cores", "end_with_parent", "free_memory", "interrupts_held"]
 
 MEMINFO = Path("/proc/meminfo")
 PR_SET_PDEATHSIG = 1
-INTERRUPTS = {signal.SIGINT, signal.SIGTERM}
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 
 
 def cores() -> int:
@@ -41,16 +43,26 @@ def end_with_parent() -> None:
     """For subprocess's preexec_fn: Linux kills the new process when the one that started it is killed, which could not
     do it itself. Else it would go on, and write into files that the next call works on.
     """
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTS)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 @contextmanager
 def interrupts_held() -> Iterator[None]:
-    """Ctrl-C and SIGTERM wait until the end of the block: a process that is started in it is known before they come."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)
+    """Ctrl-C and SIGTERM wait until the end of the block: a process that is started in it is known before they come.
+
+    Held by Python, not by a mask: any other thread would take the signal, and the main one be interrupted all the same.
+    """
+    if threading.current_thread() is not threading.main_thread():  # which alone is interrupted
+        yield
+        return
+    came: list[tuple[int, FrameType | None]] = []
+    before = {number: signal.signal(number, lambda *given: came.append(given)) for number in INTERRUPTS}
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for which, frame in came:
+            handler = before[signal.Signals(which)]
+            handler(which, frame) if callable(handler) else os.kill(os.getpid(), which)

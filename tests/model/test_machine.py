@@ -1,8 +1,14 @@
-"""Cores and memory, also on a system that does not say all of it."""
+"""Cores and memory, also on a system that does not say all of it; interrupts that wait, and tools that end with us."""
 
 import os
+import signal
+import threading
+import time
+
+import pytest
 
 from popstream.model import machine
+from popstream.model.machine import interrupts_held
 
 
 def test_this_machine_says(monkeypatch):
@@ -30,3 +36,22 @@ def test_memory_that_caches_files_is_free(tmp_path, monkeypatch):
     assert machine.free_memory() == 60 * 1024
     said.write_text("MemFree: 10 kB\n")
     assert machine.free_memory() > 2**20
+
+
+def test_an_interrupt_waits_until_a_process_is_known():
+    """Also where another thread would take the signal; and it is not lost."""
+    stop, steps = threading.Event(), []
+    waiting = threading.Thread(target=stop.wait)
+    waiting.start()
+    with pytest.raises(KeyboardInterrupt), interrupts_held():
+        signal.raise_signal(signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.05)
+        steps.append("begun")
+    assert steps == ["begun"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    stop.set()
+    waiting.join()
+    with interrupts_held():
+        steps.append("again")
+    assert steps == ["begun", "again"]
