@@ -43,11 +43,16 @@ def test_an_interrupt_waits_until_a_process_is_known():
     stop, steps = threading.Event(), []
     waiting = threading.Thread(target=stop.wait)
     waiting.start()
-    with pytest.raises(KeyboardInterrupt), interrupts_held():
-        signal.raise_signal(signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(0.05)
-        steps.append("begun")
+
+    def begin() -> None:
+        with interrupts_held():
+            signal.raise_signal(signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.05)
+            steps.append("begun")
+
+    with pytest.raises(KeyboardInterrupt):
+        begin()
     assert steps == ["begun"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     stop.set()
