@@ -1,14 +1,14 @@
 """Trainings killed at random moments: the same command goes on to the weights of a run that nobody disturbed.
 
 A case holds recipe.toml and moments.json: parts of the time that the whole training takes, after which one run after
-the other is killed (SIGKILL). torch is loaded once; each run is a process forked from there.
+the other is killed. That is time of the processor, so that a busy machine changes no moment: a timer ends the process
+where it stands (SIGPROF, which Python does not handle). torch is loaded once; each run is a process forked from there.
 """
 
 import json
 import os
 import shutil
 import signal
-import time
 import traceback
 from collections.abc import Mapping
 from functools import cache
@@ -23,9 +23,8 @@ from popstream.soak.kinds import Kind, WrongError, one_by_one
 
 __all__ = ["KIND"]
 
-RECIPE, MOMENTS, LOG, SECONDS = "recipe.toml", "moments.json", "log.txt", "seconds"
+RECIPE, MOMENTS, LOG, SECONDS = "recipe.toml", "moments.json", "log.txt", "cpu_seconds"
 LEFT = {"final.pt", "state.pt", "curves.png", "float.pt", "low.pt", LOG}  # of a training that has ended
-POLL = 0.005
 TEXT = """data = "digits"
 augment = {{ shift = {shift}, flip = false }}
 [network]
@@ -68,8 +67,8 @@ def load() -> None:
     data.load("digits")
 
 
-def start(recipe: Path, out: Path) -> int:
-    """Train in a process of its own; returns its number."""
+def start(recipe: Path, out: Path, seconds: float = 0.0) -> int:
+    """Train in a process of its own, which is killed when it has worked for so many seconds, if any; its number."""
     import torch
 
     from popstream.model.training.train import train
@@ -80,6 +79,7 @@ def start(recipe: Path, out: Path) -> int:
         return process
     status = 1
     try:
+        signal.setitimer(signal.ITIMER_PROF, seconds)
         out.mkdir(parents=True, exist_ok=True)
         log = os.open(out / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(log, 1)
@@ -92,38 +92,30 @@ def start(recipe: Path, out: Path) -> int:
         os._exit(status)
 
 
-def finish(recipe: Path, out: Path) -> None:
-    """Train to the end. WrongError where that fails."""
-    _, status = os.waitpid(start(recipe, out), 0)
+def finish(recipe: Path, out: Path) -> float:
+    """Train to the end; returns the processor's seconds. WrongError where that fails."""
+    _, status, used = os.wait4(start(recipe, out), 0)
     if status:
         raise WrongError(f"the training ends with {status}: {(out / LOG).read_text().strip().splitlines()[-1:]}")
+    return used.ru_utime + used.ru_stime
 
 
 def unbroken(recipe: Path, root: Path) -> Path:
-    """The folder of the training that nobody disturbs, with the seconds that it took; made once for each recipe."""
+    """The folder of the training that nobody disturbs, with the processor's seconds; made once for each recipe."""
     folder = root / "soak" / "unbroken" / key(recipe.read_text())
 
     def work(place: Path) -> None:
-        began = time.monotonic()
-        finish(recipe, place)
-        (place / SECONDS).write_text(str(time.monotonic() - began))
+        (place / SECONDS).write_text(str(finish(recipe, place)))
 
     return once(folder, [SECONDS], work)
 
 
-def killed(process: int, seconds: float) -> bool:
-    """Kill it after so many seconds; False if it had ended before. WrongError if it had failed."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        ended, status = os.waitpid(process, os.WNOHANG)
-        if ended:
-            if status:
-                raise WrongError(f"the training ends with {status}")
-            return False
-        time.sleep(POLL)
-    os.kill(process, signal.SIGKILL)
+def killed(process: int) -> bool:
+    """Whether it was killed by its timer; False if it had ended before. WrongError if it had failed."""
     _, status = os.waitpid(process, 0)
-    return os.WIFSIGNALED(status)
+    if status and not (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGPROF):
+        raise WrongError(f"the training ends with {status}")
+    return bool(status)
 
 
 def same(out: Path, other: Path) -> None:
@@ -150,7 +142,7 @@ def check(place: Path, root: Path) -> Mapping[str, int]:
     recipe, out = place / RECIPE, place / "out"
     undisturbed = unbroken(recipe, root)
     whole = float((undisturbed / SECONDS).read_text())
-    kills = sum(killed(start(recipe, out), part * whole) for part in json.loads((place / MOMENTS).read_text()))
+    kills = sum(killed(start(recipe, out, part * whole)) for part in json.loads((place / MOMENTS).read_text()))
     finish(recipe, out)
     same(out, undisturbed)
     shutil.rmtree(out)
