@@ -47,7 +47,7 @@ def open_picture(path: Path, mode: str) -> Any:
                         f"{path} is too large: {file.width} x {file.height} pixels; at most {MOST_PIXELS:,} are read"
                     )
                 ImageOps.exif_transpose(file, in_place=True)
-                if file.has_transparency_data and np.asarray(file.convert("RGBA"))[:, :, 3].min() < 255:
+                if file.has_transparency_data and any(file.convert("RGBA").getchannel("A").histogram()[:255]):
                     raise PictureError(f"{path} is transparent in places; put it on a background and save that")
                 return eight_bits(file, file.format, path).convert(mode)
     except PictureError:

@@ -76,11 +76,12 @@ def fuzz(
     for name in names:
         if name not in modules:
             raise SoakError(f"There is no reader {name!r}; there are {', '.join(modules)}, and all")
-    states = {name: state_of(root / "fuzz" / name) for name in names or modules}
+    states = {name: state_of(root / "fuzz" / name) for name in modules}
+    chosen = names or list(modules)
     end = time.monotonic() + 3600 * hours
-    share = min(max(3600 * hours / len(states), LEAST), MOST)
+    share = min(max(3600 * hours / len(chosen), LEAST), MOST)
     while (left := end - time.monotonic()) > 1:
-        name = min(states, key=lambda name: states[name].seconds)
+        name = min(chosen, key=lambda name: states[name].seconds)
         once(name, modules[name], states[name], min(share, left), seed, root, progress)
         write_json(root / "fuzz.json", summary(states, seed, modules))
         state = states[name]
@@ -159,9 +160,11 @@ def run(job: dict[str, Any], words: Any) -> tuple[list[dict[str, Any]], int, flo
 
 
 def summary(states: Mapping[str, Fuzzed], seed: int, modules: Mapping[str, str] = TARGETS) -> dict[str, Any]:
-    """The content of fuzz.json: what was done with each target, and the bounds that an input had to keep."""
+    """The content of fuzz.json: what was done with each target so far, and the bounds that an input had to keep."""
     rows = []
     for name, state in states.items():
+        if not state.done:
+            continue
         rows.append({
             "target": name, "text": the_target(name, modules).text, "inputs": sum(state.done.values()),
             "taken": state.done.get("taken", 0), "edges": state.edges, "minutes": round(state.seconds / 60, 1),

@@ -1,8 +1,13 @@
 """Every reader of what others made takes or refuses its seeds and some mutated ones; what is wrong is told."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
+from PIL import Image
 
+from popstream.model.data.pictures import MOST_PIXELS
 from popstream.soak.draw import mutate, pick
 from popstream.soak.fuzz.target import TARGETS, attempt, parts, spoken, the_target
 from popstream.soak.kinds import WrongError
@@ -24,6 +29,22 @@ def test_a_reader_takes_or_refuses_whatever_it_is_given(name):
     assert set(said) <= {"taken", "refused"}
     assert "refused" in said or name == "session"
     assert target.run(b"") in ("taken", "refused")
+
+
+LARGEST = """
+import sys; from pathlib import Path
+from popstream.model.data.pictures import open_picture
+from popstream.soak.fuzz.kind import bound_memory
+bound_memory()
+print(open_picture(Path(sys.argv[1]), "RGB").size)
+"""
+
+
+def test_the_largest_picture_keeps_the_bound_of_memory(tmp_path):
+    Image.new("RGBA", (2**13, MOST_PIXELS // 2**13), (1, 2, 3, 255)).save(tmp_path / "x.png", compress_level=1)
+    command = [sys.executable, "-c", LARGEST, tmp_path / "x.png"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "(8192, 8192)\n"
 
 
 def test_only_a_short_line_that_a_terminal_shows_is_a_refusal():
