@@ -2,20 +2,19 @@
 tool ends with the process that started it.
 """
 
-import ctypes
 import os
+import shutil
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-__all__ = ["cores", "end_with_parent", "free_memory", "interrupts_held"]
+__all__ = ["cores", "ending_with_us", "free_memory", "interrupts_held"]
 
 MEMINFO = Path("/proc/meminfo")
-PR_SET_PDEATHSIG = 1
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -39,12 +38,12 @@ def free_memory() -> int:
     return os.sysconf("SC_PHYS_PAGES") * page // 2
 
 
-def end_with_parent() -> None:
-    """For subprocess's preexec_fn: Linux kills the new process when the one that started it is killed, which could not
-    do it itself. Else it would go on, and write into files that the next call works on.
+def ending_with_us(command: Sequence[str]) -> list[str]:
+    """`command`, which Linux kills when the process that started it is killed, and could not do it itself. Else it
+    would go on, and write into files that the next call works on. As it is where there is no setpriv (util-linux).
     """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    tool = shutil.which("setpriv") if sys.platform == "linux" else None
+    return [tool, "--pdeathsig", "KILL", "--", *command] if tool else list(command)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from popstream.model.commands import installs
 from popstream.model.files import full_disk
-from popstream.model.machine import end_with_parent, interrupts_held
+from popstream.model.machine import ending_with_us, interrupts_held
 
 __all__ = ["ToolError", "last_line", "locate", "run", "version"]
 
@@ -69,7 +69,7 @@ def run(
     A tool that writes no log of its own gets its output there. ToolError with the last error line if it fails, or
     where the disk is full.
     """
-    command, path = [locate(tool), *arguments], folder / log
+    command, path = ending_with_us([locate(tool), *arguments]), folder / log
     # A WebAssembly yosys stops at ABC9 where its output is a file or a pipe: where it logs itself, output is dropped.
     own = log in arguments
     with Path("/dev/null" if own else path).open("w") as output:
@@ -77,9 +77,8 @@ def run(
         try:
             with interrupts_held():
                 process = subprocess.Popen(
-                    command, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-                    preexec_fn=end_with_parent,
-                )  # fmt: skip
+                    command, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+                )
             while process.poll() is None:
                 time.sleep(POLL_SECONDS)
                 progress(f"{time.time() - began:.0f} s  {last_line(path)[:90]}")

@@ -26,7 +26,7 @@ from popstream.hw.synthesis.mapped import trim_carries
 from popstream.hw.synthesis.yosys import ECP5_85, SynthesisError, find_tool, synthesise
 from popstream.hw.unit.matvec import MatVec
 from popstream.model.files import full_disk
-from popstream.model.machine import end_with_parent
+from popstream.model.machine import ending_with_us
 
 __all__ = ["BLOCKS", "SEEDS", "UNITS", "Harness", "Unit", "best", "table"]
 
@@ -139,13 +139,7 @@ def route(name: str, folder: Path, seed: int, mhz: float) -> dict[str, Any]:
     quiet = subprocess.DEVNULL
     try:
         status = subprocess.run(
-            command,
-            cwd=folder,
-            stdout=quiet,
-            stderr=quiet,
-            check=False,
-            timeout=60 * LIMIT_MINUTES,
-            preexec_fn=end_with_parent,
+            ending_with_us(command), cwd=folder, stdout=quiet, stderr=quiet, check=False, timeout=60 * LIMIT_MINUTES
         )
     except subprocess.TimeoutExpired as error:
         raise SynthesisError(

@@ -15,7 +15,7 @@ from pathlib import Path
 from popstream.hw.cost.prices import DEVICE
 from popstream.model.commands import installs
 from popstream.model.files import full_disk
-from popstream.model.machine import end_with_parent
+from popstream.model.machine import ending_with_us
 
 __all__ = ["ECP5_85", "FAMILIES", "ICE40_UP5K", "Device", "SynthesisError", "count", "find_tool", "synthesise"]
 
@@ -99,9 +99,9 @@ def synthesise(design: Path, device: Device, folder: Path) -> dict[str, int]:
     )
     # The WebAssembly build sees its working folder for certain, and stops at ABC9 where its output is a pipe or a
     # file: so it runs in `folder`, and the log is its own.
-    command = [find_tool("yosys"), "-q", "-l", log.name, "-p", script]
+    command = ending_with_us([find_tool("yosys"), "-q", "-l", log.name, "-p", script])
     quiet = subprocess.DEVNULL
-    status = subprocess.run(command, cwd=folder, stdout=quiet, stderr=quiet, check=False, preexec_fn=end_with_parent)
+    status = subprocess.run(command, cwd=folder, stdout=quiet, stderr=quiet, check=False)
     if full := full_disk(folder):
         raise SynthesisError(f"yosys ended on {full}")
     if status.returncode or not statistics.exists():

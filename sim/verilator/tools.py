@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from popstream.model.commands import installs
+from popstream.model.machine import ending_with_us
 
 __all__ = ["LOG", "BuildError", "check_tools", "environment", "fault_in", "run_tool", "verilator_bin", "versions"]
 
@@ -82,7 +83,8 @@ def environment(**values: str | None) -> Iterator[None]:
 def run_tool(command: list[str], folder: Path) -> None:
     """Run in `folder`, output to its log; BuildError with the first line that says error."""
     with (folder / LOG).open("a") as log:
-        done = subprocess.run(command, cwd=folder, stdout=log, stderr=subprocess.STDOUT, check=False)
+        given = ending_with_us(command)
+        done = subprocess.run(given, cwd=folder, stdout=log, stderr=subprocess.STDOUT, check=False)
     if done.returncode:
         raise fault_in(folder, f"{command[0]} ended: {done.returncode}")
 
