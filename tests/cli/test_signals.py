@@ -56,8 +56,7 @@ def test_sigkill_leaves_whole_files_and_the_next_call_begins_again_or_goes_on(na
     process.kill()  # itself alone: not the synthesis or the compiler that it has started
     assert process.wait(SOON) == -signal.SIGKILL
     assert folder.with_suffix(".err").read_text() == ""
-    if name != "accuracy":  # a compiler that goes on does so in a folder that none but it knows
-        nothing_runs(process.pid)
+    nothing_runs(process.pid)
     left = [path.name for path in folder.rglob("*") if path.is_file()]
     assert not {"accuracy.json", "bitstream.json", "bench.json", "top.bin", "network.json", "final.pt"} & set(left)
     for path in folder.rglob("*.json"):
@@ -69,8 +68,6 @@ def test_sigkill_leaves_whole_files_and_the_next_call_begins_again_or_goes_on(na
     assert again.wait(SOON) == 143
     if name == "train":  # from a whole state
         assert "low 1/" not in folder.with_suffix(".out").read_text()
-    if name == "accuracy":
-        os.killpg(process.pid, signal.SIGKILL)
     assert hidden(folder) == []
 
 

@@ -69,7 +69,7 @@ COMMANDS = {
     ),
     "accuracy": Command(
         lambda inputs, out: ["accuracy", inputs / "tiny", "--images", 40, "--rtl", 4, "--root", out],
-        lambda process, out, said: any(out.glob("verilator/.*")),
+        lambda process, out, said: any(out.glob(f"verilator/.*.{process}")),
         AGAIN,
     ),
     "bitstream": Command(
