@@ -60,6 +60,9 @@ MARGINS: Mapping[str, Mapping[str, Margin]] = {
         "RAM16SDP4": Margin(setup=0.6),
     },
 }
+# Logic cells of which nextpnr knows every path; a wired pin without one leads nowhere: an input that the LUT's contents
+# do not heed, a carry that goes on by a wire to I3 alone, the output of a LUT that is constant.
+KNOWN = frozenset({"ICESTORM_LC", "TRELLIS_COMB"})
 UNTRUE = frozenset({"ICESTORM_DSP"})  # nextpnr's delays of these are not the device's
 
 
@@ -116,7 +119,7 @@ class Paths:
     def untimed(self, name: str) -> set[str]:
         """Wired pins of a cell that stand in no delay of it."""
         cell = self.delays.cells[name]
-        if cell.kind in BORDER or name in self.constant or not (self.outputs[name] or cell.checks):
+        if cell.kind in BORDER | KNOWN or name in self.constant or not (self.outputs[name] or cell.checks):
             return set()
         pins = {*self.changing(name), *self.outputs[name]}
         if cell.kind in UNTRUE:

@@ -1,7 +1,6 @@
 # amaranth: UnusedElaboratable=no
 """The host program against a board in simulation, and against boards that misbehave."""
 
-import dataclasses
 import json
 import os
 
@@ -13,56 +12,14 @@ from popstream.boards.bench.board_sim import terminal
 from popstream.boards.bench.harness import compile_link
 from popstream.boards.host import client as client_module
 from popstream.boards.host import host
-from popstream.boards.host.client import Client, LinkError
-from popstream.boards.link.protocol import SYNC, Decoder, Fault, Frame, Identity, Kind, Result, encode
+from popstream.boards.host.client import LinkError
+from popstream.boards.link.protocol import Fault, Frame, Kind, Result, encode
 from popstream.boards.link.replies import folding_hash
 from popstream.cli import main
 from popstream.hw.folding.folding import interval
 from popstream.model import manifest
+from tests.boards.host.scripted import IDENTITY, client, fault, identity, reply
 from tests.boards.link_bench import ROOT, images_and_logits, payload, tiny_link
-from tests.networks import random_network
-
-IDENTITY = Identity(1, 2, 4, 3, (1, 2, 2), 100, 12_000_000, 3_000_000, 8, 1, b"fold", bytes(16), "tiny")
-
-
-class Board:
-    """A serial port with a board behind it that answers by a list: bytes, or a function of the request."""
-
-    def __init__(self, *answers):
-        self.answers, self.asked, self.waiting = list(answers), [], b""
-
-    @property
-    def in_waiting(self):
-        return len(self.waiting)
-
-    def reset_input_buffer(self):
-        self.waiting = b""
-
-    def write(self, data):
-        (frame,) = Decoder().feed(data)
-        self.asked.append(frame)
-        answer = self.answers.pop(0)
-        self.waiting += answer(frame) if callable(answer) else answer
-
-    def read(self, size):
-        found, self.waiting = self.waiting[:size], self.waiting[size:]
-        return found
-
-
-def reply(kind, data):
-    return lambda request: encode(Frame(kind, request.sequence, data))
-
-
-def identity(request):
-    return reply(Kind.IDENTITY, IDENTITY.pack())(request)
-
-
-def fault(code):
-    return reply(Kind.ERROR, bytes([code]))
-
-
-def client(*answers, **options):
-    return Client(Board(*answers), **{"timeout": 0.05, **options})
 
 
 def test_a_question_is_repeated_with_a_new_number_until_it_is_answered():
@@ -242,64 +199,3 @@ def test_processes_do_not_begin_with_the_same_number():
         asked.identify()
         begun.add(asked.port.asked[0].sequence)
     assert len(begun) > 5
-
-
-@pytest.mark.parametrize(("change", "claim"), [
-    ({"shape": (0, 0, 0)}, "an image of 0 x 0 x 0"), ({"shape": (3, 0, 8)}, "an image of 3 x 0 x 8"),
-    ({"shape": (9, 999, 999)}, "an image of 9 x 999 x 999"), ({"classes": 0}, "0 classes"),
-    ({"classes": 999}, "999 classes"), ({"input_bits": 0}, "0 bits a pixel"), ({"input_bits": 9}, "9 bits a pixel"),
-    ({"clock_hz": 0}, "a clock of 0 Hz"), ({"interval": 0}, "an interval of 0 cycles"),
-])  # fmt: skip
-def test_a_claim_that_no_board_makes_is_named(change, claim):
-    payload = dataclasses.replace(IDENTITY, **change).pack()
-    with pytest.raises(LinkError, match=f"^The board claims {claim}; its bitstream is damaged, or not one of"):
-        client(reply(Kind.IDENTITY, payload)).identify()
-
-
-def test_images_of_more_than_8_bits_are_scaled(tmp_path):
-    Image.fromarray((np.arange(64).reshape(8, 8) * 1028).astype(np.uint16)).save(tmp_path / "ramp.png")
-    pixels, notice = host.read_image(tmp_path / "ramp.png", dataclasses.replace(IDENTITY, shape=(1, 8, 8)))
-    assert notice is None
-    assert pixels[0].ravel().tolist() == list(range(0, 256, 4))
-
-
-def test_what_a_board_says_of_itself_must_be_true_of_the_network(tmp_path):
-    network = random_network(2, classes=3)
-    manifest.save(network, tmp_path)
-    digest = bytes.fromhex(network.hash)[:16]
-    true = dataclasses.replace(
-        IDENTITY, network=digest, shape=network.input.shape, input_bits=network.input.bits, classes=3
-    )
-    assert host.network_of(true, None, [tmp_path]) == network
-    assert host.network_of(true, str(tmp_path)) == network
-    for lie in ({"classes": 200}, {"shape": (1, 2, 2)}, {"input_bits": 1 + network.input.bits % 8}):
-        with pytest.raises(host.HostError, match=r"The board claims .* but it has .*; its bitstream is damaged"):
-            host.network_of(dataclasses.replace(true, **lie), None, [tmp_path])
-
-
-def test_a_board_commands_no_terminal(capsys):
-    name = "\x1b[2J\r\nroot"
-    said = Identity.unpack(dataclasses.replace(IDENTITY, name=name).pack())
-    assert said.name == r"\x1b[2J\r\nroot"
-    host.show(host.describe(said, None), False)
-    assert capsys.readouterr().out.replace("\n", "").isprintable()
-
-
-def test_images_that_take_no_time_are_refused():
-    still = reply(Kind.RESULT, Result(0, 700, (1, 0, 0)).pack())
-    with pytest.raises(LinkError, match="The board claims 0 cycles for 2 images; its bitstream is damaged"):
-        client(identity, still, still).interval(4)
-
-
-def test_a_frame_longer_than_any_reply_hides_no_good_one():
-    def long(request):
-        return SYNC + bytes([request.sequence, Kind.IDENTITY, 0xFF, 0xFF]) + identity(request)
-
-    assert client(long).identify() == IDENTITY
-
-
-def test_an_image_for_a_board_that_claims_one_long_row(tmp_path):
-    Image.new("L", (4, 40_000), 7).save(tmp_path / "tall.png")  # by rows first, 2.6 billion pixels would be made
-    pixels, notice = host.read_image(tmp_path / "tall.png", dataclasses.replace(IDENTITY, shape=(1, 1, 65_535)))
-    assert (pixels.shape, set(np.unique(pixels))) == ((1, 1, 65_535), {7})
-    assert "resized from 4x40000 to 65535x1" in notice

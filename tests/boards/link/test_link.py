@@ -4,10 +4,8 @@
 import random
 import struct
 
-import numpy as np
 import pytest
 
-from popstream.boards.link.link import HostLink
 from popstream.boards.link.protocol import (
     MAX_PAYLOAD,
     SYNC,
@@ -20,12 +18,10 @@ from popstream.boards.link.protocol import (
     crc32,
     encode,
 )
-from popstream.boards.link.replies import folding_hash, layout
+from popstream.boards.link.replies import folding_hash
 from popstream.hw.folding.folding import interval, serial
-from popstream.hw.solver.solve import solve
 from popstream.sim import golden
 from tests.boards.link_bench import CLASSES, classify, images_and_logits, payload, start, tiny_link
-from tests.networks import random_network
 
 FUZZ_FRAMES = 10_000
 SEED = 20
@@ -285,27 +281,3 @@ def test_an_answer_is_never_cut(bench, known):
     bench.send(classify(5, images[0]) + classify(6, images[1])[:30])
     data = bench.raw_reply()
     check(Decoder().feed(data), 5, logits[0])
-
-
-def test_memory_holds_every_reply_apart():
-    for channels, size, classes in ((1, 1, 1), (1, 8, 10), (3, 32, 10), (3, 16, 256)):
-        identity = Identity(1, 1, 8, classes, (channels, size, size), 1, 1, 1, 1, 1, b"", b"", "")
-        memory = layout(identity)
-        assert memory.size <= memory.result
-        assert memory.result % memory.region == 0
-        assert memory.region >= 8 + 4 * classes
-        assert memory.result + 8 + 4 * classes <= memory.error
-        assert memory.error % 32 == 0
-        assert max(memory.words) < 512
-
-
-def test_limits_are_checked():
-    network = random_network(3, in_channels=1, height=2, width=2, channels=(2,), strides=(1,))
-    folding = solve(network, 1000)
-    with pytest.raises(ValueError, match=r"gap must be 80 \(20 bits\) to 2147483647 clocks, not 79"):
-        HostLink(network, folding, 12e6, 3e6, 79)
-    with pytest.raises(ValueError, match="at least 4 clocks"):
-        HostLink(network, folding, 11e6, 3e6)
-    with pytest.raises(ValueError, match="at most 65,535 values for the link, not 65,536"):
-        layout(Identity(1, 1, 8, 2, (1, 256, 256), 1, 1, 1, 1, 1, b"", b"", ""))
-    assert np.isclose(HostLink(network, folding, 12e6, 3e6).gap_bit, 20)
