@@ -10,7 +10,7 @@ comparison has a gap; docs/mutation.md tells of each.
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, as_completed, wait
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +23,7 @@ from popstream.boards.bench.netlist import SYNTHESISED, Netlist, netlist_verilog
 from popstream.boards.flow.toolchain import run
 from popstream.model.files import write_json
 from popstream.model.manifest import Network
-from popstream.sim.bench.run import SimulationError
+from popstream.sim.bench.run import POLL, SimulationError, stop
 from popstream.sim.golden.drawn import close_images
 
 __all__ = ["IMAGES", "STEPS", "Mutant", "MutantError", "Mutants", "Verdict", "figures", "plant", "table"]
@@ -183,7 +183,10 @@ class Mutants(Netlist):
                     write_json(self.folder / KEPT, {"key": self.key(mutants), "verdicts": rows(found.values())})
                     done(verdict)
             except BaseException:
-                pool.shutdown(cancel_futures=True)
+                for future in waiting:
+                    future.cancel()
+                while wait(waiting, timeout=POLL).not_done:
+                    stop()
                 raise
         return [found[mutant.number] for mutant in mutants]
 

@@ -3,15 +3,19 @@
 The working directory holds the request and takes the answer (sim/bench/run.py writes the one and reads the other):
 
     images.npy     codes uint8 [N, C, H, W]
-    request.json   bits, classes, burst, settle, stall, i_hold, o_hold, seed, patience, tap_images, interrupt
+    process        the number of the simulator's process, from the start; none where a file `stop` is there
+    request.json   bits, classes, burst, settle, stall, i_hold, o_hold, seed, patience, tap_images, interrupt, parent
     progress       one byte for each result, as it comes
     answer.npz     labels int64 [N], logits int32 [N, O], accepted and emitted int64 [N]: the cycles of the first beat
                    and of the result; fewer rows after a hang
     answer.json    cycles, wall and cpu (seconds of the simulation), python (seconds spent here), hang (null, or where)
 """
 
+import ctypes
 import json
 import os
+import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -22,6 +26,7 @@ from cocotb.triggers import First, Timer, ValueChange
 
 PERIOD = 2  # steps of time for a cycle of the bench's clock
 TAIL = 256  # cycles after the last result in which none may follow
+PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
 
 def encode(images: np.ndarray, bits: int, burst: int) -> list[int]:
@@ -138,10 +143,20 @@ class Bench:
         return f"a result too many at cycle {int(self.dut.emit_cycle.value)}, after {len(self.images)} images"
 
 
+def be_stoppable(parent: int) -> None:
+    """Say which process this is, and end with `parent`, the one that waits for it, however that ends."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    Path("process").write_text(str(os.getpid()))
+    if os.getppid() != parent or Path("stop").exists():  # it had ended before, or wants this to
+        os._exit(1)
+
+
 @cocotb.test()
 async def stream_images(dut: Any) -> None:
     """Answer the request in the working directory."""
     request = json.loads(Path("request.json").read_text())
+    be_stoppable(request["parent"])
     bench = Bench(dut, np.load("images.npy"), request)
     begun, cpu = time.perf_counter(), time.process_time()
     wrong = await bench.run()

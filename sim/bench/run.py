@@ -4,13 +4,15 @@ result = simulate(folder, top, codes, tap_images=4, stall=0.25)     # folder by 
 result.logits, result.taps["stem"], result.interval
 """
 
+import contextlib
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +30,9 @@ MAX_HOLD = 16  # bits: a pause lasts at most 65,536 cycles
 INTERRUPTED = 2.0  # intervals at most of work before the reset that a run begins with
 PATIENCE = 16  # intervals, and
 LEAST_PATIENCE = 100_000  # cycles without a beat make a hang
+
+
+RUNNING: set[Path] = set()  # folders of the simulators that work
 
 
 class SimulationError(RuntimeError):
@@ -148,6 +153,7 @@ def simulate(
                 "o_hold": hold_bits(expected),
                 "seed": int(draw.integers(1, 2**63)),
                 "patience": patience or int(PATIENCE * expected) + LEAST_PATIENCE + 2**MAX_HOLD,
+                "parent": os.getpid(),
                 "tap_images": int(np.count_nonzero(part < tap_images)),
                 "interrupt": 0 if waves else int(draw.uniform(0, INTERRUPTED) * expected),
             }
@@ -163,9 +169,14 @@ def simulate(
             runs = [
                 pool.submit(_run, folder.resolve(), place.resolve(), waves is not None, plusargs) for place in folders
             ]
-            while wait(runs, timeout=POLL).not_done:
-                if progress is not None:
-                    progress(_results(folders))
+            try:
+                while wait(runs, timeout=POLL).not_done:
+                    if progress is not None:
+                        progress(_results(folders))
+            except BaseException:
+                while wait(runs, timeout=POLL).not_done:
+                    stop(folders)
+                raise
             answers = [run.result() for run in runs]
         if progress is not None:
             progress(_results(folders))
@@ -175,6 +186,18 @@ def simulate(
         return _collect(top, folders, answers, requests, waves)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def stop(folders: Iterable[Path] | None = None) -> None:
+    """End the simulators that work in these folders, or all that this process waits for; their runs fail.
+
+    Whoever is interrupted calls it until nothing runs: a simulator that begins just then ends at the next call.
+    """
+    for place in list(RUNNING) if folders is None else folders:
+        with contextlib.suppress(OSError, ValueError):
+            (place / "stop").touch()
+            if place.resolve() in RUNNING:
+                os.kill(int((place / "process").read_text()), signal.SIGKILL)
 
 
 def _results(folders: list[Path]) -> int:
@@ -196,6 +219,7 @@ def _run(folder: Path, place: Path, waves: bool, plusargs: Sequence[str]) -> dic
         sys.path.append(root)  # the runner hands sys.path to the simulator
     failed: BaseException | None = None
     begun = time.perf_counter()
+    RUNNING.add(place)
     try:
         runner.test(
             test_module=MODULE,
@@ -211,6 +235,8 @@ def _run(folder: Path, place: Path, waves: bool, plusargs: Sequence[str]) -> dic
         )
     except (RuntimeError, SystemExit) as error:  # the runner's; SystemExit under pytest
         failed = error
+    finally:
+        RUNNING.discard(place)
     path = place / "answer.json"
     if not path.exists():
         lines = log.read_text(errors="replace").splitlines() if log.exists() else []
