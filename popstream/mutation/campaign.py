@@ -2,10 +2,11 @@
 
     found = campaign(200, seed=0, root=Path("build"))
 
-A fault is tried with the tests that reach its line, quick ones and those of its own room first, until one fails; what
-none notices runs through `popstream sim`, whose comparison with golden may. One process at a time. What was found is
-kept in build/mutate-code/, from which the same command goes on: a fault that was noticed stays so while its file is as
-it was, one that was not is tried again when any code or test has changed.
+A fault is tried with the tests that reach its line, those of its own room first, quick ones before others, until one
+fails, for as long as MOST; what none notices runs through `popstream sim`, if that imports it: its comparison with
+golden may. One process at a time. What was found is kept in build/mutate-code/, from which the same command goes on: a
+fault that was noticed stays so while its file is as it was, one that was not is tried again when any code or test has
+changed.
 """
 
 import hashlib
@@ -26,12 +27,13 @@ from popstream.mutation.worker import Job
 
 __all__ = ["Verdict", "campaign"]
 
-MOST = 300.0  # seconds of tests that one fault is tried with, as they took without it
+MOST = 60.0  # seconds of tests that one fault is tried with, as they took without it
 SLOWER = 5.0  # times what the tests take without the fault, and
 LEAST = 30.0  # seconds, are what a fault's may take before it counts as one that does not end
 CLOCK = 40.0  # times the seconds of a processor that may pass by the clock, where other work is beside it
 WAYS = ("test", "time", "memory", "sim")  # what a fault can be noticed by
 SIMULATED = ["sim", "digits-w1a2", "--images", "20"]
+IN_SIMULATION = ("sim/golden", "model/manifest")  # it needs no torch
 SIMULATION = 300.0  # seconds of a processor that it may take
 
 Told = Callable[[str], None]
@@ -50,29 +52,40 @@ class Verdict:
 def tried(mutant: Mutant, tree: Tree, reach: Reach, log: Path) -> Verdict:
     """Plant the fault, and run what may notice it."""
     text = tree.text(mutant.file)
-    tests, total = reach.tests(mutant, parso.parse(text)), 0.0
-    taken: list[str] = []
-    for name in tests:
-        total += reach.seconds[name]
-        if total > MOST and taken:
-            break
-        taken.append(name)
-    cost = 0.0
+    own, others = reach.tests(mutant, parso.parse(text))
+    left, cost, count = MOST, 0.0, 0
     with tree.changed(mutant.file, text_of(mutant, text)):
-        if taken:
+        for tests in filter(None, (own, others)):
+            taken = within(tests, reach, left)
+            took = sum(reach.seconds[name] for name in taken)
+            left, count = left - took, count + len(taken)
+            if not taken:
+                break
+            seconds = LEAST + SLOWER * took
             names = sorted({name.split("::")[0] for name in taken})
-            seconds = LEAST + SLOWER * min(total, MOST)
             answer = tree.do(Job(names, taken, log=str(log), cpu=seconds, wall=CLOCK * seconds))
             cost += answer.used
             if answer.ended != "passed":
                 by = "test" if answer.ended == "failed" else answer.ended
-                return Verdict(by, answer.said, len(taken), round(cost, 1))
-        answer = tree.do(simulation(log))
-        cost += answer.used
-    if answer.ended != "passed":
-        return Verdict("sim", answer.said, len(taken), round(cost, 1))
-    said = f"{len(taken)} of the {len(tests)} tests that reach it" if tests else "no test reaches it"
-    return Verdict("", said, len(taken), round(cost, 1))
+                return Verdict(by, answer.said, count, round(cost, 1))
+        if mutant.file.rpartition("/")[0] in IN_SIMULATION:
+            answer = tree.do(simulation(log))
+            cost += answer.used
+            if answer.ended != "passed":
+                return Verdict("sim", answer.said, count, round(cost, 1))
+    said = f"{count} of the {len(own) + len(others)} tests that reach it" if own or others else "no test reaches it"
+    return Verdict("", said, count, round(cost, 1))
+
+
+def within(tests: Sequence[str], reach: Reach, seconds: float) -> list[str]:
+    """The first of some tests that take no more in all."""
+    taken = []
+    for name in tests:
+        seconds -= reach.seconds[name]
+        if seconds < 0:
+            break
+        taken.append(name)
+    return taken
 
 
 def simulation(log: Path) -> Job:
@@ -121,7 +134,7 @@ def campaign(
     told: Told = lambda text: None,
     source: Path | None = None,
 ) -> dict[str, Any]:
-    """Plant `count` faults or a few more, in the files given or in all; returns the content of mutate-code.json.
+    """Plant `count` faults, in the files given or in all; returns the content of mutate-code.json.
 
     `told` is called with what is under way. source: the checkout (the one that runs). MutationError.
     """

@@ -128,12 +128,17 @@ def different(text: str, candidates: Sequence[Mutant]) -> Iterator[Mutant]:
 def shares(places: Mapping[str, int], count: int) -> dict[str, int]:
     """How many of `count` faults each file gets: by its number of places, but at least LEAST, if it has so many."""
     total = sum(places.values())
-    return {file: min(number, max(LEAST, -(-count * number // total))) for file, number in places.items() if number}
+    exact = {file: max(LEAST, count * number / total) for file, number in places.items()}
+    found = {file: min(number, int(exact[file])) for file, number in places.items() if number}
+    by_rest = sorted(found, key=lambda file: int(exact[file]) - exact[file])
+    for file in by_rest[: max(0, count - sum(found.values()))]:  # the largest remainders
+        found[file] += found[file] < places[file]
+    return found
 
 
 def draw(texts: Mapping[str, str], count: int, seed: int) -> list[Mutant]:
-    """`count` faults or a few more in files given by path, in an order drawn by the seed. A file's depend on it alone,
-    on its share and on the seed."""
+    """`count` faults, or more where LEAST makes them, in files given by path, in an order drawn by the seed. A file's
+    depend on it alone, on its share and on the seed."""
     places = {file: mutants_of(file, text) for file, text in texts.items()}
     drawn: list[Mutant] = []
     for file, share in shares({file: len(found) for file, found in places.items()}, count).items():

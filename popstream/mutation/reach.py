@@ -23,6 +23,7 @@ __all__ = ["Reach", "measure", "own_tests"]
 SECONDS = 120.0  # of `make check`: the short files of tests that take no more in all
 BATCH = 25.0  # seconds of files that are measured together
 COVERED = ("sim/golden", "model/freezing", "model/quantizers", "model/manifest")
+QUICK = 2.0  # seconds
 IMPORT, SETUP = "", "setup"  # contexts of coverage: a line run by no test, and one run by what a test is given
 
 
@@ -44,19 +45,19 @@ class Reach:
             for line, tests in lines.items():
                 known.setdefault(int(line), set()).update(tests)
 
-    def tests(self, mutant: Mutant, tree: Module) -> list[str]:
-        """The tests that may notice the fault, in the order in which they are to run; none where none reaches it."""
+    def tests(self, mutant: Mutant, tree: Module) -> tuple[list[str], list[str]]:
+        """The tests that may notice the fault, of its own room and of others, in the order in which they are to run."""
         names = self.reaching(mutant, tree)
         whole = {name.removesuffix("::") for name in names if name.endswith("::")}
         chosen = {name for name in self.seconds if name in names or name.split("::")[0] in whole}
-        room = next(room for room in ROOMS if mutant.file.startswith(f"{room}/"))
+        folder = f"tests/{mutant.file.rpartition('/')[0]}/"
 
-        def order(name: str) -> tuple[bool, bool, str, float]:
-            own = name.startswith(f"tests/{room}/")
+        def order(name: str) -> tuple[bool, str, float]:
             seconds = self.seconds[name]
-            return seconds > 2, not own, name.split("::")[0], seconds  # a file together: its tests share fixtures
+            return seconds > QUICK, name.split("::")[0], seconds  # a file together: its tests share fixtures
 
-        return sorted(chosen, key=order)
+        ordered = sorted(chosen, key=order)
+        return [t for t in ordered if t.startswith(folder)], [t for t in ordered if not t.startswith(folder)]
 
     def reaching(self, mutant: Mutant, tree: Module) -> set[str]:
         """Tests that run the fault's line, or the smallest part of its statement that has lines that are run."""

@@ -40,10 +40,11 @@ def listed(root: Path) -> list[str]:
 
 
 class Tree:
-    """A copy in `folder`, and the process that runs its tests."""
+    """A copy in `folder`, and the process that runs its tests. digest: of all its code."""
 
     def __init__(self, folder: Path, names: list[str]):
         self.folder, self.names = folder, names
+        self.texts = 0  # other texts of a file that there were
         self.process: subprocess.Popen[bytes] | None = None
         code = hashlib.sha256()
         for name in names:
@@ -57,11 +58,14 @@ class Tree:
 
     @contextmanager
     def changed(self, file: str, text: str) -> Iterator[None]:
-        """The copy with another text of a file, for a while; its time is put back, too, so that its byte code holds."""
+        """The copy with another text of a file, for a while. Its time is one that no other text has, since Python takes
+        byte code for that of a text by its time in seconds, and by its size; and it is put back, too."""
         path = self.folder / file
         before, status = path.read_bytes(), path.stat()
+        self.texts += 1
         try:
             path.write_text(text)
+            os.utime(path, (status.st_atime, int(status.st_mtime) + self.texts))
             yield
         finally:
             path.write_bytes(before)
@@ -70,11 +74,11 @@ class Tree:
     def do(self, job: Job) -> Answer:
         """Hand a job to the process, which is started where there is none. MutationError where it died."""
         if self.process is None:
-            # An installed popstream is the checkout's. No byte code: that of a fault would be taken for the file's.
+            # An installed popstream is the checkout's.
             environment = os.environ | {
-                "PYTHONPATH": str(self.folder), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1",
-                "PYTHONHASHSEED": "0",
+                "PYTHONPATH": str(self.folder), "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0",
             }  # fmt: skip
+            environment.pop("PYTHONDONTWRITEBYTECODE", None)
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "popstream.mutation.worker", *PRELOADED], cwd=self.folder, env=environment,
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,

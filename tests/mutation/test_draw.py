@@ -57,9 +57,11 @@ def test_the_seed_decides():
 
 
 def test_each_file_has_its_share():
-    assert shares({"large": 300, "small": 100, "tiny": 3, "least": 8, "none": 0}, 100) == {
-        "large": 73, "small": 25, "tiny": 3, "least": 4,
+    assert shares({"large": 300, "small": 99, "tiny": 3, "least": 8, "none": 0}, 101) == {
+        "large": 73, "small": 24, "tiny": 3, "least": 4,
     }  # fmt: skip
+    assert sum(shares({"a": 70, "b": 71, "c": 72}, 20).values()) == 20
+    assert shares({"a": 5, "b": 5}, 50) == {"a": 5, "b": 5}
 
 
 def test_the_files_are_those_of_the_rooms():
