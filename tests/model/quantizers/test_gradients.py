@@ -14,7 +14,7 @@ from popstream.model.quantizers import (
     act_quantizer,
     weight_quantizer,
 )
-from popstream.model.quantizers.learned import GAUSSIAN_STEPS
+from popstream.model.quantizers.learned import GAUSSIAN_STEPS, LevelsOfStep
 from popstream.model.quantizers.signs import Bent, clipped_slope, decay_slope, polynomial_slope
 from tests.model.tensors import SHAPE, normal, shaken
 
@@ -166,6 +166,15 @@ def test_recu_clamps_at_its_quantiles(progress, tau):
     w = torch.distributions.Laplace(0.0, 1.0).rsample(SHAPE).double()
     bound = -math.log(2 - 2 * tau) * (math.sqrt(8) * unit_filters(w)).abs().mean((1, 2, 3), keepdim=True)
     check(quantizer, w, lambda x: torch.minimum(torch.maximum(math.sqrt(8) * unit_filters(x), -bound), bound))
+
+
+@pytest.mark.parametrize("odd", [False, True])
+@pytest.mark.parametrize("levels", [1, 3, 255])
+def test_a_learned_steps_gradient_passes_at_both_ends_of_the_clip(odd, levels):
+    low, high = (-levels, levels) if odd else (0, levels)
+    x = torch.tensor([low - 0.25, low, high, high + 0.25]).mul(0.5).requires_grad_()
+    LevelsOfStep.apply(x, torch.tensor(0.5), levels, odd, 0.0, 1.0).sum().backward()
+    assert x.grad.tolist() == [0, 1, 1, 0]
 
 
 @pytest.mark.parametrize("name", ["lsq", "ewgs"])

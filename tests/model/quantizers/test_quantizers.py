@@ -83,6 +83,39 @@ def test_bineal_slope_is_never_negative():
     assert quantizer.to_int(x).tolist() == [[[[1, 1, 1, 1]], [[0, 0, 0, 1]]]]
 
 
+@pytest.mark.parametrize("dimensions", [1, 2, 4])
+def test_bineal_codes_and_scale_of_every_sign_are_what_forward_uses(dimensions):
+    """A negative alpha negates its filter, a tiny one is held away from 0, a negative beta negates its weights."""
+    quantizer = weight_quantizer("bineal", 1, SHAPE, dimensions=dimensions)
+    quantizer.alpha.data.copy_(torch.tensor([0.7, -0.7, 1e-5, -1e-5, 0.0, -2.0]).view(-1, 1, 1, 1))
+    quantizer.beta.data.flatten()[::3] *= -1
+    w = normal(*SHAPE)
+    w[:, 0, 0, 0] = 0.0
+    codes, scale = quantizer.to_int(w)
+    assert scale.flatten().tolist() == pytest.approx([0.7, 0.7, 1e-3, 1e-3, 1e-3, 2.0])
+    torch.testing.assert_close((2 * codes - 1) * scale, quantizer(w).detach())
+    assert quantizer(w)[:, 0, 0, 0].sign().tolist() == [1, -1, 1, -1, 1, -1]  # the sign of 0 is +1
+
+
+@pytest.mark.parametrize("progress", [-1e-6, 1 + 1e-6, 2])
+def test_a_schedule_goes_from_0_to_1(progress):
+    quantizer = weight_quantizer("irnet", 1, SHAPE)
+    for end in (0, 1):
+        quantizer.set_progress(end)
+        assert quantizer.progress == end
+    with pytest.raises(ValueError, match=f"Progress must be 0 to 1, not {progress}"):
+        quantizer.set_progress(progress)
+
+
+@pytest.mark.parametrize(("name", "bits", "part"), [("dorefa", 2, 1), ("lsq", 1, 1), ("lsq", 3, 7), ("ewgs", 8, 255)])
+def test_calibration_clips_at_2_4_times_the_rms(name, bits, part):
+    quantizer = act_quantizer(name, bits, 2, learned=name == "dorefa")
+    quantizer.calibrate(torch.tensor([3.0, -7.0, 4.0, -1.0]).view(1, 2, 1, 2))
+    assert quantizer.step.item() == pytest.approx(2.4 * 2.5 / part)  # relu's rms: sqrt((9 + 16) / 4)
+    quantizer.calibrate(-torch.ones(1, 2, 1, 2))
+    assert quantizer.step.item() == pytest.approx(2.4e-3 / part)  # never 0
+
+
 @pytest.mark.parametrize("bits", range(1, 9))
 def test_gaussian_steps_are_near_the_best(bits):
     """Of Gaussian weights, no step 20 % to either side has a smaller squared error."""

@@ -13,7 +13,7 @@ from popstream.model.data.cifar10 import read_batch
 from popstream.model.data.imagesets import read_mat
 from popstream.model.data.pictures import open_picture
 from popstream.model.manifest import Node
-from popstream.sim.golden import node_function
+from popstream.sim.golden import RangeError, node_function
 
 
 @pytest.mark.parametrize(("size", "kernel", "stride", "padding"), [
@@ -74,6 +74,20 @@ def test_linear_r17():
     node = Node("l", "linear", ("x",), {"out_features": 2, "weight_bits": 2, "act_bits": 2}, tensors)
     by_hand = [-3 * 3 + -1 * 1 + 3 * 2 + 100, 1 * 3 + 1 * 1 + -3 * 2 - 7]
     assert node_function(node, codes).ravel().tolist() == by_hand
+
+
+def test_logits_fill_32_bits_and_no_more():
+    weight, codes = np.array([[1, 1], [0, 0]], np.uint8), np.ones((1, 2, 1, 1), np.uint8)
+
+    def logits(high: int, low: int) -> list[int]:
+        tensors = dict(weight=weight, bias=np.array([high, low], np.int32))
+        node = Node("l", "linear", ("x",), dict(weight_bits=1, act_bits=1), tensors)
+        return node_function(node, codes).ravel().tolist()
+
+    assert logits(2**31 - 3, -(2**31) + 2) == [2**31 - 1, -(2**31)]
+    for bias in ((2**31 - 2, 0), (0, -(2**31) + 1)):
+        with pytest.raises(RangeError, match="outside -2147483648 to 2147483647"):
+            logits(*bias)
 
 
 def test_digits_r18_r19():

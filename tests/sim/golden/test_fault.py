@@ -10,7 +10,7 @@ from tests.networks import random_network
 
 @pytest.fixture(scope="module")
 def network():
-    return random_network(3, height=4, width=4, channels=(4,), strides=(1,))
+    return random_network(3, height=4, width=4, channels=(4,), strides=(1,), weight_bits=2)
 
 
 def test_parse():
@@ -25,7 +25,15 @@ def test_syntax(text):
         parse(text)
 
 
-@pytest.mark.parametrize("text", ["stem.conv.weight[3,0,1,1]^7", "linear.bias[2]^20", "stem.requant.bias[0]^5"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "stem.conv.weight[3,0,1,1]^7",
+        "linear.bias[2]^20",
+        "stem.requant.bias[0]^5",
+        "group0.conv0.conv.weight[1,0,2,1]^1",
+    ],
+)
 def test_flips_one_bit(network, text):
     fault = parse(text)
     changed = apply(network, fault)
@@ -46,6 +54,9 @@ def test_flips_one_bit(network, text):
         ("linear.bias[4]", r"Index of linear.bias must be within \[4\], not \(4,\)"),
         ("linear.bias[0,0]", r"Index of linear.bias must be within \[4\], not \(0, 0\)"),
         ("stem.conv.weight[0,0,0,0]^8", "Bit of stem.conv.weight must be 0 to 7, not 8"),
+        ("group0.conv0.conv.weight[0,0,0,0]^2", "Bit of group0.conv0.conv.weight must be 0 to 1, not 2"),
+        ("linear.bias[0]^32", "Bit of linear.bias must be 0 to 31, not 32"),
+        ("stem.requant.bias[0]^64", "Bit of stem.requant.bias must be 0 to 63, not 64"),
     ],
 )
 def test_refuses(network, text, message):

@@ -1,0 +1,48 @@
+"""What a manifest may hold, once more in numbers: who widens or narrows it means to."""
+
+from popstream.model.manifest.node import OPS
+
+EVERY = 2**16 - 1
+RANGES = {
+    "input": {"channels": (1, EVERY), "height": (1, EVERY), "width": (1, EVERY), "bits": (1, 8)},
+    "conv": {
+        "out_channels": (1, EVERY), "kernel": (1, 31), "stride": (1, 2), "padding": (0, 30), "weight_bits": (1, 8),
+        "act_bits": (1, 8),
+    },
+    "threshold": {"bits": (1, 8)},
+    "requant": {"shift": (1, 31), "stream_bits": (2, 16), "fraction_bits": (0, 31), "relu": (False, True)},
+    "prelu": {"shift": (1, 31), "stream_bits": (2, 16)},
+    "shortcut": {
+        "stride": (1, 2), "reduce": ("sample", "average"), "out_channels": (1, EVERY), "pad_front": (0, EVERY),
+    },
+    "maxpool": {"size": (2, 8)},
+    "pool": {"bits": (1, 8), "shift": (0, 31)},
+    "linear": {"out_features": (1, 256), "weight_bits": (1, 8), "act_bits": (1, 8)},
+}  # fmt: skip
+TENSORS = {
+    "input": {}, "conv": {"weight": "uint8"}, "threshold": {"thresholds": "int32"},
+    "requant": {"multiplier": "int32", "bias": "int64"}, "shortcut": {}, "maxpool": {}, "pool": {},
+    "prelu": {"shift_in": "int32", "slope": "int32", "shift_out": "int32"},
+    "linear": {"weight": "uint8", "bias": "int32"},
+}  # fmt: skip
+INPUTS = {
+    "input": [], "conv": [{"codes"}], "threshold": [{"acc", "stream"}], "requant": [{"acc"}, {"stream"}],
+    "prelu": [{"stream"}], "shortcut": [{"stream"}], "maxpool": [{"codes"}], "pool": [{"stream"}],
+    "linear": [{"codes"}],
+}  # fmt: skip
+
+
+def test_ranges_of_attributes():
+    found = {op: {key: (rule[0], rule[-1]) for key, rule in about.attributes.items()} for op, about in OPS.items()}
+    assert found == RANGES
+    assert list(OPS["conv"].attributes["kernel"]) == list(range(1, 32, 2))  # odd
+    for about in OPS.values():
+        assert all(
+            rule.step == 1 for key, rule in about.attributes.items() if isinstance(rule, range) and key != "kernel"
+        )
+
+
+def test_tensors_and_inputs():
+    assert {op: about.tensors for op, about in OPS.items()} == TENSORS
+    assert {op: [set(kinds) for kinds in about.inputs] for op, about in OPS.items()} == INPUTS
+    assert {op: about.optional for op, about in OPS.items() if about.optional} == {"requant": 1}  # the skip
