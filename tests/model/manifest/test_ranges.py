@@ -1,6 +1,12 @@
 """What a manifest may hold, once more in numbers: who widens or narrows it means to."""
 
+from dataclasses import replace
+
+import pytest
+
+from popstream.model.manifest import ManifestError, Network
 from popstream.model.manifest.node import OPS
+from tests.networks import random_network
 
 EVERY = 2**16 - 1
 RANGES = {
@@ -46,3 +52,16 @@ def test_tensors_and_inputs():
     assert {op: about.tensors for op, about in OPS.items()} == TENSORS
     assert {op: [set(kinds) for kinds in about.inputs] for op, about in OPS.items()} == INPUTS
     assert {op: about.optional for op, about in OPS.items() if about.optional} == {"requant": 1}  # the skip
+
+
+@pytest.mark.parametrize("bits", range(1, 9))
+def test_a_threshold_for_each_code_but_the_lowest(bits):
+    network = random_network(0, act_bits=bits, height=2, width=2, in_channels=1, channels=(2,), strides=(1,))
+    node = next(node for node in network.nodes if node.op == "threshold")
+    given = node.tensors["thresholds"]
+    assert given.shape == (2, 2**bits - 1)
+    wrong = replace(node, tensors={"thresholds": given[:, 1:]})
+    with pytest.raises(
+        ManifestError, match=rf"'thresholds': shape must be \[2, {2**bits - 1}\], not \[2, {2**bits - 2}\]"
+    ):
+        Network.build("x", "random", network.classes, [wrong if n is node else n for n in network.nodes])

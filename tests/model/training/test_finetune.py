@@ -90,6 +90,7 @@ def test_a_frozen_phase_trains_and_exports_what_it_trained(tmp_path):
     exported = export("n", tmp_path / "out" / "final.pt", tmp_path / "zoo")
     source = data.load("digits")
     state = torch.load(tmp_path / "out" / "final.pt", weights_only=True)
+    assert exported.training["torch"] == torch.__version__.split("+")[0]
     curve = exported.training["curve"]
     assert [row["loss"] for row in curve] == [row["loss"] for row in state["log"]]
     assert [row["phase"] for row in curve] == ["float", "w1a2", "integers"]
