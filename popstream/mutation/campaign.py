@@ -27,7 +27,7 @@ from popstream.mutation.worker import Job
 
 __all__ = ["Verdict", "campaign"]
 
-MOST = 60.0  # seconds of tests that one fault is tried with, as they took without it
+MOST = 10.0  # seconds of tests that one fault is tried with, as they took without it
 SLOWER = 5.0  # times what the tests take without the fault, and
 LEAST = 30.0  # seconds, are what a fault's may take before it counts as one that does not end
 CLOCK = 40.0  # times the seconds of a processor that may pass by the clock, where other work is beside it
