@@ -164,8 +164,8 @@ def route(board: Board, folder: Path, mhz: float, seed: int, progress: Progress 
     ]  # fmt: skip
     try:
         run(flow.tools[1], arguments, folder, f"{out.name}/route.log", progress)
-        fast = unregistered(folder / "top.json") if board.family == "ice40" else ()
-        write_json(out / TIMING, analyse(delays, board.family, fast)._asdict())
+        lacking = unregistered(folder / "top.json") if board.family == "ice40" else {}
+        write_json(out / TIMING, analyse(delays, board.family, lacking)._asdict())
     finally:
         delays.unlink(missing_ok=True)
     return again(board, folder, mhz, seed)

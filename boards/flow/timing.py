@@ -7,7 +7,7 @@ none for a kind, no clock can be claimed. Without margins it is nextpnr's own cl
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -50,10 +50,14 @@ class Margin:
 # gives 50 MHz without registers in between: 20 ns; 2 ns for the pins of one with registers is a margin of ours.
 BLOCK_RAM, MULTIPLIER = Margin(setup=0.6, clock=4.5), Margin(through=10.0)
 BLOCK_RAMS = ("SP", "SPX9", "DP", "DPB", "DPX9", "DPX9B", "SDP", "SDPB", "SDPX9B", "pROM", "pROMX9")
-UNREGISTERED = "ICESTORM_DSP without registers"
+UNREGISTERED = {"output": "ICESTORM_DSP without output register", "inputs": "ICESTORM_DSP without input registers"}
 MARGINS: Mapping[str, Mapping[str, Margin]] = {
     "ecp5": {},
-    "ice40": {"ICESTORM_DSP": Margin(2.0, 2.0, inner=20.0), UNREGISTERED: Margin(2.0, 2.0, through=20.0)},
+    "ice40": {
+        "ICESTORM_DSP": Margin(2.0, 2.0, inner=20.0),
+        UNREGISTERED["inputs"]: Margin(20.0, 2.0, inner=20.0),
+        UNREGISTERED["output"]: Margin(through=20.0),
+    },
     "gowin": {
         **dict.fromkeys(BLOCK_RAMS, BLOCK_RAM),
         **dict.fromkeys(("MULT9X9", "MULT18X18", "MULT36X36"), MULTIPLIER),
@@ -207,17 +211,17 @@ def slowest(cells: Iterable[Cell]) -> dict[str, Margin]:
     return {kind: Margin(through=ps / 1000) for kind, ps in found.items()}
 
 
-def analyse(path: Path, family: str, unregistered: Collection[str] = ()) -> Timing:
+def analyse(path: Path, family: str, unregistered: Mapping[str, str] = {}) -> Timing:
     """What nextpnr did not time of the design whose delays stand in `path`, an SDF file, and its clock with margins.
 
-    `unregistered`: instances of multipliers on an iCE40 that lack a register on a side.
+    `unregistered`: multipliers on an iCE40 that lack a register, by instance, and where (hw.synthesis.mapped).
     """
     paths = Paths(read_delays(path))
     twins = slowest(paths.delays.cells.values())
     cells, pins, margins, without = Counter[str](), Counter[str](), dict[str, Margin](), set[str]()
     for name, cell in paths.delays.cells.items():
         if missing := paths.untimed(name):
-            kind = UNREGISTERED if name in unregistered else cell.kind
+            kind = UNREGISTERED[unregistered[name]] if name in unregistered else cell.kind
             cells[kind] += 1
             pins[kind] += len(missing)
             if margin := MARGINS[family].get(kind) or (None if cell.paths else twins.get(kind)):

@@ -49,23 +49,25 @@ def widen_luts(path: Path) -> int:
     return len(small)
 
 
-def unregistered(path: Path) -> set[str]:
-    """nextpnr's names of the multipliers in yosys' JSON netlist at `path`, for an iCE40, that lack a register: of an
-    input that is wired, or of the output."""
-    found = set()
+def unregistered(path: Path) -> dict[str, str]:
+    """Multipliers in yosys' JSON netlist at `path`, for an iCE40, that lack a register, by nextpnr's names, and where: at
+    the "output", else at the "inputs", of one that is wired.
+    """
+    found = {}
     for module in json.loads(path.read_text())["modules"].values():
         for name, cell in module["cells"].items():
-            if cell["type"] == "SB_MAC16" and not _registered(cell):
-                found.add(f"{name}_DSP")
+            if cell["type"] == "SB_MAC16" and (where := _lacks_register(cell)):
+                found[f"{name}_DSP"] = where
     return found
 
 
-def _registered(cell: dict[str, Any]) -> bool:
-    """Whether every path through an SB_MAC16 is cut by its registers on both sides."""
+def _lacks_register(cell: dict[str, Any]) -> str:
+    """At the "output" or the "inputs" of an SB_MAC16; "" where its registers cut every path on both sides."""
     set_to = {name: value.lstrip("0") or "0" for name, value in cell["parameters"].items()}
     wired = {port for port, bits in cell["connections"].items() if any(isinstance(bit, int) for bit in bits)}
-    outputs = [set_to.get(f"{half}OUTPUT_SELECT", "0").zfill(2) for half in ("TOP", "BOT")]
-    return all(set_to.get(f"{port}_REG") == "1" for port in wired & {"A", "B", "C", "D"}) and outputs == ["01", "01"]
+    if any(set_to.get(f"{half}OUTPUT_SELECT") != "1" for half in ("TOP", "BOT")):
+        return "output"
+    return "" if all(set_to.get(f"{port}_REG") == "1" for port in wired & {"A", "B", "C", "D"}) else "inputs"
 
 
 def _starts(cell: dict[str, Any]) -> bool:
