@@ -47,7 +47,9 @@ class Margin:
 # About 30 % is added. Nothing is known there of multipliers: 10 ns is a margin of ours, about twice the time from the
 # inputs' registers to the output in Gowin's data sheets.
 # iCE40 UP5K: nextpnr takes 0.1 ns for every pin of a multiplier, with or without registers inside. Lattice's data sheet
-# gives 50 MHz without registers in between: 20 ns; 2 ns for the pins of one with registers is a margin of ours.
+# gives 50 MHz from its input's to its output's register: 20 ns. A side without a register has not what that takes: 1.39
+# ns from the clock to the output, or 1.23 ns of set-up, by nextpnr's figures for a flip-flop. 2 ns for pins with a
+# register is a margin of ours.
 BLOCK_RAM, MULTIPLIER = Margin(setup=0.6, clock=4.5), Margin(through=10.0)
 BLOCK_RAMS = ("SP", "SPX9", "DP", "DPB", "DPX9", "DPX9B", "SDP", "SDPB", "SDPX9B", "pROM", "pROMX9")
 UNREGISTERED = {"output": "ICESTORM_DSP without output register", "inputs": "ICESTORM_DSP without input registers"}
@@ -55,8 +57,8 @@ MARGINS: Mapping[str, Mapping[str, Margin]] = {
     "ecp5": {},
     "ice40": {
         "ICESTORM_DSP": Margin(2.0, 2.0, inner=20.0),
-        UNREGISTERED["inputs"]: Margin(20.0, 2.0, inner=20.0),
-        UNREGISTERED["output"]: Margin(through=20.0),
+        UNREGISTERED["inputs"]: Margin(20.0 - 1.39, 2.0, inner=20.0),
+        UNREGISTERED["output"]: Margin(through=20.0 - 1.39 - 1.23),
     },
     "gowin": {
         **dict.fromkeys(BLOCK_RAMS, BLOCK_RAM),
