@@ -11,7 +11,7 @@ from typing import Any
 from popstream.boards.board.board import Board
 from popstream.boards.board.devices import chip_database, nextpnr_options
 from popstream.boards.board.top import Top
-from popstream.boards.flow.timing import DECIDED, MARGINS, Timing, analyse
+from popstream.boards.flow.timing import DECIDED, Timing, analyse, rules
 from popstream.boards.flow.toolchain import ToolError, run
 from popstream.hw.synthesis.collisions import heed_promises
 from popstream.hw.synthesis.mapped import trim_carries, unregistered, widen_luts
@@ -117,7 +117,7 @@ def digest(board: Board, folder: Path, more: Sequence[str]) -> str:
     text = (folder / "top.il").read_text().splitlines()
     design = "\n".join(line for line in text if not line.lstrip().startswith("attribute \\src"))
     told = [script(board), *nextpnr_options(board.platform(), board.part), *flow.options, *board.pack]
-    told += [repr(MARGINS[board.family])]  # by which a clock is met or not
+    told += [rules(board.family)]  # by which a clock is met or not
     told += ["LUT4 alone"] if board.family == "gowin" else []  # synthesise() says so
     return hashlib.sha256(
         "\0".join([design, (folder / flow.constraints).read_text(), *told, *more]).encode()

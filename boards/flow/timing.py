@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from popstream.boards.flow.delays import CLOCK, Cell, Delays, Pin, read_delays
 
-__all__ = ["DECIDED", "MARGINS", "Margin", "Paths", "Timing", "analyse", "longest"]
+__all__ = ["DECIDED", "MARGINS", "Margin", "Paths", "Timing", "analyse", "longest", "rules"]
 
 # Pads, clock generators and buffers, resets: what is wired to them has no clock to be in time for.
 BORDER = frozenset(
@@ -73,6 +73,11 @@ KNOWN = frozenset({"ICESTORM_LC", "TRELLIS_COMB", "TRELLIS_RAMW"})
 # here miss the boards' 24 MHz, since a multiplier has logic before and behind it.
 DECIDED = frozenset({"ecp5", "gowin"})
 UNTRUE = frozenset({"ICESTORM_DSP"})  # nextpnr's delays of these are not the device's
+
+
+def rules(family: str) -> str:
+    """All that decides here, as a text: what was judged by others is judged again."""
+    return repr([MARGINS[family], family in DECIDED, *map(sorted, (BORDER, KNOWN, UNTRUE))])
 
 
 class Timing(NamedTuple):
