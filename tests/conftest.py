@@ -4,10 +4,14 @@
 """
 
 import json
+import signal
 from collections import Counter
 from pathlib import Path
 
 import pytest
+
+# A shell that runs the tests in the background has them ignore Ctrl-C, and so would all that they start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 KEPT = Path(__file__).with_name("seconds.json")
 UNKNOWN = 5.0  # seconds
