@@ -53,10 +53,8 @@ class Bench:
         driver = cocotb.start_soon(self.drive())
         await Timer(self.request["interrupt"] * PERIOD, unit="step")
         driver.cancel()
-        self.dut.rst.value = 1
-        self.dut.offered.value = 0
+        self.dut.offered.value = 0  # as the reset, which comes next, leaves `taken`
         self.accepted.clear()
-        await Timer(4 * PERIOD, unit="step")
 
     async def reset(self, tapped: int) -> None:
         """Start the clock and reset for a few cycles, with the settings applied; `tapped` images are recorded."""

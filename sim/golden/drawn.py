@@ -13,7 +13,6 @@ from popstream.sim import golden
 
 SHORTCUTS = ("identity", "A", "B", "avgpool")
 CALIBRATION_IMAGES = 8
-BATCH = 500
 
 
 def random_images(network_input: Node, seed: int, count: int) -> np.ndarray:
@@ -33,8 +32,7 @@ def close_images(network: Network, seed: int, count: int, among: int) -> np.ndar
     images = random_images(network.input, seed, among)
     if network.output.shape[0] < 2:
         return images[:count]
-    logits = np.concatenate([golden.run(network, images[start : start + BATCH])[0] for start in range(0, among, BATCH)])
-    second, first = np.sort(logits.astype(np.int64), axis=1)[:, -2:].T
+    second, first = np.sort(golden.run_batches(network, images).astype(np.int64), axis=1)[:, -2:].T
     return images[np.argsort(first - second, kind="stable")[:count]]
 
 

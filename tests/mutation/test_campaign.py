@@ -1,6 +1,5 @@
 """Faults planted in a small checkout: which are noticed and by what, what survives, and going on after a kill."""
 
-import os
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from popstream.mutation.draw import MutationError
 from popstream.mutation.report import table
 from popstream.mutation.tree import CHECKOUT, copied
 from popstream.mutation.worker import Job
+from tests.processes import working_in
 
 CODE = """
 def double(x):
@@ -141,15 +141,7 @@ def test_it_goes_on_after_a_kill_and_leaves_no_process(checkout, tmp_path):
 
 def workers(folder: Path) -> list[int]:
     """Processes that work below a folder."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            place = os.readlink(path / "cwd")
-        except OSError:
-            continue
-        if place.startswith(str(folder)):
-            found.append(int(path.name))
-    return found
+    return working_in(lambda place: place.startswith(str(folder)))
 
 
 def test_time_and_memory_have_an_end(checkout, tmp_path):

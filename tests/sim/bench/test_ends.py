@@ -1,6 +1,5 @@
 """A simulator ends with the process that waits for it: killed, or interrupted by a signal that reaches it alone."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from popstream.boards.bench import mutants
 from popstream.boards.bench.mutants import Mutant, Mutants
 from popstream.sim.bench.build import build
 from popstream.sim.bench.top import generate
+from tests.processes import working_in
 from tests.sim import standin
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are read from /proc")
@@ -36,15 +36,7 @@ except KeyboardInterrupt:
 
 def simulators(parent: int) -> list[int]:
     """The processes that `parent` started and that still run, whoever looks after them now."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            place = os.readlink(path / "cwd")
-        except OSError:
-            continue
-        if f".{parent}/" in f"{place}/" and "/.run-" in place:
-            found.append(int(path.name))
-    return found
+    return working_in(lambda place: f".{parent}/" in f"{place}/" and "/.run-" in place)
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)], ids=["kill", "ctrl-c"])
