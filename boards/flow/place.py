@@ -11,7 +11,7 @@ from typing import Any
 from popstream.boards.board.board import Board
 from popstream.boards.board.devices import chip_database, nextpnr_options
 from popstream.boards.board.top import Top
-from popstream.boards.flow.timing import DECIDED, Timing, analyse, rules
+from popstream.boards.flow.timing import Timing, analyse, rules
 from popstream.boards.flow.toolchain import ToolError, run
 from popstream.hw.synthesis.collisions import heed_promises
 from popstream.hw.synthesis.mapped import trim_carries, unregistered, widen_luts
@@ -75,8 +75,8 @@ ROUNDING = 0.002  # nextpnr rounds a clock's period to picoseconds, a PLL's to a
 class Routed:
     """One run of place and route: the clock reached, and cells used and available by resource.
 
-    margins_mhz: with margins for what nextpnr does not time, None where it times all; fmax_mhz is that, where margins
-    decide (timing.DECIDED). why: no clock can be claimed, however fast it seems.
+    fmax_mhz: with margins for what nextpnr does not time; nextpnr_mhz: by its own report. why: no clock can be claimed,
+    however fast it seems.
     """
 
     seed: int
@@ -87,7 +87,7 @@ class Routed:
     untimed_cells: Mapping[str, int] = field(default_factory=dict)
     untimed_pins: Mapping[str, int] = field(default_factory=dict)
     why: str = ""
-    margins_mhz: float | None = None
+    nextpnr_mhz: float = 0.0
 
 
 def write_design(top: Top, folder: Path) -> None:
@@ -201,10 +201,11 @@ def judge(board: Board, mhz: float, seed: int, report: Mapping[str, Any], timing
     placed = {resource: names for resource, names in FLOWS[board.family].placed.items() if names[0] in cells}
     used = {resource: sum(cells[name]["used"] for name in names if name in cells) for resource, names in placed.items()}
     total = {resource: cells[names[0]]["available"] for resource, names in placed.items()}
-    slow = [] if timing.mhz is None or board.family not in DECIDED else [timing.mhz]
+    slow = [] if timing.mhz is None else [timing.mhz]
     fmax = min([*ours, *slow], default=0.0)
     met = fmax >= mhz and all(clock["achieved"] >= clock["constraint"] for clock in clocks) and not timing.why
-    return Routed(seed, round(fmax, 2), met, used, total, timing.cells, timing.pins, timing.why, timing.mhz)
+    told = round(min(ours, default=0.0), 2)
+    return Routed(seed, round(fmax, 2), met, used, total, timing.cells, timing.pins, timing.why, told)
 
 
 def pack(board: Board, folder: Path, seed: int, name: str | None = None) -> Path:

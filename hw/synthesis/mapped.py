@@ -50,8 +50,8 @@ def widen_luts(path: Path) -> int:
 
 
 def unregistered(path: Path) -> dict[str, str]:
-    """An iCE40's multipliers in yosys' JSON netlist at `path` that lack a register, by nextpnr's names, and where: at
-    the "output", else at the "inputs", of one that is wired.
+    """An iCE40's multipliers in yosys' JSON netlist at `path` that lack a register, by nextpnr's names, and where: behind
+    the "adder" or the product ("output"), else at the "inputs", of one that is wired.
     """
     found = {}
     for module in json.loads(path.read_text())["modules"].values():
@@ -62,11 +62,13 @@ def unregistered(path: Path) -> dict[str, str]:
 
 
 def _lacks_register(cell: dict[str, Any]) -> str:
-    """At the "output" or the "inputs" of an SB_MAC16; "" where its registers cut every path on both sides."""
+    """Behind the "adder", at the "output" or the "inputs" of an SB_MAC16; "" where registers cut every path on both
+    sides. Its outputs are the adder's (0), registered (1), or a product of 8 x 8 or 16 x 16 bits (2, 3)."""
     set_to = {name: value.lstrip("0") or "0" for name, value in cell["parameters"].items()}
     wired = {port for port, bits in cell["connections"].items() if any(isinstance(bit, int) for bit in bits)}
-    if any(set_to.get(f"{half}OUTPUT_SELECT") != "1" for half in ("TOP", "BOT")):
-        return "output"
+    shown = {set_to.get(f"{half}OUTPUT_SELECT", "0") for half in ("TOP", "BOT")}
+    if shown != {"1"}:
+        return "adder" if "0" in shown else "output"
     return "" if all(set_to.get(f"{port}_REG") == "1" for port in wired & {"A", "B", "C", "D"}) else "inputs"
 
 
