@@ -50,8 +50,9 @@ def widen_luts(path: Path) -> int:
 
 
 def unregistered(path: Path) -> dict[str, str]:
-    """An iCE40's multipliers in yosys' JSON netlist at `path` that lack a register, by nextpnr's names, and where: behind
-    the "adder" or the product ("output"), else at the "inputs", of one that is wired.
+    """An iCE40's multipliers in yosys' JSON netlist at `path` that lack a register, by nextpnr's names, and where.
+
+    Behind the "adder", behind the product ("output"), else at the "inputs", of those that are wired.
     """
     found = {}
     for module in json.loads(path.read_text())["modules"].values():
