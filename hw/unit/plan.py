@@ -22,6 +22,8 @@ LANES_PER_COPY, MULTIPLIERS_PER_COPY = 1024, 32  # loads on one copy of the weig
 def weight_matrix(node: Node) -> np.ndarray:
     """Weight codes [Co, N] in the order of a window's codes: (ky*K + kx)*C + c."""
     weight = node.tensors["weight"]
+    if node["weights"] != "odd":
+        raise ValueError(f"Node {node.name!r} has weights {node['weights']!r}; hardware takes 'odd' ones alone")
     return (weight.transpose(0, 2, 3, 1) if weight.ndim == 4 else weight).reshape(len(weight), -1)
 
 

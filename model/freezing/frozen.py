@@ -18,14 +18,15 @@ from popstream.model.manifest import Network, Node
 FLOAT32_EXACT = 2**24
 
 
-def odd_weights(node: Node) -> Tensor:
-    """Codes q to odd integers 2q - (2^W - 1), float32."""
-    return torch.from_numpy(node.tensors["weight"].astype(np.float32)) * 2 - (2 ** node["weight_bits"] - 1)
+def weight_values(node: Node) -> Tensor:
+    """Codes q to the integers w, float32: odd ones 2q - (2^W - 1), signed ones of W bits in two's complement."""
+    q, count = torch.from_numpy(node.tensors["weight"].astype(np.float32)), 2 ** node["weight_bits"]
+    return torch.where(2 * q < count, q, q - count) if node["weights"] == "signed" else q * 2 - (count - 1)
 
 
 def check_exact(node: Node) -> None:
     """Raise ValueError where a sum of this node might leave float32's exact integers."""
-    largest = odd_weights(node).abs().flatten(1).sum(1).max().item() * (2 ** node["act_bits"] - 1)
+    largest = weight_values(node).abs().flatten(1).sum(1).max().item() * (2 ** node["act_bits"] - 1)
     if largest >= FLOAT32_EXACT:
         raise ValueError(f"Node {node.name!r} sums to {largest:.0f}; float32 is exact below {FLOAT32_EXACT}")
 
@@ -41,7 +42,7 @@ def exact(x: Tensor) -> Tensor:
 
 
 def conv(node: Node, a: Tensor) -> Tensor:
-    weight = odd_weights(node).to(a.device)
+    weight = weight_values(node).to(a.device)
     return F.conv2d(exact(a), exact(weight), stride=node["stride"], padding=node["padding"]).to(torch.int32)
 
 
@@ -90,7 +91,7 @@ def pool(node: Node, r: Tensor) -> Tensor:
 
 
 def linear(node: Node, a: Tensor) -> Tensor:
-    total = F.linear(exact(a.flatten(1)), exact(odd_weights(node).to(a.device))).to(torch.int32)
+    total = F.linear(exact(a.flatten(1)), exact(weight_values(node).to(a.device))).to(torch.int32)
     return total + torch.tensor(node.tensors["bias"], device=a.device)
 
 

@@ -54,7 +54,7 @@ def tensor(node: Node, key: str) -> Tensor:
 
 def unit_weights(node: Node) -> Tensor:
     """The odd weights of a conv or linear node over the largest, in [-1, 1]: float64."""
-    return frozen.odd_weights(node).double() / (2 ** node["weight_bits"] - 1)
+    return frozen.weight_values(node).double() / (2 ** node["weight_bits"] - 1)
 
 
 def latent_weights(quantizer: WeightQuantizer, units: Tensor, deviation: float) -> Tensor:

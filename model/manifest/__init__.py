@@ -19,10 +19,18 @@ from typing import Any
 
 from popstream.model.manifest.checks import check_nodes, fork_of
 from popstream.model.manifest.files import FILE_NAME, JSON_FILE, SCHEMA, nodes_of, read, read_tensors, write
-from popstream.model.manifest.node import ManifestError, Node, accumulator_range, signed_width
+from popstream.model.manifest.node import (
+    ManifestError,
+    Node,
+    accumulator_range,
+    node_weights,
+    signed_width,
+    weight_integers,
+)
 
 __all__ = [
-    "ManifestError", "Network", "Node", "accumulator_range", "find", "fork", "load", "save", "signed_width", "zoo",
+    "ManifestError", "Network", "Node", "accumulator_range", "find", "fork", "load", "node_weights", "save",
+    "signed_width", "weight_integers", "zoo",
 ]  # fmt: skip
 
 ZOO = Path(__file__).parents[1] / "zoo"  # the trained networks

@@ -4,6 +4,7 @@ import math
 from collections import defaultdict
 from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from popstream.model.manifest.node import (
     MOST_NODES,
     MOST_VALUES,
     NAME,
+    OPS,
     ManifestError,
     Node,
     check_fields,
@@ -36,7 +38,7 @@ def check_nodes(nodes: tuple[Node, ...], source: str) -> tuple[Node, ...]:
         shape, kind, bits = derive(node, producers, where)
         check_size(node, producers, shape, where)
         tensors = {key: _freeze(tensor) for key, tensor in node.tensors.items()}
-        done[node.name] = replace(node, shape=shape, kind=kind, bits=bits, tensors=tensors)
+        done[node.name] = replace(node, shape=shape, kind=kind, bits=bits, tensors=tensors, attributes=_told(node))
     ordered = tuple(done.values())
     check_graph(ordered, source)
     return ordered
@@ -57,6 +59,12 @@ def check_size(node: Node, producers: list[Node], shape: tuple[int, int, int], w
 
 def _by(shape: tuple[int, int, int]) -> str:
     return " x ".join(map(str, shape))
+
+
+def _told(node: Node) -> dict[str, Any]:
+    """The attributes less those at their default, so that a network is saved and hashed alike however it was given."""
+    defaults = OPS[node.op].defaults.items()
+    return {key: value for key, value in node.attributes.items() if (key, value) not in defaults}
 
 
 def _freeze(tensor: np.ndarray) -> np.ndarray:

@@ -21,6 +21,7 @@ POSITIVE = range(1, 2**16)
 MOST_VALUES = 2**24  # of an image in any node: 64 MiB of int32
 MOST_GATHERED = 2**27  # copies of an image's codes under all places of a kernel: 512 MiB of float32
 MOST_NODES = 4096
+WEIGHTS = ("odd", "signed")
 CLASSES = range(1, 2**8 + 1)  # a label has 8 bits, in hardware and on a board's link
 
 
@@ -46,20 +47,25 @@ class Node:
     bits: int = 0
 
     def __getitem__(self, attribute: str) -> Any:
-        return self.attributes[attribute]
+        """The attribute's value, its op's default where it is left out; KeyError for one that the op has not."""
+        if attribute in self.attributes:
+            return self.attributes[attribute]
+        return OPS[self.op].defaults[attribute]
 
 
 @dataclass(frozen=True)
 class Op:
     """What one op takes: the kinds allowed at each input (the last `optional` may be left out), attributes, tensors.
 
-    An attribute's rule is a range or a tuple of the allowed values, a tensor's its dtype.
+    An attribute's rule is a range or a tuple of the allowed values, a tensor's its dtype. Attributes with a default may
+    be left out.
     """
 
     inputs: tuple[tuple[str, ...], ...]
     attributes: dict[str, range | tuple]
     tensors: dict[str, str]
     optional: int = 0
+    defaults: dict[str, Any] = field(default_factory=dict)
 
 
 OPS = {
@@ -73,8 +79,10 @@ OPS = {
             "padding": range(31),
             "weight_bits": CODE_BITS,
             "act_bits": CODE_BITS,
+            "weights": WEIGHTS,
         },
         {"weight": "uint8"},
+        defaults={"weights": "odd"},
     ),
     "threshold": Op((("acc", "stream"),), {"bits": CODE_BITS}, {"thresholds": "int32"}),
     "requant": Op(
@@ -97,8 +105,9 @@ OPS = {
     "pool": Op((("stream",),), {"bits": CODE_BITS, "shift": range(32)}, {}),
     "linear": Op(
         (("codes",),),
-        {"out_features": CLASSES, "weight_bits": CODE_BITS, "act_bits": CODE_BITS},
+        {"out_features": CLASSES, "weight_bits": CODE_BITS, "act_bits": CODE_BITS, "weights": WEIGHTS},
         {"weight": "uint8", "bias": "int32"},
+        defaults={"weights": "odd"},
     ),
 }
 
@@ -125,14 +134,27 @@ def signed_width(low: int, high: int) -> int:
     return 1 + max((~low if low < 0 else low).bit_length(), (~high if high < 0 else high).bit_length())
 
 
+def weight_integers(codes: np.ndarray, bits: int, weights: str) -> np.ndarray:
+    """The integers w that codes q of W = `bits` bits stand for, int64 in their shape: rule R2 for each kind.
+
+    "odd": w = 2q - (2^W - 1). "signed": q is w in two's complement, w = q - 2^W [q >= 2^(W-1)], so q = w & (2^W - 1).
+    """
+    q = np.asarray(codes).astype(np.int64)
+    return q - (q >> (bits - 1) << bits) if weights == "signed" else 2 * q - (2**bits - 1)
+
+
+def node_weights(node: Node) -> np.ndarray:
+    """The integers w of a conv or linear node, int64 in the shape of its codes."""
+    return weight_integers(node.tensors["weight"], node["weight_bits"], node["weights"])
+
+
 def accumulator_range(node: Node) -> tuple[np.ndarray, np.ndarray]:
     """Exact smallest and largest sum of w*a for each output channel of a conv or linear node: int64 [Co], [Co].
 
-    w = 2q - (2^W - 1), a in 0..2^A - 1: positive weights alone give the largest, negative the smallest. A linear
-    node's bias is not included.
+    a is 0 to 2^A - 1: positive weights alone give the largest, negative the smallest. A linear node's bias is not
+    included.
     """
-    q = node.tensors["weight"].astype(np.int64).reshape(len(node.tensors["weight"]), -1)
-    w = 2 * q - (2 ** node["weight_bits"] - 1)
+    w = node_weights(node).reshape(len(node.tensors["weight"]), -1)
     top = 2 ** node["act_bits"] - 1
     return top * np.minimum(w, 0).sum(1), top * np.maximum(w, 0).sum(1)
 
@@ -154,7 +176,7 @@ def check_fields(node: Node, where: str) -> None:
             if key not in rules:
                 raise ManifestError(f"{where}: unknown {what} {key!r}; {node.op} has {', '.join(rules) or 'none'}")
         for key in rules:
-            if key not in given:
+            if key not in given and key not in op.defaults:
                 raise ManifestError(f"{where}: {what} {key!r} is missing")
     for key, rule in op.attributes.items():
         check_value(node[key], rule, f"{where}: attribute {key!r}")

@@ -17,8 +17,9 @@ Words of 32 bits, everything most significant bit first:
 
 A weight section holds words of simd * pe bits (width 1, elements = all bits), for channel group in Co/pe, for plane in
 W, for chunk in N/simd: the addresses of a matrix-vector unit on one-bit lanes. N = K*K*Ci, and bit lane*simd + s (bit 0
-the least significant) is plane k of channel group*pe + lane at input chunk*simd + s = (ky*K + kx)*Ci + c. Other
-sections hold two's complement integers of the smallest width that fits them all, in the tensor's own order.
+the least significant) is plane k of channel group*pe + lane at input chunk*simd + s = (ky*K + kx)*Ci + c. Planes are
+the bits of the codes, of signed weights thus of their two's complement. Other sections hold two's complement integers
+of the smallest width that fits them all, in the tensor's own order.
 """
 
 import json

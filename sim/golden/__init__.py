@@ -8,7 +8,7 @@ Everything is an integer; `>>` is the arithmetic shift, floor(x / 2^n). The roun
 | rule | where | definition | ties and edges |
 |---|---|---|---|
 | R1 pixels | input codes | floor((2^A - 1) x / 255 + 1/2), x in 0..255 | halves go up; model.data.quantize_pixels |
-| R2 weights | conv, linear | w = 2q - (2^W - 1), q in 0..2^W - 1 | W = 1: q = [weight >= 0]: zero is +1 |
+| R2 weights | conv, linear | w = 2q - (2^W - 1), q in 0..2^W - 1 | W = 1: q = [weight >= 0]: zero is +1; but R24 |
 | R3 padding | conv | code 0 outside the image | so w * 0 = 0, whatever w is |
 | R4 threshold | codes of acc or stream | code = #{j : x >= T[c, j]} | x = T counts, equal thresholds all; never <= |
 | R5 requantize | acc to stream | y = (acc M[c] + B[c] + 2^(F-1)) >> F | halves go up, also below zero |
@@ -30,12 +30,13 @@ Everything is an integer; `>>` is the arithmetic shift, floor(x / 2^n). The roun
 | R21 grey | of colours | (19595 R + 38470 G + 7471 B + 2^15) >> 16 for a network of one channel | after R20 |
 | R22 data files | images | CIFAR-10: planes R, G, B, rows from the top; SVHN: label 10 is 0 | folders: by name |
 | R23 two inputs | requant | the first is acc, of M, B and F; the second the skip of R6 | never the other way round |
+| R24 signed weights | of `weights` "signed" | w = q - 2^W [q >= 2^(W-1)] | two's complement; W = 1: 0 and -1 |
 
 F of R5 and R12 is the node's attribute `shift`, K, s and P are `kernel` (of R13 `size`), `stride` and `padding`. A
 stream's `fraction_bits` f is not computed with: it says what an integer stands for, r 2^-f, and must be equal where two
 are added. R4 knows no falling comparison: a channel with negative gain has its filter negated when it is frozen, which
-odd weights allow (R2), so that T rises with j and `x >= T` is all there is. Where an op has a stride, H and W are
-its input's.
+odd weights allow (R2), and signed ones (R24) but the least of them, so that T rises with j and `x >= T` is all there
+is. Where an op has a stride, H and W are its input's.
 
 Values: codes are uint8, acc, stream and logits int32. Products are summed in float32 where the worst case stays
 below 2^24, else in float64 (below 2^53): exact either way.
@@ -48,7 +49,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from popstream.model.manifest import Network, Node, accumulator_range
+from popstream.model.manifest import Network, Node, accumulator_range, node_weights
 
 EXACT_FLOAT32 = 2**24
 EXACT_FLOAT64 = 2**53
@@ -70,14 +71,9 @@ def check_range(values: np.ndarray, low: Any, high: Any, name: str) -> np.ndarra
     return values
 
 
-def weights(node: Node) -> np.ndarray:
-    """Rule R2: signed odd weights 2q - (2^W - 1) of a conv or linear node, int64, in the shape of the codes."""
-    return 2 * node.tensors["weight"].astype(np.int64) - (2 ** node["weight_bits"] - 1)
-
-
 def products(node: Node, columns: np.ndarray) -> np.ndarray:
     """Sums of w*a as int32 [N, Co, P] for columns [N, K*K*Ci or Ci, P] of codes in (c, ky, kx) order."""
-    w = weights(node).reshape(len(node.tensors["weight"]), -1)
+    w = node_weights(node).reshape(len(node.tensors["weight"]), -1)
     bound = int(np.abs(w).sum(1).max()) * (2 ** node["act_bits"] - 1)
     assert bound < EXACT_FLOAT64
     exact = np.float32 if bound < EXACT_FLOAT32 else np.float64

@@ -54,11 +54,15 @@ class Builder:
             self.values[name] = golden.node_function(node, *(self.values[i] for i in inputs))
         return name
 
-    def conv(self, name: str, source: str, out: int, kernel: int, stride: int, padding: int, bits: tuple) -> str:
-        """Random weights; every code occurs with equal chance."""
+    def conv(
+        self, name: str, source: str, out: int, kernel: int, stride: int, padding: int, bits: tuple, weights: str
+    ) -> str:
+        """Random weights of the kind `weights`; every code occurs with equal chance."""
         shape = (out, self.values[source].shape[1], kernel, kernel)
         weight = self.rng.integers(0, 2 ** bits[0], shape, dtype=np.uint8)
-        attributes = dict(kernel=kernel, stride=stride, padding=padding, weight_bits=bits[0], act_bits=bits[1])
+        attributes = dict(
+            kernel=kernel, stride=stride, padding=padding, weight_bits=bits[0], act_bits=bits[1], weights=weights
+        )
         return self.add(name, "conv", (source,), dict(weight=weight), out_channels=out, **attributes)
 
     def threshold(self, name: str, source: str, bits: int) -> str:
@@ -92,14 +96,14 @@ class Builder:
         tensors = dict(shift_in=shifts[0], slope=slope, shift_out=shifts[1])
         return self.add(name, "prelu", (source,), tensors, shift=12, stream_bits=self.stream_bits)
 
-    def head(self, source: str, classes: int, bits: tuple[int, int]) -> None:
+    def head(self, source: str, classes: int, bits: tuple[int, int], weights: str) -> None:
         """Pool, scaled so that most codes are below the largest, and linear, biased so that every class wins."""
         total = self.values[source].sum((2, 3))
         reach = max(1.0, float(np.quantile(total, 0.9)))
         shift = max(0, math.floor(math.log2(reach / 2 ** bits[1])) + 1)
         self.add("pool", "pool", (source,), bits=bits[1], shift=shift)
         weight = self.rng.integers(0, 2 ** bits[0], (classes, total.shape[1]), dtype=np.uint8)
-        attributes = dict(out_features=classes, weight_bits=bits[0], act_bits=bits[1])
+        attributes = dict(out_features=classes, weight_bits=bits[0], act_bits=bits[1], weights=weights)
         plain = Node("linear", "linear", ("pool",), attributes, dict(weight=weight, bias=np.zeros(classes, np.int32)))
         bias = -np.floor(golden.linear(plain, self.values["pool"]).mean((0, 2, 3))).astype(np.int32)
         self.add("linear", "linear", ("pool",), dict(weight=weight, bias=bias), **attributes)
@@ -124,6 +128,8 @@ def random_network(
     stream_bits: int = 12,
     first_bits: tuple[int, int] = (8, 8),
     last_bits: tuple[int, int] = (8, 8),
+    weights: str = "odd",
+    end_weights: str = "odd",
     relu: bool = False,
     prelu: bool = False,
     classes: int = 4,
@@ -134,7 +140,8 @@ def random_network(
     strides: of each group's first conv. shortcut "identity" leaves the skip out where a conv changes the shape;
     "A" subsamples, "avgpool" averages (even sizes), "B" projects by a 1x1 conv; other padding than kernel // 2 leaves
     all skips out. relu: on every stream; the last has one anyway. prelu: on every other stream.
-    first_bits, last_bits: (W, A) of stem and linear.
+    first_bits, last_bits: (W, A) of stem and linear. weights, end_weights: their kind ("odd", "signed") in hidden
+    convs, and in stem and linear.
     """
     if shortcut not in SHORTCUTS:
         raise ValueError(f"Shortcut must be one of {', '.join(SHORTCUTS)}, not {shortcut!r}")
@@ -143,7 +150,7 @@ def random_network(
     pad = kernel // 2 if padding is None else padding
     net = Builder(np.random.default_rng(seed), stream_bits)
     net.add("input", "input", channels=in_channels, height=height, width=width, bits=first_bits[1])
-    net.conv("stem.conv", "input", channels[0], kernel, 1, pad, first_bits)
+    net.conv("stem.conv", "input", channels[0], kernel, 1, pad, first_bits, end_weights)
     total = len(channels) * blocks * convs_per_block
     stream = net.requant("stem.requant", "stem.conv", None, relu or total == 0)
     done = 0
@@ -155,7 +162,7 @@ def random_network(
                 source, changed = stream, stride != 1 or net.values[stream].shape[1] != out
                 value = stream
             codes = net.threshold(f"{unit}.threshold", value, act_bits)
-            value = net.conv(f"{unit}.conv", codes, out, kernel, stride, pad, (weight_bits, act_bits))
+            value = net.conv(f"{unit}.conv", codes, out, kernel, stride, pad, (weight_bits, act_bits), weights)
             done += 1
             if index % convs_per_shortcut == convs_per_shortcut - 1:
                 joined = pad == kernel // 2 and not (shortcut == "identity" and changed)
@@ -163,20 +170,23 @@ def random_network(
                 skip = source if joined else None
                 if joined and changed:
                     change = first_stride if index + 1 == convs_per_shortcut else 1
-                    skip = add_shortcut(net, f"{first}.", source, out, change, shortcut, (weight_bits, act_bits))
+                    bits = (weight_bits, act_bits)
+                    skip = add_shortcut(net, f"{first}.", source, out, change, shortcut, bits, weights)
                 stream = net.requant(f"{unit}.requant", value, skip, relu or done == total)
                 if prelu and done < total:
                     stream = net.prelu(f"{unit}.prelu", stream)
-    net.head(stream, classes, last_bits)
+    net.head(stream, classes, last_bits, end_weights)
     names = [f"class{i}" for i in range(classes)]
     return Network.build(name, "random", names, net.nodes, {}, {"seed": seed})
 
 
-def add_shortcut(net: Builder, prefix: str, source: str, out: int, stride: int, kind: str, bits: tuple) -> str:
+def add_shortcut(
+    net: Builder, prefix: str, source: str, out: int, stride: int, kind: str, bits: tuple, weights: str
+) -> str:
     """The skip path where a block changes the shape; returns the name of its last node."""
     if kind == "B":
         codes = net.threshold(f"{prefix}project.threshold", source, bits[1])
-        acc = net.conv(f"{prefix}project.conv", codes, out, 1, stride, 0, bits)
+        acc = net.conv(f"{prefix}project.conv", codes, out, 1, stride, 0, bits, weights)
         return net.requant(f"{prefix}project.requant", acc, None, False)
     given = net.values[source].shape[1]
     if out < given:

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,28 @@ def test_accumulator_range_by_hand():
     node = Node("c", "conv", ("x",), dict(weight_bits=2, act_bits=3), dict(weight=weight))
     low, high = accumulator_range(node)
     assert (low.tolist(), high.tolist()) == ([-28, 0], [0, 28])
+
+
+def test_accumulator_range_of_signed_weights_by_hand():
+    weight = np.array([0, 1, 2, 3], np.uint8).reshape(2, 2, 1, 1)  # w = 0, 1 and -2, -1
+    node = Node("c", "conv", ("x",), dict(weight_bits=2, act_bits=3, weights="signed"), dict(weight=weight))
+    low, high = accumulator_range(node)
+    assert (low.tolist(), high.tolist()) == ([0, -21], [7, 0])
+
+
+def test_what_is_left_out_is_at_its_default(network: Network, tmp_path: Path):
+    """Said or not, it is hashed and written alike: networks from before the attribute keep their hash."""
+    said = [
+        replace(n, attributes={**n.attributes, "weights": "odd"}) if "weight" in n.tensors else n for n in network.nodes
+    ]
+    same = Network.build(network.name, network.data, network.classes, said)
+    assert same.hash == network.hash
+    conv = same.node("stem.conv")
+    assert "weights" not in conv.attributes
+    assert conv["weights"] == "odd"
+    assert "weights" not in save(same, tmp_path).read_text()
+    with pytest.raises(KeyError):
+        conv["heights"]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ RANGES = {
     "input": {"channels": (1, EVERY), "height": (1, EVERY), "width": (1, EVERY), "bits": (1, 8)},
     "conv": {
         "out_channels": (1, EVERY), "kernel": (1, 31), "stride": (1, 2), "padding": (0, 30), "weight_bits": (1, 8),
-        "act_bits": (1, 8),
+        "act_bits": (1, 8), "weights": ("odd", "signed"),
     },
     "threshold": {"bits": (1, 8)},
     "requant": {"shift": (1, 31), "stream_bits": (2, 16), "fraction_bits": (0, 31), "relu": (False, True)},
@@ -23,7 +23,7 @@ RANGES = {
     },
     "maxpool": {"size": (2, 8)},
     "pool": {"bits": (1, 8), "shift": (0, 31)},
-    "linear": {"out_features": (1, 256), "weight_bits": (1, 8), "act_bits": (1, 8)},
+    "linear": {"out_features": (1, 256), "weight_bits": (1, 8), "act_bits": (1, 8), "weights": ("odd", "signed")},
 }  # fmt: skip
 TENSORS = {
     "input": {}, "conv": {"weight": "uint8"}, "threshold": {"thresholds": "int32"},
@@ -52,6 +52,8 @@ def test_tensors_and_inputs():
     assert {op: about.tensors for op, about in OPS.items()} == TENSORS
     assert {op: [set(kinds) for kinds in about.inputs] for op, about in OPS.items()} == INPUTS
     assert {op: about.optional for op, about in OPS.items() if about.optional} == {"requant": 1}  # the skip
+    odd = {"weights": "odd"}
+    assert {op: about.defaults for op, about in OPS.items() if about.defaults} == {"conv": odd, "linear": odd}
 
 
 @pytest.mark.parametrize("bits", range(1, 9))
