@@ -130,7 +130,8 @@ def test_any_order_loads_and_hashes_alike(network: Network, folder: Path):
 
 
 def test_hash_covers_attributes_and_tensors(network: Network, folder: Path):
-    edit(folder, lambda content: content.update(accuracy={"top1_float": 91.5, "top1_frozen": None, "images": 10000}))
+    accuracy = {"top1_float": 91.5, "top1_frozen": None, "top1_rtl": 0, "top1_board": 100, "images": 10000}
+    edit(folder, lambda content: content.update(accuracy=accuracy))
     assert load(folder).hash == network.hash
     edit(folder, lambda content: entry(content, "stem.requant").update(relu=True))
     changed = load(folder).hash
