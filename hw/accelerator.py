@@ -170,6 +170,7 @@ class Accelerator(wiring.Component):
             planes=fold.planes,
             lanes=fold.beat,
             turns=turns(node, fold),
+            kind=node["weights"],
         )
         self._add(node, "matvec", unit, window.o if isinstance(window, Window) else window)
         if unit.turns:

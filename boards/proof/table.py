@@ -25,6 +25,7 @@ LEFT_OUT = {
     "PopCount": PLAIN,
     "Multiplier": PLAIN,
     "XnorTerm": PLAIN,
+    "AndTerm": PLAIN,
     "MacTerm": PLAIN,
     "Table": PLAIN,
     "TablePair": PLAIN,

@@ -15,6 +15,7 @@ from popstream.boards.proof.proofs import Proof
 from popstream.hw.unit.bitplane import plane_pairs
 from popstream.hw.unit.matvec import MatVec
 from popstream.hw.unit.sequence import Sequencer
+from popstream.model.manifest import weight_integers
 
 __all__ = ["PROOFS"]
 
@@ -48,10 +49,10 @@ def matvec(bench: Bench) -> None:
     kept = f.keep(mine & ~waits, codes, "kept")
     seen = Signal(len(codes), name="seen")  # the window, taken or not
     bench.m.d.comb += seen.eq(Mux(mine & ~waits, codes, kept))
-    odd = 2 * block.weights - ((1 << block.weight_bits) - 1)
+    integers = weight_integers(block.weights, block.weight_bits, block.kind)
     sums = []
     for channel in range(channels):
-        terms = (seen.word_select(n, block.act_bits) * int(odd[channel, n]) for n in range(length))
+        terms = (seen.word_select(n, block.act_bits) * int(integers[channel, n]) for n in range(length))
         sums.append(sum(terms, Const(int(block.correction[channel]))))
     f.expect(Array(sums)[f.place[1] * block.lanes + f.lane], block.acc_shape)
     bench.check(~f.due | (f.sent + source.valid > f.place[0]), "nothing comes of a window before it is there")
@@ -106,4 +107,5 @@ PROOFS = [
     unit("lanes, W1A1, one chunk", [[1, 0], [0, 1]], (1, 1), 2, 2),
     unit("multipliers", [[3, 0], [1, 2]], (2, 1), 1, 2, arithmetic="mac", lanes=1),
     unit("turning", [[1, 0], [0, 0]], (1, 1), 1, 2, turns=True),
+    unit("lanes, signed W2A1", [[3, 1], [2, 0]], (2, 1), 2, 1, kind="signed"),
 ]  # fmt: skip

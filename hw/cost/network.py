@@ -75,14 +75,17 @@ def plan_of(node: Node, fold: Fold) -> MatVecPlan:
     return MatVecPlan(
         products(node), channels_out(node), node["weight_bits"], node["act_bits"], fold.simd, fold.pe, fold.arithmetic,
         fold.planes, fold.beat, MatVecPlan.pes(fold.simd, fold.pe, fold.arithmetic, fold.planes), turns(node, fold),
+        node["weights"],
     )  # fmt: skip
 
 
 def sums(network: Network, node: Node, arithmetic: str) -> tuple[Shape, np.ndarray]:
     """Shape and correction of a folded node's accumulators."""
-    bits = (node["weight_bits"], node["act_bits"])
+    bits, kind = (node["weight_bits"], node["act_bits"]), node["weights"]
     return KEPT.get(
-        network, (node.name, arithmetic), lambda: accumulator(weight_matrix(node).astype(np.int64), *bits, arithmetic)
+        network,
+        (node.name, arithmetic),
+        lambda: accumulator(weight_matrix(node).astype(np.int64), *bits, arithmetic, kind),
     )
 
 

@@ -13,6 +13,7 @@ from popstream.hw.lib.memory import block_rams
 from popstream.hw.lib.multiply import Multiplier
 from popstream.hw.lib.pipeline import select_levels
 from popstream.hw.lib.popcount import AdderTree, PopCount
+from popstream.hw.unit.bitplane import product_limits
 from popstream.hw.unit.plan import MatVecPlan
 from popstream.hw.unit.weights import WeightMemory
 
@@ -50,9 +51,9 @@ def weights_cost(plan: MatVecPlan, storage: str) -> Cost:
 
 def lanes_cost(plan: MatVecPlan, width: int, merged: bool) -> Cost:
     """Population counts, and accumulators of `width` bits, of all output channels."""
-    luts, flip_flops, shared = PopCount.size(plan.simd, plan.planes, xor=not merged)
+    luts, flip_flops, shared = PopCount.size(plan.simd, plan.planes, paired=not merged)
     result = Cost(luts, flip_flops) * plan.pe + Cost(ff=shared * plan.copies)
-    if plan.group_cycles == 1:
+    if not plan.accumulates:
         return result
     chains = sum(chain_luts([width] * pes) for pes in plan.pes_of_copies)
     falls = len({sum(a) - sum(b) for a, b in zip(plan.steps, plan.steps[1:], strict=False)} - {0})
@@ -61,16 +62,16 @@ def lanes_cost(plan: MatVecPlan, width: int, merged: bool) -> Cost:
 
 def mac_cost(plan: MatVecPlan, width: int) -> Cost:
     """Multipliers, the adders behind them, and accumulators of `width` bits, of all output channels."""
-    high = ((1 << plan.weight_bits) - 1) * ((1 << plan.act_bits) - 1)
+    low, high = product_limits(plan.weight_bits, plan.act_bits, plan.kind)
     assert Multiplier.blocks_of(signed(plan.weight_bits + 1), unsigned(plan.act_bits)) == 1  # its registers inside
-    result = Cost(ff=AdderTree.shape_of(-high, high).width, dsp=1) * plan.simd
+    result = Cost(ff=AdderTree.shape_of(low, high).width, dsp=1) * plan.simd
     numbers = [1] * plan.simd  # products in each
     while len(numbers) > 1:
         pairs = [(a, b) for a, b in zip(numbers[::2], numbers[1::2], strict=False)]
         for a, b in pairs:
-            result += Cost(adder(AdderTree.shape_of(-(a + b) * high, (a + b) * high).width))
+            result += Cost(adder(AdderTree.shape_of((a + b) * low, (a + b) * high).width))
         numbers = [a + b for a, b in pairs] + (numbers[-1:] if len(numbers) % 2 else [])
-        result += Cost(ff=sum(AdderTree.shape_of(-n * high, n * high).width for n in numbers))
+        result += Cost(ff=sum(AdderTree.shape_of(n * low, n * high).width for n in numbers))
     if plan.group_cycles > 1:
         result += Cost(adder(width) + logic(width), width)
     return result * plan.pe
@@ -96,6 +97,8 @@ def matvec_cost(plan: MatVecPlan, width: int, storage: str) -> Cost:
     sequencer = counter(plan.chunks) + counter(len(plan.steps)) + counter(plan.groups) + counter(plan.words)
     described = register_bits(plan.words) + register_bits(plan.chunks) + 4  # a chunk: the present one and the next
     registers = 2 * described + 2 * register_bits(plan.credits + 1) + 5
+    if plan.subtracts and plan.weight_bits > 1:  # the flag of the highest plane, on its way
+        registers += 2 + plan.total + plan.copies - 1
     return result + sequencer + Cost(logic(SEQUENCE), registers + 2 * plan.total)
 
 

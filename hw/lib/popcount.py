@@ -10,7 +10,7 @@ from amaranth.hdl import Cat, Module, Shape, Signal, Value, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from popstream.hw.lib.carry import Bit, Number, Xor, add_in_chains, chain_luts, delayed, plain
+from popstream.hw.lib.carry import And, Bit, Number, Xor, add_in_chains, chain_luts, delayed, plain
 
 __all__ = ["AdderTree", "PopCount"]
 
@@ -76,18 +76,18 @@ class AdderTree(wiring.Component):
 
 
 class PopCount(wiring.Component):
-    """o = sum over m < planes of 2**m * popcount(i[m]), or with xor of 2**m * popcount(i XOR j[m]).
+    """o = sum over m < planes of 2**m * popcount(i[m]), or with a pair of 2**m * popcount(i XOR j[m]) or (i AND j[m]).
 
     Of the n codes of `planes` bits, some are `leaves` of a binary tree of adders, and each adder takes at its carry the
     lowest bit of another one, whose upper bits are left to a tree of their own. n codes need (n+1)/2 leaves. The adders
-    of a level, of all trees, share carry chains (hw.lib.carry), on an ECP5 together with the XORs. Every level is
-    registered. Free-running: a sum each cycle, `latency` cycles after its bits.
+    of a level, of all trees, share carry chains (hw.lib.carry), on an ECP5 together with the XORs or ANDs. Every level
+    is registered. Free-running: a sum each cycle, `latency` cycles after its bits.
 
     Parameters
     ----------
     n : number of bits of a plane, at least 1.
     planes : number of planes, at least 1.
-    xor : whether there is a `j`.
+    pair : Xor or And: there is a `j`, which is joined with `i` so; or None.
 
     Attributes
     ----------
@@ -95,20 +95,20 @@ class PopCount(wiring.Component):
 
     Members
     -------
-    i : In(planes*n), plane by plane; with xor In(n)
-    j : In(planes*n), with xor
+    i : In(planes*n), plane by plane; with a pair In(n)
+    j : In(planes*n), with a pair
     o : Out(unsigned, to (2**planes - 1)*n)
     """
 
-    def __init__(self, n: int, planes: int = 1, xor: bool = False) -> None:
+    def __init__(self, n: int, planes: int = 1, pair: type[Xor] | type[And] | None = None) -> None:
         for name, number in (("bit", n), ("plane", planes)):
             if number < 1:
                 raise ValueError(f"A population count needs at least 1 {name}, not {number}")
         self.n = n
         self.planes = planes
-        self.xor = xor
+        self.pair = pair
         self.latency = self.latency_of(n, planes)
-        members = {"i": In(n), "j": In(planes * n)} if xor else {"i": In(planes * n)}
+        members = {"i": In(n), "j": In(planes * n)} if pair else {"i": In(planes * n)}
         super().__init__(members | {"o": Out((((1 << planes) - 1) * n).bit_length())})
 
     @staticmethod
@@ -125,9 +125,9 @@ class PopCount(wiring.Component):
 
     @staticmethod
     @cache
-    def size(n: int, planes: int = 1, xor: bool = False) -> tuple[int, int, int]:
-        """LUT4s of the carry cells on an ECP5, flip-flops, and with xor those of bits of `j`, which counts of the same
-        `j` share. Walks along the same trees as `elaborate`.
+    def size(n: int, planes: int = 1, paired: bool = False) -> tuple[int, int, int]:
+        """LUT4s of the carry cells on an ECP5, flip-flops, and with a pair those of bits of `j`, which counts of the
+        same `j` share. Walks along the same trees as `elaborate`.
         """
         trees: list[list[int]] = []  # greatest value of each number
         carries: list[int] = []
@@ -137,7 +137,7 @@ class PopCount(wiring.Component):
             left, bits = left - leaves, bits - 1
             carries.append(left)
         luts, flip_flops, shared, shift = 0, 0, 0, 1
-        both = xor  # numbers are still two bits each
+        both = paired  # numbers are still two bits each
         while any(len(tree) > 1 for tree in trees):
             widths: list[int] = []
             for index, tree in enumerate(trees):
@@ -150,7 +150,7 @@ class PopCount(wiring.Component):
                 odd = tree[-1:] if len(tree) % 2 else []
                 waiting = sum(high.bit_length() for high in odd)
                 flip_flops += (len(odd) if both else waiting) + carries[index]
-                shared += both * waiting + xor * carries[index]
+                shared += both * waiting + paired * carries[index]
                 trees[index] = sums + odd
             luts += chain_luts(widths)
             both = False
@@ -170,8 +170,8 @@ class PopCount(wiring.Component):
         m = Module()
         codes: list[list[Bit]] = []
         for index in range(self.n):
-            if self.xor:
-                codes.append([Xor(self.i[index], self.j[plane * self.n + index]) for plane in range(self.planes)])
+            if self.pair:
+                codes.append([self.pair(self.i[index], self.j[plane * self.n + index]) for plane in range(self.planes)])
             else:
                 codes.append([self.i[plane * self.n + index] for plane in range(self.planes)])
         trees: list[list[Number]] = []

@@ -1,23 +1,32 @@
-"""Arithmetic of one output channel on one chunk of codes: XNOR-popcount on bit planes, or multipliers."""
+"""Arithmetic of one output channel on one chunk of codes: popcount of XNOR or AND on bit planes, or multipliers."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from amaranth.hdl import Cat, Module, Signal, signed, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from popstream.hw.lib.carry import And, Xor
 from popstream.hw.lib.multiply import Multiplier
 from popstream.hw.lib.popcount import AdderTree, PopCount
+from popstream.model.manifest import weight_integers
 
-__all__ = ["MacTerm", "XnorTerm", "plane_pairs"]
+__all__ = ["AndTerm", "MacTerm", "XnorTerm", "plane_pairs", "product_limits"]
 
 
 def plane_pairs(weight_bits: int, act_bits: int, planes: int = 1) -> list[tuple[int, int]]:
     """All pairs (k, m) of a weight plane and the lowest of `planes` code planes, the heaviest k + m first."""
     pairs = [(k, m) for k in range(weight_bits) for m in range(0, act_bits, planes)]
     return sorted(pairs, key=lambda pair: -sum(pair))
+
+
+def extremes(weight_bits: int, kind: str) -> np.ndarray:
+    """The codes of the least and of the greatest weight, [2]."""
+    least = 1 << weight_bits - 1 if kind == "signed" else 0
+    return np.array([least, (least - 1) % (1 << weight_bits)])
 
 
 class XnorTerm(wiring.Component):
@@ -55,7 +64,7 @@ class XnorTerm(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        m.submodules.count = count = PopCount(self.simd, self.planes, xor=not self.merged)
+        m.submodules.count = count = PopCount(self.simd, self.planes, None if self.merged else Xor)
         if self.merged:
             m.d.comb += count.i.eq(self.codes ^ self.inverted.replicate(self.planes))
         else:
@@ -64,31 +73,73 @@ class XnorTerm(wiring.Component):
         return m
 
 
-class MacTerm(wiring.Component):
-    """o = sum over `simd` lanes of (2*q - (2**W - 1)) * a; free-running, after `latency` cycles.
+class AndTerm(wiring.Component):
+    """o = sum over m < planes of 2**m * popcount(weights AND codes[m]); free-running, after `latency` cycles.
 
-    A lane's weight q is given with its top bit inverted: with a 1 appended below, that is 2*q - (2**W - 1) in two's
-    complement of W+1 bits.
+    Parameters
+    ----------
+    simd, planes, merged : as of XnorTerm, with an AND for the XOR.
+
+    Members
+    -------
+    codes : In(planes*simd), plane by plane
+    weights : In(simd)
+    o : Out(unsigned, to (2**planes - 1)*simd)
+    """
+
+    def __init__(self, simd: int, planes: int = 1, merged: bool = False) -> None:
+        self.simd = simd
+        self.planes = planes
+        self.merged = merged
+        self.latency = XnorTerm.latency_of(simd, planes)
+        super().__init__(
+            {"codes": In(planes * simd), "weights": In(simd), "o": Out((simd * ((1 << planes) - 1)).bit_length())}
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        m.submodules.count = count = PopCount(self.simd, self.planes, None if self.merged else And)
+        if self.merged:
+            m.d.comb += count.i.eq(self.codes & self.weights.replicate(self.planes))
+        else:
+            m.d.comb += [count.i.eq(self.weights), count.j.eq(self.codes)]
+        m.d.comb += self.o.eq(count.o)
+        return m
+
+
+def product_limits(weight_bits: int, act_bits: int, kind: str) -> tuple[int, int]:
+    """The least and the greatest product of a weight of this kind and a code; 1 where none is above 0."""
+    least, most = (int(w) for w in weight_integers(extremes(weight_bits, kind), weight_bits, kind))
+    top = (1 << act_bits) - 1
+    return least * top, max(most * top, 1)
+
+
+class MacTerm(wiring.Component):
+    """o = sum over `simd` lanes of w * a; free-running, after `latency` cycles.
+
+    An odd weight's code q is given with its top bit inverted: with a 1 appended below, that is w = 2*q - (2**W - 1) in
+    two's complement of W+1 bits. A signed one's is w as it is, of W bits.
 
     Members
     -------
     codes : In(simd*A), a of each lane
-    weights : In(simd*W), q of each lane, top bit inverted
+    weights : In(simd*W), q of each lane, of odd weights the top bit inverted
     o : Out(signed)
     """
 
-    def __init__(self, simd: int, weight_bits: int, act_bits: int) -> None:
+    def __init__(self, simd: int, weight_bits: int, act_bits: int, kind: str = "odd") -> None:
         self.simd = simd
         self.weight_bits = weight_bits
         self.act_bits = act_bits
+        self.kind = kind
         self.latency = self.latency_of(simd)
-        high = ((1 << weight_bits) - 1) * ((1 << act_bits) - 1)
-        self._tree = (-high, high, simd)
+        low, high = product_limits(weight_bits, act_bits, kind)
+        self._tree = (low, high, simd)
         super().__init__(
             {
                 "codes": In(simd * act_bits),
                 "weights": In(simd * weight_bits),
-                "o": Out(AdderTree.shape_of(simd * -high, simd * high)),
+                "o": Out(AdderTree.shape_of(simd * low, simd * high)),
             }
         )
 
@@ -104,7 +155,8 @@ class MacTerm(wiring.Component):
         products = Signal(tree.i.shape())
         m.d.comb += tree.i.eq(products)
         for lane in range(self.simd):
-            weight = Cat(1, self.weights.word_select(lane, self.weight_bits)).as_signed()
+            code = self.weights.word_select(lane, self.weight_bits)
+            weight = (code if self.kind == "signed" else Cat(1, code)).as_signed()
             m.submodules[f"multiplier{lane}"] = multiplier = Multiplier(weight.shape(), self.act_bits)
             m.d.comb += [
                 multiplier.a.eq(weight),

@@ -5,36 +5,44 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from popstream.hw.lib.carry import And, Number, add_in_chains, plain
+from popstream.hw.lib.carry import And, Bit, Number, Xor, add_in_chains, plain
 from popstream.hw.lib.fifo import StreamFifo
 from popstream.hw.lib.pipeline import delay, next_of, select
 from popstream.hw.lib.stream import value_layout
 from popstream.hw.lib.table import checked_storage
-from popstream.hw.unit.bitplane import MacTerm, XnorTerm
+from popstream.hw.unit.bitplane import AndTerm, MacTerm, XnorTerm, extremes
 from popstream.hw.unit.plan import MatVecPlan, accumulator
 from popstream.hw.unit.sequence import Sequencer
-from popstream.hw.unit.weights import WeightMemory
+from popstream.hw.unit.weights import WeightMemory, words_of
+from popstream.model.manifest.node import WEIGHTS
 
 __all__ = ["MatVec"]
 
 
 class MatVec(wiring.Component):
-    """raw[c] = sum over n of (2*q[c, n] - (2**W - 1)) * a[n] + correction[c] for a window a of N unsigned A-bit codes.
+    """raw[c] = sum over n of w[c, n] * a[n] + correction[c] for a window a of N unsigned A-bit codes.
 
+    Odd weights are w = 2*q - (2**W - 1), signed ones are of W bits, q their two's complement (rules R2 and R24).
     arithmetic "lanes": simd * pe * planes lanes of one bit by one bit. With q_k and a_m the bit planes of weights and
-    codes,
+    codes, for odd weights
 
         raw[c] = sum over k, m of 2**(k+m) * popcount(q_k[c] XNOR a_m)
         correction[c] = (2**A - 1) * sum over n of (2**W - 1 - q[c, n])
 
+    and for signed ones, without a correction,
+
+        raw[c] = sum over k, m of s_k * 2**(k+m) * popcount(q_k[c] AND a_m)        s_(W-1) = -1, the others 1
+
     A step works on a weight plane k and the code planes m .. m + planes - 1. For each group of `pe` channels the steps
     are taken in falling order of k + m, and in each step the chunks of `simd` codes, one a cycle: the accumulator is
-    shifted whenever k + m falls, so that no term needs a shifter.
-    arithmetic "mac": simd * pe multipliers of A by W+1 bits, one chunk a cycle; correction is 0 and raw is signed.
+    shifted whenever k + m falls, so that no term needs a shifter; those of the highest plane of signed weights are
+    subtracted from it.
+    arithmetic "mac": simd * pe multipliers of A by W+1 bits (signed weights: W), one chunk a cycle; correction is 0 and
+    raw is signed.
 
     The next window starts in the cycle after the last one's last chunk: without stalls a window takes exactly `cycles`.
     `i` is taken in the last of them, so the window is not stored here. The datapath runs freely; a group starts only if
@@ -55,12 +63,13 @@ class MatVec(wiring.Component):
         cycles of a group, N/simd * W*A/planes.
     turns : whether the window turns by `simd` codes with each chunk (Window's `turn`), so that nothing has to choose it
         here; `i` is then taken a cycle after its last chunk, when it has come round. Only with more than one chunk.
+    kind : of the weights, "odd" or "signed".
 
     Attributes
     ----------
     cycles : cycles a window: Co/pe * N/simd * W*A/planes (mac: Co/pe * N/simd).
     latency : cycles from the issue of a group's last chunk until its last beat is valid at `o`.
-    acc_shape : shape of one lane of `o`; unsigned for lanes, signed for mac, wide enough for every input.
+    acc_shape : shape of one lane of `o`, wide enough for every input; unsigned for lanes of odd weights, else signed.
     correction : int64 [Co]: raw minus the dot product.
     depth : beats in the output FIFO.
     busy : Signal, high in a cycle in which a chunk goes to the lanes.
@@ -88,7 +97,10 @@ class MatVec(wiring.Component):
         planes: int = 1,
         lanes: int | None = None,
         turns: bool = False,
+        kind: str = "odd",
     ) -> None:
+        if kind not in WEIGHTS:
+            raise ValueError(f"Weights must be of a kind of {', '.join(WEIGHTS)}, not {kind!r}")
         for name, bits in (("Weight", weight_bits), ("Activation", act_bits)):
             if not 1 <= bits <= 8:
                 raise ValueError(f"{name} width must be 1 .. 8 bits, not {bits}")
@@ -130,8 +142,9 @@ class MatVec(wiring.Component):
         self.planes = planes
         self.lanes = lanes
         self.turns = turns
+        self.kind = kind
         self.plan = plan = MatVecPlan(
-            length, channels, weight_bits, act_bits, simd, pe, arithmetic, planes, lanes, pes_per_copy, turns
+            length, channels, weight_bits, act_bits, simd, pe, arithmetic, planes, lanes, pes_per_copy, turns, kind
         )
         self.groups = plan.groups
         self.chunks = plan.chunks
@@ -140,8 +153,8 @@ class MatVec(wiring.Component):
             raise ValueError(f"A window of one chunk, here of {simd} codes, does not turn")
         bounds = None  # weights that acc_shape holds
         if storage == "reload":
-            bounds = np.array([[0], [(1 << weight_bits) - 1]]).repeat(length, axis=1)
-        self.acc_shape, self.correction = accumulator(self.weights, weight_bits, act_bits, arithmetic, bounds)
+            bounds = extremes(weight_bits, kind)[:, None].repeat(length, axis=1)
+        self.acc_shape, self.correction = accumulator(self.weights, weight_bits, act_bits, arithmetic, kind, bounds)
         self.cycles = plan.cycles
         if self.beats > plan.group_cycles:
             raise ValueError(
@@ -159,41 +172,26 @@ class MatVec(wiring.Component):
         super().__init__({**streams, "turning" if turns else "soon": Out(1)})
 
     def _memory(self, copy: int) -> WeightMemory:
-        """Weights of the copy's PEs: plane k inverted, PE by PE (mac: codes with their top bit inverted, k = 0)."""
-        bits = self.weight_bits
+        """Weights of the copy's PEs."""
         pes = slice(copy * self.pes_per_copy, (copy + 1) * self.pes_per_copy)
         q = self.weights.reshape(self.groups, self.pe, self.chunks, self.simd)[:, pes]
-        if self.arithmetic == "mac":
-            q = (q ^ (1 << bits - 1))[..., None] >> np.arange(bits) & 1  # group, pe, chunk, lane, bit
-            words = q.transpose(0, 2, 1, 3, 4)
-        else:
-            words = (~q[..., None] >> np.arange(bits) & 1).transpose(0, 4, 2, 1, 3)  # group, plane, chunk, pe, lane
         merge = self.arithmetic == "lanes"  # a multiplier takes half of a clock cycle
-        return WeightMemory(words.reshape(self.plan.words, -1), self.storage, self.plan.select + copy, merge)
+        words = words_of(q, self.weight_bits, self.arithmetic, self.kind)
+        return WeightMemory(words, self.storage, self.plan.select + copy, merge)
 
-    def _term(self) -> XnorTerm | MacTerm:
+    def _term(self) -> XnorTerm | AndTerm | MacTerm:
         if self.arithmetic == "lanes":
-            style = WeightMemory.style_of(self.plan.words, self.storage)
-            return XnorTerm(self.simd, self.planes, merged=style in ("constant", "merged"))
-        return MacTerm(self.simd, self.weight_bits, self.act_bits)
-
-    def _choices(self) -> list[Value]:
-        """What the lanes may see of `i`: choice p of planes of chunk j, at j * 2**_plane_bits + p; mac: chunk j."""
-        codes, bits, simd = Value.cast(self.i.payload), self.act_bits, self.simd
-        chunks = range(1 if self.turns else self.chunks)
-        if self.arithmetic == "mac":
-            return [codes.word_select(chunk, simd * bits) for chunk in chunks]
-        choices = []
-        for chunk in chunks:
-            planes = [Cat(codes[(chunk * simd + lane) * bits + m] for lane in range(simd)) for m in range(bits)]
-            some = [Cat(planes[m : m + self.planes]) for m in range(0, bits, self.planes)]
-            choices += some + some[-1:] * ((1 << self.plan.plane_bits) - len(some))
-        return choices
+            merged = WeightMemory.style_of(self.plan.words, self.storage) in ("constant", "merged")
+            return (AndTerm if self.kind == "signed" else XnorTerm)(self.simd, self.planes, merged)
+        return MacTerm(self.simd, self.weight_bits, self.act_bits, self.kind)
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         plan = self.plan
-        m.submodules.sequencer = work = Sequencer(plan.groups, plan.chunks, plan.steps, plan.planes, plan.credits)
+        flagged = plan.subtracts and self.weight_bits > 1  # of a single plane all is subtracted
+        m.submodules.sequencer = work = Sequencer(
+            plan.groups, plan.chunks, plan.steps, plan.planes, plan.credits, flagged
+        )
         following: Value = work.next_planes_index[: self.plan.plane_bits]
         if self.turns:
             home = Signal()  # all chunks are issued, and the first is in its place again
@@ -203,17 +201,22 @@ class MatVec(wiring.Component):
             m.d.comb += [work.valid.eq(self.i.valid), self.i.ready.eq(work.ready), self.soon.eq(work.soon)]
             following = Cat(following, work.next_chunk)
         m.d.comb += [self.busy.eq(work.issue), self.blocked.eq(work.valid & ~work.issue)]
-        codes = select(m, self._choices(), following, work.advance)
-        before_acc = self.plan.total - (self.plan.group_cycles > 1)
+        codes = select(m, plan.views(Value.cast(self.i.payload)), following, work.advance)
+        before_acc = self.plan.total - self.plan.accumulates
         first = delay(m, work.first, before_acc, "first")
         fall = delay(m, work.fall, before_acc, "fall")
         done = delay(m, work.issue & work.last, self.plan.total, "done")
+        negative: Value | None = Const(1, 1) if plan.subtracts else None
+        if flagged:
+            negative = delay(m, work.negative, before_acc, "negative")
 
         totals: list[Value] = []
         for copy in range(self.plan.copies):
             if copy:
                 codes, fall = delay(m, codes, 1, f"codes{copy}_"), delay(m, fall, 1, f"fall{copy}_")
                 first, done = delay(m, first, 1, f"first{copy}_"), delay(m, done, 1, f"done{copy}_")
+                if flagged:
+                    negative = delay(m, negative, 1, f"negative{copy}_")
             m.submodules[f"weights{copy}"] = memory = self._memory(copy)
             for name in ("address", "next_address", "later_address", "advance"):
                 m.d.comb += getattr(memory, name).eq(getattr(work, name))
@@ -224,33 +227,45 @@ class MatVec(wiring.Component):
                 weights = term.inverted if isinstance(term, XnorTerm) else term.weights
                 m.d.comb += weights.eq(memory.o.word_select(index, len(weights)))
                 terms.append(term.o)
-            if self.plan.group_cycles > 1:
+            if self.plan.accumulates:
                 marks = list(zip(fall, work.falls, strict=True))
-                terms = self._accumulate(m, terms, first, marks, f"acc{copy}_", platform)
+                terms = self._accumulate(m, terms, first, marks, negative, f"acc{copy}_", platform)
             wait = self.plan.copies - 1 - copy
             totals += [self._align(m, term, done, wait, f"total{copy}_{index}_") for index, term in enumerate(terms)]
         self._leave(m, totals, done, work.credit)
         return m
 
     def _accumulate(
-        self, m: Module, terms: list[Value], first: Value, falls: list[tuple[Value, int]], name: str, platform: Any
+        self,
+        m: Module,
+        terms: list[Value],
+        first: Value,
+        falls: list[tuple[Value, int]],
+        negative: Value | None,
+        name: str,
+        platform: Any,
     ) -> list[Value]:
-        """Sums of `terms` since `first`, shifted up by the number of each of `falls` that is high."""
+        """Sums of `terms` since `first`, shifted up by the number of each of `falls` that is high, less the term where
+        `negative` is: all modulo the width of a sum, which holds the last one.
+        """
         totals = [Signal(self.acc_shape, name=f"{name}{index}") for index in range(len(terms))]
         if self.arithmetic == "mac":
             for total, term in zip(totals, terms, strict=True):
                 m.d.sync += total.eq(Mux(first, 0, total) + term)
             return list(totals)
-        adders: list[tuple[Number, Number, None]] = []
+        adders: list[tuple[Number, Number, Bit | None]] = []
         high = (1 << self.acc_shape.width) - 1
         for total, term in zip(totals, terms, strict=True):
+            bits: list[Bit] = list(term[: len(total)])
+            if negative is not None:  # -x is the complement of x, with ones above it, and 1
+                bits = [Xor(bit, negative) for bit in bits] + [negative] * (len(total) - len(bits))
             before: Value = total
             for flag, by in falls:
                 before = Mux(flag, total << by, before)[: len(total)]
             kept: Number = ([And(bit, ~first) for bit in before], high)
-            adders.append(((list(term[: len(total)]), 0), kept, None))  # a total of `high` at most is all that comes
-        for total, (bits, _) in zip(totals, add_in_chains(m, adders, name, platform), strict=True):
-            m.d.comb += total.eq(Cat(plain(bit) for bit in bits))
+            adders.append(((bits, 0), kept, negative))  # a total of `high` at most is all that comes
+        for total, (sums, _) in zip(totals, add_in_chains(m, adders, name, platform), strict=True):
+            m.d.comb += total.eq(Cat(plain(bit) for bit in sums))
         return list(totals)
 
     def _leave(self, m: Module, totals: list[Value], done: Value, credit: Signal) -> None:

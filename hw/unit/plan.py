@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from amaranth.hdl import Shape, unsigned
+from amaranth.hdl import Cat, Shape, Value, unsigned
 
 from popstream.hw.lib.fifo import StreamFifo
 from popstream.hw.lib.pipeline import select_latency
 from popstream.hw.lib.popcount import AdderTree
 from popstream.hw.unit.bitplane import MacTerm, XnorTerm, plane_pairs
-from popstream.model.manifest import Node
+from popstream.model.manifest import Node, weight_integers
 
 __all__ = ["MatVecPlan", "accumulator", "weight_matrix"]
 
@@ -22,25 +22,28 @@ LANES_PER_COPY, MULTIPLIERS_PER_COPY = 1024, 32  # loads on one copy of the weig
 def weight_matrix(node: Node) -> np.ndarray:
     """Weight codes [Co, N] in the order of a window's codes: (ky*K + kx)*C + c."""
     weight = node.tensors["weight"]
-    if node["weights"] != "odd":
-        raise ValueError(f"Node {node.name!r} has weights {node['weights']!r}; hardware takes 'odd' ones alone")
     return (weight.transpose(0, 2, 3, 1) if weight.ndim == 4 else weight).reshape(len(weight), -1)
 
 
 def accumulator(
-    weights: np.ndarray, weight_bits: int, act_bits: int, arithmetic: str, bounds: np.ndarray | None = None
+    weights: np.ndarray,
+    weight_bits: int,
+    act_bits: int,
+    arithmetic: str,
+    kind: str = "odd",
+    bounds: np.ndarray | None = None,
 ) -> tuple[Shape, np.ndarray]:
     """Shape of the sums of MatVec, and its correction int64 [Co]; `bounds` are weight codes [rows, N] that
     the shape is to hold, by default `weights` [Co, N].
     """
     top_weight, top_code = (1 << weight_bits) - 1, (1 << act_bits) - 1
     bounds = weights if bounds is None else bounds
-    if arithmetic == "lanes":
+    if arithmetic == "lanes" and kind == "odd":
         high = top_code * int(np.maximum(bounds, top_weight - bounds).sum(axis=1).max())
         return unsigned(high.bit_length()), top_code * (top_weight - weights).sum(axis=1)
-    odd = 2 * bounds - top_weight
-    high = top_code * int(odd.clip(min=0).sum(axis=1).max())
-    low = top_code * int(odd.clip(max=0).sum(axis=1).min())
+    integers = weight_integers(bounds, weight_bits, kind)
+    high = top_code * int(integers.clip(min=0).sum(axis=1).max())
+    low = top_code * int(integers.clip(max=0).sum(axis=1).min())
     return AdderTree.shape_of(min(low, -1), high), np.zeros(len(weights), dtype=np.int64)
 
 
@@ -59,6 +62,7 @@ class MatVecPlan:
     lanes: int = 1
     pes_per_copy: int = 1
     turns: bool = False
+    kind: str = "odd"
 
     @staticmethod
     def pes(simd: int, pe: int, arithmetic: str, planes: int) -> int:
@@ -93,6 +97,16 @@ class MatVecPlan:
         return self.chunks * len(self.steps)
 
     @property
+    def accumulates(self) -> bool:
+        """Whether a group's sum is added up in registers: not one of a single cycle, unless it is subtracted there."""
+        return self.group_cycles > 1 or self.subtracts
+
+    @property
+    def subtracts(self) -> bool:
+        """Whether the highest plane of weights counts below zero."""
+        return self.arithmetic == "lanes" and self.kind == "signed"
+
+    @property
     def cycles(self) -> int:
         """Cycles a window."""
         return self.groups * self.group_cycles
@@ -117,6 +131,21 @@ class MatVecPlan:
         """Chunks and choices of planes of which the lanes see one."""
         return (1 if self.turns else self.chunks) << self.plane_bits
 
+    def views(self, codes: Value) -> list[Value]:
+        """What the lanes may see of a window's codes: choice p of planes of chunk j, at j * 2**plane_bits + p; mac:
+        chunk j.
+        """
+        bits, simd = self.act_bits, self.simd
+        chunks = range(1 if self.turns else self.chunks)
+        if self.arithmetic == "mac":
+            return [codes.word_select(chunk, simd * bits) for chunk in chunks]
+        views = []
+        for chunk in chunks:
+            planes = [Cat(codes[(chunk * simd + lane) * bits + m] for lane in range(simd)) for m in range(bits)]
+            some = [Cat(planes[m : m + self.planes]) for m in range(0, bits, self.planes)]
+            views += some + some[-1:] * ((1 << self.plane_bits) - len(some))
+        return views
+
     @property
     def select(self) -> int:
         """Cycles of that choice."""
@@ -139,7 +168,7 @@ class MatVecPlan:
             term = XnorTerm.latency_of(self.simd, self.planes)
         else:
             term = MacTerm.latency_of(self.simd)
-        return self.select + term + (self.group_cycles > 1)
+        return self.select + term + self.accumulates
 
     @property
     def done(self) -> int:

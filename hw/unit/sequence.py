@@ -28,6 +28,7 @@ class Sequencer(wiring.Component):
     steps : (k, m) of each step of a group: the weight plane, and the lowest code plane.
     planes : code planes worked on at once: m / planes is the index of a choice of planes.
     credits : groups that may be under way.
+    subtracts : whether there is a `negative`.
 
     Attributes
     ----------
@@ -43,16 +44,26 @@ class Sequencer(wiring.Component):
     next_planes_index, next_chunk : Out, the chunk that is the present one after `advance`.
     first, last : Out, it is the first, the last of its group.
     fall : Out(len(falls)), one-hot: it is the first after the weight has fallen by so much.
+    negative : Out(1), it is one of the highest weight plane, which counts below zero.
     address : Out, its weight word.
     next_address, later_address, advance : Out, the words of the next two chunks; each moves up by one in the cycle
         after `advance`.
     """
 
-    def __init__(self, groups: int, chunks: int, steps: Sequence[tuple[int, int]], planes: int, credits: int) -> None:
+    def __init__(
+        self,
+        groups: int,
+        chunks: int,
+        steps: Sequence[tuple[int, int]],
+        planes: int,
+        credits: int,
+        subtracts: bool = False,
+    ) -> None:
         self.groups = groups
         self.chunks = chunks
         self.steps = tuple(steps)
         self.credits = credits
+        self.subtracts = subtracts
         self.weight_planes = 1 + max(k for k, _ in steps)
         self.words = groups * self.weight_planes * chunks
         self.choices = [m // planes for _, m in steps]
@@ -76,6 +87,7 @@ class Sequencer(wiring.Component):
                 "next_address": Out(address),
                 "later_address": Out(address),
                 "advance": Out(1),
+                **({"negative": Out(1)} if subtracts else {}),
             }
         )
 
@@ -115,6 +127,9 @@ class Sequencer(wiring.Component):
             (self.address, self.next_address, address),
             (final, next_final, window_end),
         ]
+        if self.subtracts:
+            highest = Cat(step == number for number, (k, _) in enumerate(self.steps) if k == self.weight_planes - 1)
+            described.append((self.negative, Signal(name="next_negative"), highest.any()))
         m.d.comb += [self.later_address.eq(address), final_next.eq(Mux(self.advance, next_final, final))]
         with m.If(self.advance):
             for present, following, after in described:

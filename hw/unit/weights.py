@@ -15,13 +15,28 @@ from popstream.hw.lib.memory import EBR_BITS, EBR_WORDS
 from popstream.hw.lib.pipeline import delay
 from popstream.hw.lib.table import LOGIC_DEPTH, checked_storage, guarded
 
-__all__ = ["MERGED_DEPTH", "WeightMemory"]
+__all__ = ["MERGED_DEPTH", "WeightMemory", "words_of"]
 
 MERGED_DEPTH = 8
 """Most words of which a bit and its XNOR share one LUT4."""
 
 # An ECP5's block RAM: values INITVAL_xx, halves of words in each, bits from one to the next.
 _EBR_ROWS, _EBR_ROW, _EBR_PITCH = 64, 16, 20
+
+
+def words_of(q: np.ndarray, weight_bits: int, arithmetic: str, kind: str) -> np.ndarray:
+    """The words, 0 or 1 [words, width], of codes q [groups, PEs, chunks, simd], PE by PE.
+
+    Lanes: a word is a plane of a chunk, of odd weights inverted (XnorTerm), for each group, plane and chunk.
+    Multipliers: it is a chunk's codes, of odd weights with their top bit inverted (MacTerm), for each group and chunk.
+    """
+    groups, _, chunks, _ = q.shape
+    if kind == "odd":
+        q = ~q if arithmetic == "lanes" else q ^ (1 << weight_bits - 1)
+    planes = q[..., None] >> np.arange(weight_bits) & 1  # group, pe, chunk, lane, plane
+    if arithmetic == "mac":
+        return planes.transpose(0, 2, 1, 3, 4).reshape(groups * chunks, -1)
+    return planes.transpose(0, 4, 2, 1, 3).reshape(groups * weight_bits * chunks, -1)
 
 
 class WeightMemory(wiring.Component):

@@ -16,6 +16,7 @@ from tests.networks import SHORTCUTS, random_images, random_network
 
 STALLS = [(0.0, 0.0), (0.4, 0.4), (0.0, 0.9), (0.8, 0.0)]
 PLAIN = dict(first_bits=(2, 2), last_bits=(2, 2), blocks=1, convs_per_block=2)
+SIGNED = dict(weights="signed", end_weights="signed")
 
 # (W, A), kernel, strides, height x width, channels, shortcut, convs per shortcut, folding, others
 GRID = [
@@ -58,6 +59,18 @@ GRID = [
     ((1, 1), 3, (1, 2), (4, 6), (4, 8), "avgpool", 1, "random", {"prelu": True}),
     ((1, 1), 3, (1, 2), (5, 4), (3, 6), "B", 1, "random", {"prelu": True, "stream_bits": 16}),
     ((1, 2), 3, (1, 2), (4, 5), (3, 5), "A", 2, "solved", {"prelu": True, "blocks": 2}),
+    ((1, 1), 3, (1, 2), (4, 5), (3, 6), "A", 1, "random", SIGNED),
+    ((1, 2), 1, (1,), (3, 4), (4,), "identity", 1, "parallel", SIGNED),
+    ((1, 3), 3, (2,), (4, 6), (4,), "avgpool", 2, "random", {**SIGNED, "last_bits": (8, 8)}),
+    ((2, 1), 3, (1, 2), (5, 3), (3, 5), "B", 1, "random", {"weights": "signed"}),
+    ((2, 2), 3, (1, 2), (6, 4), (4, 8), "avgpool", 1, "solved", {**SIGNED, "first_bits": (8, 8), "padding": 1}),
+    ((2, 2), 3, (1,), (2, 3), (2,), "identity", 1, "serial", {**SIGNED, "in_channels": 1}),
+    ((2, 4), 1, (2, 1), (5, 6), (4, 6), "A", 2, "random", {**SIGNED, "prelu": True}),
+    ((3, 2), 3, (1, 2), (4, 6), (2, 4), "B", 2, "random", SIGNED),
+    ((4, 4), 3, (2,), (4, 5), (3,), "A", 1, "random", {"end_weights": "signed", "first_bits": (3, 5)}),
+    ((4, 8), 3, (1,), (3, 4), (2,), "identity", 1, "random", SIGNED),
+    ((8, 2), 3, (1, 2), (3, 5), (2, 3), "A", 1, "random", SIGNED),
+    ((8, 8), 1, (1,), (4, 3), (3,), "identity", 1, "parallel", SIGNED),
 ]
 
 
@@ -101,6 +114,8 @@ def test_grid_covers_its_axes():
     assert sum(h != w for h, w in sizes) > len(GRID) // 2
     assert set(zip(shortcuts, every, strict=True)) == {(s, n) for s in SHORTCUTS for n in (1, 2)}
     assert set(folds) == {"random", "serial", "parallel", "solved"}
+    signed = [bits[index] for index, case in enumerate(GRID) if case[-1].get("weights") == "signed"]
+    assert {w for w, _ in signed} == {a for _, a in signed} == {1, 2, 3, 4, 8}
 
 
 def at_minimum(depths, less=0):

@@ -18,7 +18,10 @@ from tests.hw.accelerator_bench import compare, simulate
 from tests.networks import random_images, random_network
 
 SIZES = dict(height=4, width=4, channels=(2, 4), classes=3, first_bits=(2, 4), last_bits=(2, 4), in_channels=1)
-KINDS = {"plain": {}, "projection": {"shortcut": "B"}}
+KINDS = {
+    "plain": {}, "projection": {"shortcut": "B"}, "signed": {"weights": "signed", "end_weights": "signed",
+    "weight_bits": 2},
+}  # fmt: skip
 
 
 def shifts(*networks):

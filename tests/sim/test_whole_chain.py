@@ -28,6 +28,10 @@ GRID = {
         dict(act_bits=1, kernel=1, channels=(6,), strides=(2,), shortcut="identity", height=4, last_bits=(1, 1)),
     ),  # the last row is taken after the last result
     "W4A2-multipliers": ("mac", dict(weight_bits=4, channels=(4,), strides=(1,), convs_per_shortcut=2, in_channels=1)),
+    "W2A2-signed": (
+        "solved",
+        dict(weight_bits=2, weights="signed", end_weights="signed", channels=(4, 6), strides=(1, 2), shortcut="A"),
+    ),
     "W1A2-5x5-no-skip": ("solved", dict(kernel=5, padding=0, height=15, width=14, channels=(3,), strides=(1,))),
 }
 

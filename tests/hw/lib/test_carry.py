@@ -9,6 +9,7 @@ from amaranth.hdl import Cat, Const, Elaboratable, Fragment, Module, Signal, Val
 from amaranth.lib.memory import Memory
 
 from popstream.hw.lib import carry as chain
+from popstream.hw.lib.carry import And, Xor
 from popstream.hw.lib.popcount import PopCount
 from popstream.hw.unit import weights
 from popstream.hw.unit.matvec import MatVec
@@ -39,23 +40,27 @@ def ccu2c(kind, **ports):
 
 
 @pytest.mark.parametrize("positions", [2, 5, 48])
-@pytest.mark.parametrize(("n", "planes", "xor"), [(5, 1, False), (24, 1, True), (13, 2, True), (9, 3, True)])
-def test_population_counts_of_cells(n, planes, xor, positions, monkeypatch):
+@pytest.mark.parametrize(
+    ("n", "planes", "pair"),
+    [(5, 1, None), (24, 1, Xor), (13, 2, Xor), (9, 3, Xor), (24, 1, And), (13, 2, And), (9, 3, And)],
+)
+def test_population_counts_of_cells(n, planes, pair, positions, monkeypatch):
     monkeypatch.setattr(chain, "Instance", ccu2c)
     monkeypatch.setattr(chain, "CHAIN_POSITIONS", positions)
-    count = PopCount(n, planes, xor)
+    count = PopCount(n, planes, pair)
     rng = random.Random(n)
     words = [rng.getrandbits(n) for _ in range(60)]
     codes = [rng.getrandbits(n * planes) for _ in words]
-    if xor:
+    if pair:
         offered = [word | code << n for word, code in zip(words, codes, strict=True)]
     else:
         offered, words = codes, [0] * len(words)
+    join = int.__and__ if pair is And else int.__xor__
     expected = [
-        sum((word ^ code >> m * n & (1 << n) - 1).bit_count() << m for m in range(planes))
+        sum(join(word, code >> m * n & (1 << n) - 1).bit_count() << m for m in range(planes))
         for word, code in zip(words, codes, strict=True)
     ]
-    ports = Cat(count.i, count.j) if xor else count.i
+    ports = Cat(count.i, count.j) if pair else count.i
     assert free_run(OnEcp5(count, ports), offered) == expected
 
 
@@ -85,14 +90,16 @@ def dp16kd(kind, **ports):
     return m
 
 
-@pytest.mark.parametrize("copy", [1, 3])
 @pytest.mark.parametrize("shape", [(6, 10, 2, 5, 3, 3), (4, 40, 4, 20, 2, 1), (520, 2, 1, 2, 1, 1)])
-def test_lanes_of_cells(shape, copy, monkeypatch):
+@pytest.mark.parametrize(
+    ("weight_bits", "kind", "copy"), [(1, "odd", 1), (1, "odd", 3), (1, "signed", 1), (2, "signed", 3)]
+)
+def test_lanes_of_cells(weight_bits, kind, shape, copy, monkeypatch):
     channels, length, act_bits, simd, pe, lanes = shape
     monkeypatch.setattr(chain, "Instance", ccu2c)
     monkeypatch.setattr(weights, "Instance", dp16kd)
-    matrix, codes = random_case(channels, length, 1, act_bits, 8)
-    block = MatVec(matrix, 1, act_bits, simd, pe, "lanes", "block", min(copy, pe), act_bits, lanes)
+    matrix, codes = random_case(channels, length, weight_bits, act_bits, 8)
+    block = MatVec(matrix, weight_bits, act_bits, simd, pe, "lanes", "block", min(copy, pe), act_bits, lanes, kind=kind)
     check(OnEcp5(block), codes, seed=5, stall_in=0.3, stall_out=0.3)
 
 

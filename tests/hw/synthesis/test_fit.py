@@ -10,6 +10,7 @@ from popstream.hw.accelerator import Accelerator
 from popstream.hw.cost.network import Cost, latencies, network_cost, storage_of
 from popstream.hw.folding.buffering import buffers
 from popstream.hw.folding.folding import Fold, folded
+from popstream.hw.lib.carry import And, Xor
 from popstream.hw.lib.memory import block_rams, distributed_luts, in_block
 from popstream.hw.lib.popcount import PopCount
 from popstream.hw.solver.solve import solve
@@ -47,11 +48,11 @@ def test_fifos_are_as_deep_as_the_accelerators(seed):
     assert buffers(network, folding, latencies(network, folding)) == accelerator.depths
 
 
-@pytest.mark.parametrize("xor", [False, True])
+@pytest.mark.parametrize("pair", [None, Xor, And])
 @pytest.mark.parametrize(("n", "planes"), [(1, 1), (2, 1), (3, 2), (9, 1), (24, 2), (36, 3), (145, 2)])
-def test_carry_cells_of_a_population_count(n, planes, xor):
-    text = rtlil.convert(PopCount(n, planes, xor), platform=Ecp5(), emit_src=False)
-    assert PopCount.size(n, planes, xor)[0] == 2 * Counter(text.split())["\\CCU2C"]
+def test_carry_cells_of_a_population_count(n, planes, pair):
+    text = rtlil.convert(PopCount(n, planes, pair), platform=Ecp5(), emit_src=False)
+    assert PopCount.size(n, planes, bool(pair))[0] == 2 * Counter(text.split())["\\CCU2C"]
 
 
 def test_a_memory_is_in_block_ram_where_that_saves_luts():

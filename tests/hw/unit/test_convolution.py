@@ -35,12 +35,13 @@ class Chain(wiring.Component):
         return m
 
 
-def chain(case, weight_bits, simd, pe, prefetch, stalls, images=2, turns=False, arithmetic="lanes", planes=1):
+def chain(case, weight_bits, simd, pe, prefetch, stalls, images=2, turns=False, arithmetic="lanes", planes=1,
+          kind="odd"):  # fmt: skip
     """Runs a convolution and checks it; returns the MatVec and the transfer times."""
     channels, height, width, bits, kernel, stride, padding, lanes = case
     weights, _ = random_case(8, kernel * kernel * channels, weight_bits, bits, 1)
     codes = np.random.default_rng(3).integers(0, 2**bits, (images, channels, height, width))
-    matvec = MatVec(weights, weight_bits, bits, simd, pe, arithmetic, planes=planes, turns=turns)
+    matvec = MatVec(weights, weight_bits, bits, simd, pe, arithmetic, planes=planes, turns=turns, kind=kind)
     dut = Chain(Window(*case, prefetch=prefetch, turn=simd if turns else 0), matvec)
     columns = windows(codes, kernel, stride, padding).reshape(-1, weights.shape[1])
     times = {}
@@ -48,7 +49,7 @@ def chain(case, weight_bits, simd, pe, prefetch, stalls, images=2, turns=False, 
     got = run_stream(dut, {"i": beats(codes, lanes, bits)}, {"o": count}, 4, *stalls, times=times)["o"]
     acc = matvec.acc_shape
     raw = np.array([unpack(beat, acc.width, pe, acc.signed) for beat in got]).reshape(len(columns), -1)
-    assert np.array_equal(raw - matvec.correction, dot(weights, columns, weight_bits))
+    assert np.array_equal(raw - matvec.correction, dot(weights, columns, weight_bits, kind))
     return dut, times["o"]
 
 

@@ -22,9 +22,11 @@ def random_case(channels, length, weight_bits, act_bits, count, seed=0):
     return weights, codes
 
 
-def dot(weights, codes, weight_bits):
-    """The defining sum: odd weights times codes, [count, Co]."""
-    return codes @ (2 * weights.astype(np.int64) - (2**weight_bits - 1)).T
+def dot(weights, codes, weight_bits, kind="odd"):
+    """The defining sum: weights times codes, [count, Co]."""
+    q = weights.astype(np.int64)
+    half = 2 ** (weight_bits - 1)
+    return codes @ ((q + half) % (2 * half) - half if kind == "signed" else 2 * q - (2 * half - 1)).T
 
 
 def check(dut, codes, times=None, **stalls):
@@ -32,7 +34,7 @@ def check(dut, codes, times=None, **stalls):
     got = run_stream(dut, {"i": offered}, {"o": len(codes) * dut.groups * dut.beats}, times=times, **stalls)["o"]
     width, sign = dut.acc_shape.width, dut.acc_shape.signed
     raw = np.array([unpack(beat, width, dut.lanes, sign) for beat in got]).reshape(len(codes), -1)
-    assert np.array_equal(raw - dut.correction, dot(dut.weights, codes, dut.weight_bits))
+    assert np.array_equal(raw - dut.correction, dot(dut.weights, codes, dut.weight_bits, dut.kind))
 
 
 SHAPES = [
