@@ -121,8 +121,9 @@ def unit() -> str:
     for row in found[0]["result"]:
         where = {"block": "block RAM", "logic": "logic"}.get(row["storage"], row["storage"])
         slowest = min(row["mhz_by_seed"].values())
+        bits = f"{row['weights']} {row['weight_bits']}-bit " if row.get("weight_bits", 1) > 1 else ""
         rows.append([
-            f"{row['simd']} codes x {row['pe']} channels x {row['planes']} planes, weights in {where}",
+            f"{row['simd']} codes x {row['pe']} channels x {row['planes']} planes, {bits}weights in {where}",
             count(row["lanes"]), count(row["comb"]), count(row["ff"]), count(row["ebr"]),
             f"{row['comb'] / row['lanes']:.2f}", f"{row['ff'] / row['lanes']:.2f}", f"{row['mhz']:.1f} ({slowest:.1f})",
         ])  # fmt: skip

@@ -211,7 +211,7 @@ def network_cost(network: Network, folding: Mapping[str, Fold]) -> dict[str, Cos
 
 
 def storage_of(node: Node, fold: Fold) -> str:
-    """Where the weights lie: "lanes" (in the LUT of each lane's XNOR), "logic" or "block", as the hardware decides."""
+    """Where the weights lie: "lanes" (in the LUT of each lane's gate), "logic" or "block", as the hardware decides."""
     style = WeightMemory.style_of(words(node, fold), fold.storage)
     if style in ("constant", "merged"):
         return "lanes" if fold.arithmetic == "lanes" else "logic"

@@ -38,8 +38,9 @@ LIMIT_MINUTES = 15  # of place and route of one unit
 
 @dataclass(frozen=True)
 class Unit:
-    """A W1A2 unit: weights [channels, products] at random (the seed is 0), its folding, and the MHz that place and
-    route aims at: where they are out of reach, the router rips up and tries again for ten minutes, to gain little.
+    """A unit of 2-bit codes: weights [channels, products] at random (the seed is 0), its folding, and the MHz that
+    place and route aims at: where they are out of reach, the router rips up and tries again for ten minutes, to gain
+    little.
     """
 
     products: int
@@ -50,6 +51,8 @@ class Unit:
     lanes: int
     storage: str
     mhz: float = 160.0
+    weight_bits: int = 1
+    kind: str = "odd"
 
     @property
     def bits(self) -> int:
@@ -57,8 +60,11 @@ class Unit:
         return self.simd * self.pe * self.planes
 
     def build(self) -> MatVec:
-        weights = np.random.default_rng(0).integers(0, 2, (self.channels, self.products))
-        return MatVec(weights, 1, 2, self.simd, self.pe, storage=self.storage, planes=self.planes, lanes=self.lanes)
+        weights = np.random.default_rng(0).integers(0, 2**self.weight_bits, (self.channels, self.products))
+        return MatVec(
+            weights, self.weight_bits, 2, self.simd, self.pe, storage=self.storage, planes=self.planes,
+            lanes=self.lanes, kind=self.kind,
+        )  # fmt: skip
 
 
 UNITS = {
@@ -67,8 +73,13 @@ UNITS = {
     "conv16-logic": Unit(144, 16, 48, 8, 2, 4, "logic", 130.0),
     "conv32": Unit(288, 32, 96, 4, 2, 2, "block"),
     "conv64": Unit(576, 64, 192, 2, 2, 1, "block"),
+    "conv16-w2": Unit(144, 16, 48, 8, 2, 4, "block", weight_bits=2),
+    "conv16-signed": Unit(144, 16, 48, 8, 2, 4, "block", weight_bits=2, kind="signed"),
+    "conv16-w2-logic": Unit(144, 16, 48, 8, 2, 4, "logic", 130.0, weight_bits=2),
+    "conv16-signed-logic": Unit(144, 16, 48, 8, 2, 4, "logic", 130.0, weight_bits=2, kind="signed"),
 }
-"""144 codes by 20 lanes (10 channels, 2 planes), and the folds of ResNet-20's three stages."""
+"""144 codes by 20 lanes (10 channels, 2 planes), the folds of ResNet-20's three stages, and one of them for weights of
+two bits, odd and signed."""
 
 BLOCKS = (
     ("BARVINN vvp n=64, synthesised with the same tools", 64, 589 + 2 * 16, 96, 199),
@@ -181,7 +192,8 @@ def best(
     used = {resource: reports[seed]["utilization"][cell]["used"] for resource, cell in ROUTED.items()}
     used["ff"] -= harness.flip_flops
     return {
-        "unit": name, "simd": unit.simd, "pe": unit.pe, "planes": unit.planes, "lanes": unit.bits,
+        "unit": name, "weight_bits": unit.weight_bits, "weights": unit.kind,
+        "simd": unit.simd, "pe": unit.pe, "planes": unit.planes, "lanes": unit.bits,
         "storage": unit.storage, "cycles": harness.unit.cycles, "latency": harness.unit.latency, **used,
         "harness_ff": harness.flip_flops, "comb_per_lane": round(used["comb"] / unit.bits, 3),
         "ff_per_lane": round(used["ff"] / unit.bits, 3), "mhz_aimed": mhz, "mhz": clocks[seed], "seed": seed,
@@ -191,11 +203,14 @@ def best(
 
 def table(rows: list[dict[str, Any]]) -> Table:
     """The units beside others' blocks."""
-    result = Table(title="W1A2 compute units, placed and routed out of context; others' blocks: LUT4 + 2 CCU2C")
+    result = Table(
+        title="Compute units of 2-bit codes, placed and routed out of context; others' blocks: LUT4 + 2 CCU2C"
+    )
     for column in ("block", "lanes", "LUT", "FF", "EBR", "LUT/lane", "FF/lane", "MHz", "by seed"):
         result.add_column(column, justify="left" if column == "block" else "right")
     for row in rows:
-        name = f"{row['unit']}: {row['simd']} codes x {row['pe']} channels x {row['planes']} planes, {row['storage']}"
+        bits = f"W{row['weight_bits']} {row['weights']} in {row['storage']}"
+        name = f"{row['unit']}: {row['simd']} codes x {row['pe']} channels x {row['planes']} planes, {bits}"
         cells = (row["lanes"], row["comb"], row["ff"], row["ebr"], row["comb_per_lane"], row["ff_per_lane"], row["mhz"])
         result.add_row(
             name, *(f"{cell:,}" for cell in cells), " ".join(f"{mhz:.0f}" for mhz in row["mhz_by_seed"].values())

@@ -6,6 +6,7 @@ from typing import TypeVar
 import numpy as np
 
 from popstream.model.manifest import Network
+from popstream.model.manifest.node import WEIGHTS
 from popstream.sim.golden.drawn import SHORTCUTS, random_network
 
 __all__ = ["mutate", "pick", "tiny_network"]
@@ -20,7 +21,7 @@ def pick(rng: np.random.Generator, choices: Sequence[T]) -> T:
 
 
 def tiny_network(rng: np.random.Generator, name: str = "random") -> Network:
-    """A network of one or two groups on some pixels, with any bits, shortcuts and streams."""
+    """A network of one or two groups on some pixels, with any bits, weights, shortcuts and streams."""
     groups, convs = pick(rng, (1, 1, 1, 1, 1, 2)), pick(rng, (1, 1, 1, 2))
     shortcut, kernel = pick(rng, SHORTCUTS), 5 if rng.random() < 0.05 else pick(rng, (1, 3))
     strides = tuple(pick(rng, (1, 1, 2)) for _ in range(groups))
@@ -37,7 +38,7 @@ def tiny_network(rng: np.random.Generator, name: str = "random") -> Network:
         stream_bits=int(rng.integers(4, 17)),
         first_bits=(pick(rng, BITS), pick(rng, BITS)), last_bits=(pick(rng, BITS), pick(rng, BITS)),
         relu=rng.random() < 0.3, prelu=rng.random() < 0.3,
-        classes=int(rng.integers(1, 5)), name=name,
+        classes=int(rng.integers(1, 5)), name=name, weights=pick(rng, WEIGHTS), end_weights=pick(rng, WEIGHTS),
     )  # fmt: skip
 
 
