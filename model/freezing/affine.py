@@ -2,8 +2,8 @@
 
 A conv's real output is gain[c] * acc + shift[c] (scale of weights and codes, then BatchNorm). Into the stream,
 of value r = integer * 2^-f, it goes as (acc * M + B + 2^(F-1)) >> F; into codes as thresholds on acc. Filters of
-channels with negative gain are negated before thresholds (odd codes are closed under negation), so that every
-comparison is `acc >= T`.
+channels with negative gain are negated before thresholds (odd weights are closed under negation, and signed ones but
+for the least, which no quantizer gives), so that every comparison is `acc >= T`.
 """
 
 import math
@@ -37,10 +37,11 @@ def affine_of(conv: QuantConv2d, norm: torch.nn.BatchNorm2d, unit: float) -> tup
     return codes, gain, shift
 
 
-def rising(codes: Tensor, gain: Tensor, weight_bits: int) -> tuple[Tensor, Tensor]:
+def rising(codes: Tensor, gain: Tensor, quantizer: WeightQuantizer) -> tuple[Tensor, Tensor]:
     """The filters of channels with negative gain negated: codes, and a gain of at least 0."""
-    top = 2**weight_bits - 1
-    return torch.where(gain.view(-1, 1, 1, 1) < 0, top - codes, codes), gain.abs()
+    count = 2**quantizer.bits
+    negated = (-codes).remainder(count) if quantizer.kind == "signed" else count - 1 - codes
+    return torch.where(gain.view(-1, 1, 1, 1) < 0, negated, codes), gain.abs()
 
 
 def largest_shift(largest: float, what: str) -> int:
@@ -101,7 +102,7 @@ class Collector:
         return self.add(
             name, "conv", [source], {"weight": codes.to(torch.uint8).numpy()}, out_channels=conv.out_channels,
             kernel=conv.kernel_size[0], stride=conv.stride[0], padding=conv.padding[0],
-            weight_bits=conv.quantizer.bits, act_bits=act_bits,
+            weight_bits=conv.quantizer.bits, act_bits=act_bits, weights=conv.quantizer.kind,
         )  # fmt: skip
 
     def linear(
@@ -117,5 +118,7 @@ class Collector:
                 f"A linear bias of {np.abs(bias).max()} units does not fit into 32 bits; its weights vanish"
             )
         tensors = {"weight": codes.to(torch.uint8).numpy(), "bias": bias.astype(np.int32)}
-        attributes = dict(out_features=layer.out_features, weight_bits=quantizer.bits, act_bits=act_bits)
+        attributes = dict(
+            out_features=layer.out_features, weight_bits=quantizer.bits, act_bits=act_bits, weights=quantizer.kind
+        )
         return self.add("linear", "linear", [source], tensors, **attributes)

@@ -44,7 +44,7 @@ class ChainFreezer(Collector):
         for index, stage in enumerate(model.convs):
             name = f"conv{index}"
             codes, gain, shift = affine_of(stage.conv, stage.bn, 1 / (2**bits - 1))
-            codes, gain = rising(codes, gain, stage.conv.quantizer.bits)
+            codes, gain = rising(codes, gain, stage.conv.quantizer)
             source = self.conv(f"{name}.conv", source, stage.conv, codes, bits)
             thresholds = accumulator_thresholds(stage.act.thresholds(), gain, shift)
             bits = stage.act.bits

@@ -53,7 +53,7 @@ class Freezer(Collector):
             source = self.add(f"{unit.name}.threshold", "threshold", [source], {"thresholds": thresholds}, bits=bits)
             codes, gain, shift = affine_of(unit.conv, unit.bn, unit.quantizer.amplitude() / (2**bits - 1))
             if unit is not units[-1]:  # thresholds follow, and they need a gain that is not negative
-                codes, gain = rising(codes, gain, unit.conv.quantizer.bits)
+                codes, gain = rising(codes, gain, unit.conv.quantizer)
             source = self.conv(f"{unit.name}.conv", source, unit.conv, codes, bits)
         return source, gain, shift
 

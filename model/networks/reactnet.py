@@ -50,8 +50,8 @@ class ReActNetConfig(BitsConfig):
             ("Activation quantizer", self.act_quantizer, self.act_bits, ACT_QUANTIZERS),
         ):
             check_name(name, known, what)
-            if known[name].most_bits < bits < FLOAT_BITS:
-                raise ValueError(f"{what} {name!r} has 1 bit, or 32 for float, not {bits}")
+            if has := known[name].lacks(bits):
+                raise ValueError(f"{what} {name!r} has {has}, not {bits}")
 
     def least_map(self, size: int) -> int:
         return halved(size, 5)

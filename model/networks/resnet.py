@@ -112,9 +112,9 @@ class ResNetConfig:
             ("Weight", WEIGHT_QUANTIZERS[self.weight_quantizer], self.layer_bits(name)[0]),
             ("Activation", ACT_QUANTIZERS[self.act_quantizer], self.layer_bits(name)[1]),
         ):
-            if quantizer.most_bits < bits < FLOAT_BITS:
+            if has := quantizer.lacks(bits):
                 chosen = self.weight_quantizer if what == "Weight" else self.act_quantizer
-                raise ValueError(f"{what} quantizer {chosen!r} has 1 bit, or 32 for float; {name} has {bits}")
+                raise ValueError(f"{what} quantizer {chosen!r} has {has}; {name} has {bits}")
 
     @property
     def layers(self) -> list[str]:

@@ -4,6 +4,8 @@
 |---|---|---|
 | dorefa | DoReFa-Net eqs. 7 and 9, 1 to 8 bits; scale by layer or channel | eq. 11, 1 to 8 bits; learned clip |
 | lsq, ewgs | odd levels of a learned step, 1 to 8 bits | learned step, 1 to 8 bits |
+| ternary | TWN: -1, 0 and 1, 2 bits | - |
+| lsq_signed | whole numbers around 0 of a learned step, 2 to 8 bits | - |
 | bnn, xnor | sign, clipped gradient; sign times E of its channel | sign, clipped gradient |
 | irnet | standardized sign times 2^s, error decay estimator | sign, error decay estimator |
 | recu | standardized sign, rectified clamp | sign, polynomial estimator |
@@ -25,6 +27,7 @@ from popstream.model.quantizers.base import (
 from popstream.model.quantizers.bineal import BETA_DIMENSIONS, BiNealActivations, BiNealWeights
 from popstream.model.quantizers.dorefa import WEIGHT_SCALES, DoReFaActivations, DoReFaWeights, GradientQuantizer
 from popstream.model.quantizers.learned import EWGSActivations, EWGSWeights, LSQActivations, LSQWeights
+from popstream.model.quantizers.signed import LSQSignedWeights, TernaryWeights
 from popstream.model.quantizers.signs import (
     BiRealActivations,
     BNNWeights,
@@ -61,7 +64,8 @@ __all__ = [
 
 WEIGHT_QUANTIZERS: dict[str, type[WeightQuantizer]] = {
     "dorefa": DoReFaWeights, "xnor": XNORWeights, "bnn": BNNWeights, "lsq": LSQWeights, "ewgs": EWGSWeights,
-    "irnet": IRNetWeights, "recu": ReCUWeights, "bineal": BiNealWeights,
+    "irnet": IRNetWeights, "recu": ReCUWeights, "bineal": BiNealWeights, "ternary": TernaryWeights,
+    "lsq_signed": LSQSignedWeights,
 }  # fmt: skip
 ACT_QUANTIZERS: dict[str, type[ActivationQuantizer]] = {
     "dorefa": DoReFaActivations, "bnn": SignActivations, "xnor": SignActivations, "lsq": LSQActivations,

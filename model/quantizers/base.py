@@ -1,7 +1,8 @@
 """What every quantizer is: a number of bits, integer codes (`to_int`), and a `forward` that trains them.
 
-Weights become odd integers w = 2q - (2^W - 1), q in 0..2^W - 1, times a scale > 0; activations unsigned codes a in
-0..2^A - 1 of value amplitude * a / (2^A - 1), compared with thresholds. Signs are the one-bit case, with code 0 for -1.
+Weights become integers w times a scale > 0: odd ones w = 2q - (2^W - 1), q in 0..2^W - 1, or of the kind "signed" any
+of W bits, q their two's complement. Activations become unsigned codes a in 0..2^A - 1 of value amplitude * a /
+(2^A - 1), compared with thresholds. Signs are the one-bit case, with code 0 for -1.
 A conv on codes {0, 1} padded with 0 and one on values {-1, +1} padded with -1 differ by a factor and a constant a
 channel, which the BatchNorm behind it removes: so sign activations train as codes, at half their paper's slope.
 Rounding is floor(x + 1/2) everywhere (see the table of rules in sim/golden/__init__.py).
@@ -99,16 +100,34 @@ def standardize(w: Tensor) -> Tensor:
     return centred / (centred.std(filter_axes(w), keepdim=True) + 1e-8)
 
 
-class WeightQuantizer(nn.Module, ABC):
-    """Weights [Co, ...] of `bits` W; 32 bits leave them alone. Raises ValueError for bits the method has not."""
+class Widths:
+    """The bits that a quantizer has, beside those of float."""
 
+    least_bits = 1
     most_bits = 8
+
+    @classmethod
+    def lacks(cls, bits: int) -> str | None:
+        """What it has, in words, where `bits` are none of it."""
+        if bits == FLOAT_BITS or cls.least_bits <= bits <= cls.most_bits:
+            return None
+        several = f"{cls.least_bits} to " if cls.least_bits < cls.most_bits else ""
+        return f"{several}{cls.most_bits} bit{'s' if cls.most_bits > 1 else ''}, or 32 for float"
+
+
+class WeightQuantizer(Widths, nn.Module, ABC):
+    """Weights [Co, ...] of `bits` W; 32 bits leave them alone. Raises ValueError for bits the method has not.
+
+    kind: "odd" or "signed" (rules R2 and R24 of sim/golden/__init__.py).
+    """
+
+    kind = "odd"
 
     def __init__(self, bits: int):
         super().__init__()
         self.bits = check_bits(bits, "Weights")
-        if self.most_bits < bits < FLOAT_BITS:
-            raise ValueError(f"{type(self).__name__} have {self.most_bits} bit, or 32 for float, not {bits}")
+        if has := self.lacks(bits):
+            raise ValueError(f"{type(self).__name__} have {has}, not {bits}")
 
     @property
     def levels(self) -> int:
@@ -118,7 +137,7 @@ class WeightQuantizer(nn.Module, ABC):
     def to_int(self, w: Tensor) -> tuple[Tensor, Tensor]:
         """Codes q (int64, shape of w, in [0, 2^W - 1]) and scale (float, > 0, broadcasts against w).
 
-        The weight's value is (2q - (2^W - 1)) * scale. Raises ValueError for 32-bit weights.
+        The weight's value is w * scale, w the integer that q stands for. Raises ValueError for 32-bit weights.
         """
         if self.bits == FLOAT_BITS:
             raise ValueError("Float weights have no integer codes; choose 1 to 8 bits")
@@ -134,20 +153,19 @@ class WeightQuantizer(nn.Module, ABC):
 
     @abstractmethod
     def quantize(self, w: Tensor) -> Tensor:
-        """The values (2q - (2^W - 1)) * scale, with the method's gradient."""
+        """The values w * scale, with the method's gradient."""
 
 
-class ActivationQuantizer(nn.Module, ABC):
+class ActivationQuantizer(Widths, nn.Module, ABC):
     """Activations x [N, C, H, W] of `bits` A; 32 bits apply `activation` alone."""
 
-    most_bits = 8
     activations: tuple[str, ...] = ("relu",)
 
     def __init__(self, bits: int, channels: int, activation: str = "relu"):
         super().__init__()
         self.bits = check_bits(bits, "Activations")
-        if self.most_bits < bits < FLOAT_BITS:
-            raise ValueError(f"{type(self).__name__} have {self.most_bits} bit, or 32 for float, not {bits}")
+        if has := self.lacks(bits):
+            raise ValueError(f"{type(self).__name__} have {has}, not {bits}")
         self.activation = check_name(activation, ACTIVATIONS, "Activation")
         if bits != FLOAT_BITS and activation not in self.activations:
             raise ValueError(f"{type(self).__name__} go with {', '.join(self.activations)}, not {activation!r}")

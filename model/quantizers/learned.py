@@ -24,15 +24,16 @@ class LevelsOfStep(torch.autograd.Function):
     """s * (low + pitch * q), q = clip(floor((x / s - low) / pitch + 1/2), 0, n): pitch 2, low -n for odd levels."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, step: Tensor, levels: int, odd: bool, delta: float, scale: Tensor | float) -> Tensor:
-        pitch, low = (2, -levels) if odd else (1, 0)
+    def forward(
+        ctx, x: Tensor, step: Tensor, levels: int, low: int, pitch: int, delta: float, scale: Tensor | float
+    ) -> Tensor:
         ctx.save_for_backward(x, step)
         ctx.levels, ctx.pitch, ctx.low, ctx.delta, ctx.scale = levels, pitch, low, delta, scale
-        q = level_codes(x, step, levels, odd)
+        q = level_codes(x, step, levels, low, pitch)
         return (step * (low + pitch * q)).to(x.dtype)
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, None, None, None, None]:
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, None, None, None, None, None]:
         x, step = ctx.saved_tensors
         unit = (x / step - ctx.low) / ctx.pitch  # 0..n inside the clip
         q = torch.floor(unit + 0.5).clamp(0, ctx.levels)
@@ -41,14 +42,12 @@ class LevelsOfStep(torch.autograd.Function):
         if ctx.delta:
             passed = passed * (1 + ctx.delta * torch.sign(grad) * (unit - q) / ctx.levels)
         slope = ctx.low + ctx.pitch * q - torch.where(inside, x / step, 0)
-        return passed, (grad * slope).float().sum() * ctx.scale, None, None, None, None
+        return passed, (grad * slope).float().sum() * ctx.scale, None, None, None, None, None
 
 
-def level_codes(x: Tensor, step: Tensor, levels: int, odd: bool) -> Tensor:
+def level_codes(x: Tensor, step: Tensor, levels: int, low: int, pitch: int) -> Tensor:
     """The codes q of `LevelsOfStep`, in floating point."""
-    if odd:
-        return torch.floor(x / (2 * step) + (levels + 1) / 2).clamp(0, levels)
-    return torch.floor(x / step + 0.5).clamp(0, levels)
+    return torch.floor(x / (pitch * step) + (0.5 - low / pitch)).clamp(0, levels)
 
 
 class LSQWeights(WeightQuantizer):
@@ -67,17 +66,21 @@ class LSQWeights(WeightQuantizer):
 
     def _step(self, w: Tensor) -> tuple[Tensor, Tensor]:
         """s and base = s / gain."""
-        base = w.detach().abs().mean().clamp_min(1e-12) * GAUSSIAN_STEPS[self.bits - 1]
+        base = w.detach().abs().mean().clamp_min(1e-12) * self.spacing()
         return self.gain.clamp_min(1e-3) * base, base
+
+    def spacing(self) -> float:
+        """The step that is best for Gaussian weights, over E|w|."""
+        return GAUSSIAN_STEPS[self.bits - 1]
 
     def codes(self, w: Tensor) -> tuple[Tensor, Tensor]:
         step, _ = self._step(w)
-        return level_codes(w, step, self.levels, odd=True), step
+        return level_codes(w, step, self.levels, -self.levels, 2), step
 
     def quantize(self, w: Tensor) -> Tensor:
         step, base = self._step(w)
         scale = (w.numel() * self.levels) ** -0.5 / base.square()  # autograd multiplies by d s / d gain = base
-        return LevelsOfStep.apply(w, step, self.levels, True, self.delta, scale)
+        return LevelsOfStep.apply(w, step, self.levels, -self.levels, 2, self.delta, scale)
 
 
 class EWGSWeights(LSQWeights):
@@ -108,7 +111,7 @@ class LSQActivations(ActivationQuantizer):
 
     def quantize(self, x: Tensor) -> Tensor:
         scale = (x[0].numel() * self.levels) ** -0.5
-        return LevelsOfStep.apply(x, self._step(), self.levels, False, self.delta, scale)
+        return LevelsOfStep.apply(x, self._step(), self.levels, 0, 1, self.delta, scale)
 
     def real_thresholds(self) -> Tensor:
         return (self._step().double().cpu() * self.levels * self.midpoints()).expand(self.channels, -1)

@@ -71,6 +71,8 @@ VARIANTS = [
         "learned_clip": False,
     },
     {"weight_quantizer": "xnor", "act_quantizer": "bnn", "act_bits": 1, "learned_clip": False},
+    {"weight_quantizer": "ternary", "weight_bits": 2, "convs_per_shortcut": 2, "shortcut": "B"},
+    {"weight_quantizer": "lsq_signed", "weight_bits": 4, "act_bits": 4, "convs_per_shortcut": 2, "shortcut": "A"},
 ]
 
 

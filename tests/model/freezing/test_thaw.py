@@ -174,6 +174,10 @@ def test_a_constant_channel_stays_constant(act_bits, digits):
             trained(SMALL | {"weight_quantizer": "lsq", "weight_bits": 2}),
             "LSQWeights of 2 bits cannot be thawed",
         ),
+        (
+            trained(SMALL | {"weight_quantizer": "ternary", "weight_bits": 2}),
+            "TernaryWeights of 2 bits cannot be thawed",
+        ),
         (trained(SMALL | {"learned_clip": False, "act_quantizer": "lsq"}), "LSQActivations cannot be thawed"),
     ],
 )

@@ -46,7 +46,8 @@ def test_float_network_with_relu_after_the_addition_is_he_et_al():
 @pytest.mark.parametrize("acts", ["react", "bineal", "lsq"])
 def test_every_weight_quantizer_trains(weights, acts):
     """ReAct and BiNeal networks: stream PReLU, 1.5 times the width, 3x3 projections."""
-    options = dict(weight_bits=1, act_bits=1, weight_quantizer=weights, act_quantizer=acts, stream_prelu=True)
+    least = WEIGHT_QUANTIZERS[weights].least_bits
+    options = dict(weight_bits=least, act_bits=1, weight_quantizer=weights, act_quantizer=acts, stream_prelu=True)
     config = ResNetConfig(6, (4, 6), shortcut="B", project_kernel=3, width_multiplier=1.5, **options)
     model = ResNet(config)
     assert [residual.prelu is None for residual in model.additions] == [False, False, False, True]
@@ -93,6 +94,7 @@ def test_width_multiplier():
     ({"activation": "swish"}, "Activation must be one of relu, mish, leaky_relu, gelu, tanh, not 'swish'"),
     ({"weight_quantizer": "pact"}, "Weight quantizer must be one of dorefa, xnor, bnn, lsq, ewgs, .*, not 'pact'"),
     ({"act_quantizer": "pact"}, "Activation quantizer must be one of dorefa, bnn, xnor, lsq, .*, not 'pact'"),
+    ({"weight_quantizer": "ternary", "weight_bits": 1}, "Weight quantizer 'ternary' has 2 bits, or 32 .*; group0"),
     ({"weight_quantizer": "recu", "weight_bits": 2}, "Weight quantizer 'recu' has 1 bit, or 32 .*; group0.conv0 has 2"),
     ({"act_quantizer": "react", "bits": {"group1.conv1": (1, 2)}}, "quantizer 'react' has 1 bit.*; group1.conv1 has 2"),
     ({"act_quantizer": "bnn", "activation": "mish"}, "Activation 'mish' belongs to act_quantizer 'dorefa', not 'bnn'"),

@@ -173,7 +173,7 @@ def test_recu_clamps_at_its_quantiles(progress, tau):
 def test_a_learned_steps_gradient_passes_at_both_ends_of_the_clip(odd, levels):
     low, high = (-levels, levels) if odd else (0, levels)
     x = torch.tensor([low - 0.25, low, high, high + 0.25]).mul(0.5).requires_grad_()
-    LevelsOfStep.apply(x, torch.tensor(0.5), levels, odd, 0.0, 1.0).sum().backward()
+    LevelsOfStep.apply(x, torch.tensor(0.5), levels, low, 2 if odd else 1, 0.0, 1.0).sum().backward()
     assert x.grad.tolist() == [0, 1, 1, 0]
 
 

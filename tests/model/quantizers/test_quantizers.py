@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from popstream.model.manifest import weight_integers
 from popstream.model.quantizers import ACT_QUANTIZERS, WEIGHT_QUANTIZERS, act_quantizer, weight_quantizer
 from tests.model.tensors import SHAPE, normal, shaken
 
@@ -22,7 +23,7 @@ def trained(quantizer, w, steps=20):
 
 
 def kinds(known):
-    return [(name, bits) for name, kind in known.items() for bits in range(1, kind.most_bits + 1)]
+    return [(name, bits) for name, kind in known.items() for bits in range(kind.least_bits, kind.most_bits + 1)]
 
 
 @pytest.mark.parametrize(("name", "bits"), kinds(WEIGHT_QUANTIZERS))
@@ -41,7 +42,10 @@ def test_weight_codes_are_what_forward_uses(name, bits, source):
     assert len(codes.unique()) > 1
     assert (scale > 0).all()
     assert scale.numel() in (1, SHAPE[0])
-    torch.testing.assert_close((2 * codes - (2**bits - 1)) * scale, quantizer(w).detach(), rtol=1e-5, atol=1e-6)
+    integers = torch.from_numpy(weight_integers(codes.numpy(), bits, quantizer.kind))
+    torch.testing.assert_close(integers * scale, quantizer(w).detach(), rtol=1e-5, atol=1e-6)
+    if quantizer.kind == "signed":
+        assert integers.min() > -(2 ** (bits - 1))  # so that every filter can be negated
 
 
 @pytest.mark.parametrize(("name", "bits"), kinds(ACT_QUANTIZERS))
@@ -116,11 +120,13 @@ def test_calibration_clips_at_2_4_times_the_rms(name, bits, part):
     assert quantizer.step.item() == pytest.approx(2.4e-3 / part)  # never 0
 
 
-@pytest.mark.parametrize("bits", range(1, 9))
-def test_gaussian_steps_are_near_the_best(bits):
+@pytest.mark.parametrize(("name", "bits"), [
+    *(("lsq", bits) for bits in range(1, 9)), *(("lsq_signed", bits) for bits in range(2, 9)),
+])  # fmt: skip
+def test_gaussian_steps_are_near_the_best(name, bits):
     """Of Gaussian weights, no step 20 % to either side has a smaller squared error."""
     w = normal(40, 50, 10, 1)
-    quantizer = weight_quantizer("lsq", bits, w.shape)
+    quantizer = weight_quantizer(name, bits, w.shape)
     errors = []
     for gain in (0.8, 1.0, 1.2):
         quantizer.gain.data.fill_(gain)
@@ -132,6 +138,8 @@ def test_gaussian_steps_are_near_the_best(bits):
     (lambda: weight_quantizer("pact", 1, SHAPE), "Weight quantizer must be one of dorefa, xnor, .*, not 'pact'"),
     (lambda: act_quantizer("pact", 1, 3), "Activation quantizer must be one of dorefa, bnn, .*, not 'pact'"),
     (lambda: weight_quantizer("recu", 2, SHAPE), "ReCUWeights have 1 bit, or 32 for float, not 2"),
+    (lambda: weight_quantizer("ternary", 3, SHAPE), "TernaryWeights have 2 bits, or 32 for float, not 3"),
+    (lambda: weight_quantizer("lsq_signed", 1, SHAPE), "LSQSignedWeights have 2 to 8 bits, or 32 for float, not 1"),
     (lambda: act_quantizer("react", 2, 3), "RSignActivations have 1 bit, or 32 for float, not 2"),
     (lambda: act_quantizer("react", 1, 3, "mish"), "RSignActivations go with relu, not 'mish'"),
     (lambda: weight_quantizer("bineal", 1, SHAPE, dimensions=3), "beta must be one of 1, 2, 4, not 3"),
