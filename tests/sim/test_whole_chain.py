@@ -69,6 +69,7 @@ def test_every_value(name):
     {"bits": {"group0.conv0": (3, 1), "group1.conv1": (1, 4)}, "first_bits": (4, 6), "shortcut": "avgpool"},
     {"weight_quantizer": "bineal", "act_quantizer": "bineal", "act_bits": 1, "learned_clip": False, "shortcut": "B",
      "project_kernel": 3, "width_multiplier": 1.5, "stream_prelu": True},
+    {"weight_quantizer": "ternary", "weight_bits": 2, "shortcut": "A", "convs_per_shortcut": 2},
 ])  # fmt: skip
 def test_a_frozen_network(options):
     """From PyTorch to Verilator: Mish between convs, bits that differ from layer to layer, BiNeal with RPReLU."""
