@@ -20,9 +20,11 @@ from amaranth.lib.wiring import In, Out
 from popstream.hw.blocks.head import LOGIT_BITS
 from popstream.hw.blocks.window import Window
 from popstream.hw.folding.buffering import Buffers, buffers
-from popstream.hw.folding.folding import Fold, Folding, folded, geometry, turns
+from popstream.hw.folding.folding import Fold, Folding, FoldingError, geometry, turns
+from popstream.hw.folding.outline import STAGE, outline, plans, units
 from popstream.hw.lib.fifo import StreamFifo
 from popstream.hw.lib.stream import Fork, Repack, connect, value_layout
+from popstream.hw.shared.stage import SharedStage
 from popstream.hw.stages import stages
 from popstream.hw.stages.tap import Tap, Values, flat_name
 from popstream.hw.unit.matvec import MatVec
@@ -75,6 +77,7 @@ class Accelerator(wiring.Component):
         self.storage = "auto" if reload is None else "reload"
         self.folding = folding if isinstance(folding, Folding) else Folding(dict(folding))
         self.folding.check(network)
+        self._outline = outline(network, self.folding)
         self.blocks: dict[str, Any] = {}
         self.latencies: dict[str, int] = {}
         self._links: list[tuple[Any, Any]] = []
@@ -86,7 +89,9 @@ class Accelerator(wiring.Component):
         self._set(network.input, Values(self._entry, Shape.cast(unsigned(network.input.bits)), network.input.shape[0]))
         self.depths: dict[str, Buffers] = {}
         joins: list[Node] = []
+        self._plans = plans(network, self.folding)
         make = {
+            STAGE: self._stage,
             "conv": self._conv,
             "threshold": self._threshold,
             "requant": self._requant,
@@ -96,7 +101,7 @@ class Accelerator(wiring.Component):
             "pool": self._pool,
             "linear": self._linear,
         }
-        for node in network.nodes:
+        for node in self._outline.nodes:
             if node.op != "input":
                 make[node.op](node)
             if node.op == "requant" and len(node.inputs) == 2:
@@ -106,10 +111,10 @@ class Accelerator(wiring.Component):
             self._join(node)
         logits = self._values[network.output.name].port
         members = {"i": In(stream.Signature(pixel)), "o": Out(stream.Signature(logits.payload.shape()))}
-        self.taps = [self._tap(node) for node in network.nodes if node.op != "input"] if taps else []
+        self.taps = [self._tap(node) for node in self._outline.nodes if node.op != "input"] if taps else []
         for tap in self.taps:
             members |= {f"{tap.port}_valid": Out(1), f"{tap.port}_data": Out(tap.lanes * tap.width)}
-        self.counted = [node.name for node in folded(network)] if counters else []
+        self.counted = list(units(network, self.folding)) if counters else []
         members |= dict.fromkeys(("lanes_busy", "lanes_blocked") if counters else (), Out(len(self.counted)))
         super().__init__(members)
 
@@ -130,7 +135,7 @@ class Accelerator(wiring.Component):
     def _set(self, node: Node, values: Values) -> None:
         """Register the output of `node`, with a fork if several nodes read it."""
         self._values[node.name] = values
-        count = len(self.network.consumers(node.name))
+        count = len(self._outline.consumers(node.name))
         if count > 1:
             beat = value_layout(values.shape, values.lanes)
             fork = self._add(node, "fork", Fork(beat, count), values.port)
@@ -171,6 +176,7 @@ class Accelerator(wiring.Component):
             lanes=fold.beat,
             turns=turns(node, fold),
             kind=node["weights"],
+            levels=fold.levels,
         )
         self._add(node, "matvec", unit, window.o if isinstance(window, Window) else window)
         if unit.turns:
@@ -188,6 +194,15 @@ class Accelerator(wiring.Component):
             fifo = StreamFifo(value_layout(codes.shape, feed), fold.buffer * (channels // feed))
             port = self._add(node, "buffer", fifo, port).o
         self._set(node, self._matvec(node, self._window(node, port, feed, fold.prefetch)))
+
+    def _stage(self, node: Node) -> None:
+        """All layers of a shared stage, as one block."""
+        plan, values = self._plans[node.name], self._take(node.inputs[0])
+        if self.reload is not None:
+            raise FoldingError(f"Node {node.name!r} ends a shared stage, whose content cannot be exchanged yet")
+        port = self._repack(node, "feed", values, plan.share.beat, plan.source_shape[0])
+        block = self._add(node, "stage", SharedStage(plan), port)
+        self._set(node, Values(block.o, values.shape, plan.share.beat))
 
     def _threshold(self, node: Node) -> None:
         values = self._take(node.inputs[0])
@@ -271,6 +286,6 @@ class Accelerator(wiring.Component):
                 getattr(self, f"{tap.port}_data").eq(Value.cast(beat)),
             ]
         for bit in ("busy", "blocked") if self.counted else ():
-            units = (self.blocks[f"{flat_name(name)}_matvec"] for name in self.counted)
-            m.d.comb += getattr(self, f"lanes_{bit}").eq(Cat(getattr(unit, bit) for unit in units))
+            blocks = [f"{flat_name(name)}_{'stage' if name in self._plans else 'matvec'}" for name in self.counted]
+            m.d.comb += getattr(self, f"lanes_{bit}").eq(Cat(getattr(self.blocks[name], bit) for name in blocks))
         return m

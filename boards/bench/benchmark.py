@@ -23,7 +23,7 @@ from popstream.boards.flow.build import TRIES, build, folder_of, forget_routes
 from popstream.boards.flow.figures import FIGURES, read_figures
 from popstream.boards.flow.place import FLOWS
 from popstream.boards.known import boards
-from popstream.hw.folding.folding import Folding, read_fold
+from popstream.hw.folding.folding import Folding
 from popstream.model.checked import read_json
 from popstream.model.files import write_json
 from popstream.model.manifest import Network
@@ -54,7 +54,7 @@ def settings(
         figures = {}
     folding = Folding.load(file, network) if file else None
     if folding is None and figures and not interval:
-        folding = Folding({name: read_fold(name, entry) for name, entry in figures["folding"].items()}).check(network)
+        folding = Folding.from_dict(figures["folding"]).check(network)
     mhz, first = board.mhz, 0
     if figures:
         default = clock_plan(board, board.mhz)

@@ -13,8 +13,9 @@ from popstream.boards.known import boards
 from popstream.hw.cost.network import ECP5_PRICES, ICE40_PRICES, UNPAIRED, Cost, Prices, network_cost
 from popstream.hw.folding.folding import Fold, Folding
 from popstream.hw.folding.folding import interval as cycles_of
+from popstream.hw.solver.candidates import over
 from popstream.hw.solver.solve import fastest as fastest_of
-from popstream.hw.solver.solve import intervals, over, solve, within
+from popstream.hw.solver.solve import intervals, solve, within
 from popstream.model.manifest import Network
 
 __all__ = [

@@ -14,7 +14,8 @@ from popstream.boards.board.board import Board, BoardError
 from popstream.boards.fitting.capacity import Fit, fit, fold, need, room, shortage
 from popstream.boards.fitting.kept import kept_fit
 from popstream.hw.cost.network import Cost, network_cost, storage_of
-from popstream.hw.folding.folding import Folding, FoldingError, cycles, folded, interval, pixels
+from popstream.hw.folding.folding import Folding, FoldingError, cycles, interval, pixels
+from popstream.hw.folding.outline import plans, units
 from popstream.model.files import write_json
 from popstream.model.manifest import Network
 
@@ -26,15 +27,17 @@ def rows(network: Network, folding: Folding) -> list[dict[str, Any]]:
     costs, each = network_cost(network, folding), interval(network, folding)
     slowest = max(each.values())
     result = []
-    for node in folded(network):
-        entry, cost = folding[node.name], costs[node.name]
-        busy = pixels(node) * cycles(node, entry)
+    ends = plans(network, folding)
+    for name, entry in units(network, folding).items():
+        node, cost = network.node(name), costs[name]
+        busy = ends[name].cycles if name in ends else pixels(node) * cycles(node, entry)
         result.append(
             {
-                "stage": node.name, "arithmetic": entry.arithmetic, "simd": entry.simd, "pe": entry.pe,
+                "stage": name, "arithmetic": entry.arithmetic, "simd": entry.simd, "pe": entry.pe,
                 "planes": entry.planes, "out": entry.beat, "lanes": entry.lanes, "busy_cycles": busy,
-                "interval_cycles": each[node.name], "idle": round(1 - busy / slowest, 4),
-                "storage": storage_of(node, entry), "lut": cost.lut, "ff": cost.ff, "ebr": cost.ebr, "dsp": cost.dsp,
+                "interval_cycles": each[name], "idle": round(1 - busy / slowest, 4),
+                "storage": "block" if name in ends else storage_of(node, entry),
+                "lut": cost.lut, "ff": cost.ff, "ebr": cost.ebr, "dsp": cost.dsp,
             }
         )  # fmt: skip
     return result

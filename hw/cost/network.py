@@ -26,9 +26,11 @@ from popstream.hw.cost.blocks import (
 )
 from popstream.hw.cost.parts import fifo_cost
 from popstream.hw.cost.prices import ECP5_PRICES, ICE40_PRICES, UNPAIRED, Cost, Prices
+from popstream.hw.cost.stage import stage_parts
 from popstream.hw.cost.unit import matvec_cost
 from popstream.hw.folding.buffering import Buffers, buffers
 from popstream.hw.folding.folding import FOLDED, Fold, channels_out, folded, geometry, products, stream_lanes, turns
+from popstream.hw.folding.outline import STAGE, outline, plans
 from popstream.hw.lib.fifo import StreamFifo
 from popstream.hw.lib.stream import Repack
 from popstream.hw.stages import stages
@@ -76,6 +78,7 @@ def plan_of(node: Node, fold: Fold) -> MatVecPlan:
         products(node), channels_out(node), node["weight_bits"], node["act_bits"], fold.simd, fold.pe, fold.arithmetic,
         fold.planes, fold.beat, MatVecPlan.pes(fold.simd, fold.pe, fold.arithmetic, fold.planes), turns(node, fold),
         node["weights"],
+        fold.levels,
     )  # fmt: skip
 
 
@@ -142,10 +145,17 @@ def after(network: Network, node: Node, fold: Fold) -> tuple[dict[str, Cost], di
 
 
 def walk(network: Network, node: Node, lanes: int, arithmetic: str) -> tuple[dict[str, Cost], dict[str, int]]:
+    if node.op == STAGE:
+        return walk_on(network, node, Values(None, signed(node.bits), lanes))
     shape, correction = sums(network, node, arithmetic)
     values = Values(None, shape, lanes, correction)
     if node.op == "linear":
         return {"classifier": classifier_cost(stages.classifier(node, values, "auto"))}, {}
+    return walk_on(network, node, values)
+
+
+def walk_on(network: Network, node: Node, values: Values) -> tuple[dict[str, Cost], dict[str, int]]:
+    """Of what reads `values` of `node`, up to the next folded nodes, shared stages and joins."""
     parts, delays, todo = defaultdict[str, Cost](Cost), {}, [(node, values)]
     while todo:
         source, values = todo.pop()
@@ -153,7 +163,7 @@ def walk(network: Network, node: Node, lanes: int, arithmetic: str) -> tuple[dic
         if len(readers) > 1:
             parts["fork"] += fork_cost(len(readers))
         for reader in readers:
-            if reader.op not in FOLDED and reader.inputs[0] == source.name:
+            if reader.op not in (*FOLDED, STAGE) and reader.inputs[0] == source.name:
                 cost, delays[reader.name], given = block_of(network, reader, values)
                 parts[reader.op] += cost
                 todo.append((reader, given))
@@ -172,9 +182,13 @@ def layer_cost(network: Network, node: Node, fold: Fold, lanes: int) -> Cost:
     return sum(layer_parts(network, node, fold, lanes).values(), Cost())
 
 
-def latencies(network: Network, folding: Mapping[str, Fold]) -> dict[str, int]:
+def latencies(whole: Network, folding: Mapping[str, Fold]) -> dict[str, int]:
     """Cycles from input to output of each node's blocks, by name, FIFOs ahead of joins left out."""
-    lanes, result = stream_lanes(network, folding), {}
+    lanes = stream_lanes(whole, folding)
+    result: dict[str, int] = {}
+    network = outline(whole, folding)
+    for name, plan in plans(whole, folding).items():
+        result |= walk(network, network.node(name), plan.share.beat, STAGE)[1]
     for node in folded(network):
         fold = folding[node.name]
         result[node.name] = before(network, node, fold, lanes[node.inputs[0]])[1] + plan_of(node, fold).latency
@@ -195,12 +209,20 @@ def join_cost(network: Network, node: Node, folding: Mapping[str, Fold], pixels:
 
 
 def network_parts(network: Network, folding: Mapping[str, Fold]) -> dict[str, dict[str, Cost]]:
-    """Costs of every folded layer by name, by kind of block; "join" are the FIFOs of a join, by its requant's name."""
-    lanes = stream_lanes(network, folding)
+    """Costs of every folded layer by name, by kind of block; "join" are the FIFOs of a join, by its requant's name. A
+    shared stage is named like the node that ends it.
+    """
+    lanes, late, ends = stream_lanes(network, folding), latencies(network, folding), plans(network, folding)
+    network = outline(network, folding)
     result = {
         node.name: layer_parts(network, node, folding[node.name], lanes[node.inputs[0]]) for node in folded(network)
     }
-    for name, pixels in buffers(network, folding, latencies(network, folding)).items():
+    for name, plan in ends.items():
+        feed = repack_cost(network.node(plan.source).bits, lanes[plan.source], plan.share.beat)
+        behind = walk(network, network.node(name), plan.share.beat, STAGE)[0]
+        parts = stage_parts(plan)
+        result[name] = {**parts, "window": parts["window"] + feed, **behind}
+    for name, pixels in buffers(network, folding, late).items():
         result[name] = {"join": join_cost(network, network.node(name), folding, pixels)}
     return result
 

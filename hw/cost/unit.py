@@ -51,7 +51,7 @@ def weights_cost(plan: MatVecPlan, storage: str) -> Cost:
 
 def lanes_cost(plan: MatVecPlan, width: int, merged: bool) -> Cost:
     """Population counts, and accumulators of `width` bits, of all output channels."""
-    luts, flip_flops, shared = PopCount.size(plan.simd, plan.planes, paired=not merged)
+    luts, flip_flops, shared = PopCount.size(plan.simd, plan.planes, not merged, plan.levels)
     result = Cost(luts, flip_flops) * plan.pe + Cost(ff=shared * plan.copies)
     if not plan.accumulates:
         return result

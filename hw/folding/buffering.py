@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from popstream.hw.folding.folding import Fold, cycles, stream_lanes
+from popstream.hw.folding.outline import outline
 from popstream.model.manifest import Network, Node, fork
 
 __all__ = ["Buffer", "Buffers", "buffers", "last_input"]
@@ -103,7 +104,7 @@ def depth(
 
 def buffers(network: Network, folding: Mapping[str, Fold], latencies: Mapping[str, int]) -> dict[str, Buffers]:
     """FIFOs of every requant with skip, by its name; `latencies` in cycles by node name, 0 where missing."""
-    lanes = stream_lanes(network, folding)
+    lanes, network = stream_lanes(network, folding), outline(network, folding)
     result = {}
     for node in network.nodes:
         if node.op != "requant" or len(node.inputs) != 2:

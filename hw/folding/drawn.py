@@ -4,7 +4,7 @@ import random
 from dataclasses import replace
 
 from popstream.hw.folding.fold import divisors
-from popstream.hw.folding.folding import Fold, Folding, cycles, folded, geometry, pixels, products
+from popstream.hw.folding.folding import MOST_LEVELS, Fold, Folding, cycles, folded, geometry, pixels, products
 from popstream.model.manifest import Network
 
 __all__ = ["random_folding"]
@@ -30,6 +30,12 @@ def random_folding(network: Network, seed: int, most: int = 1200) -> Folding:
         storage = rng.choice(("auto", "auto", "logic", "block"))
         feed = rng.choice([None, *divisors(node.tensors["weight"].shape[1])]) if node.op == "conv" else None
         entries[node.name] = replace(
-            fold, prefetch=rng.random() < 0.6, buffer=buffer, out=out, storage=storage, feed=feed
+            fold,
+            prefetch=rng.random() < 0.6,
+            buffer=buffer,
+            out=out,
+            storage=storage,
+            feed=feed,
+            levels=rng.randint(1, MOST_LEVELS),
         )
     return Folding(entries)

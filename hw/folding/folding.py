@@ -13,8 +13,11 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from popstream.hw.folding.fold import Fold, FoldingError, read_fold, read_folds
+from popstream.hw.folding.outline import STAGE, outline, plans
+from popstream.hw.folding.share import Share, read_share
 from popstream.hw.folding.timing import Timing, WindowGeometry, window_timing
 from popstream.hw.lib.table import STORAGES
 from popstream.model.files import write_json
@@ -39,14 +42,17 @@ __all__ = [
 
 ARITHMETICS = ("lanes", "mac")
 DEFAULT_INTERVAL = 20_000
+MOST_LEVELS = 2
 FOLDED = ("conv", "linear")
+SHARED = "shared"  # the key of shared stages in a file; no node is called so
 
 
 @dataclass(frozen=True)
 class Folding(Mapping[str, Fold]):
-    """The fold of every conv and linear node, by name."""
+    """The fold of every conv and linear node, by name, but of those that share a stage; and the shared stages."""
 
     entries: dict[str, Fold]
+    shared: tuple[Share, ...] = ()
 
     def __getitem__(self, name: str) -> Fold:
         return self.entries[name]
@@ -58,19 +64,30 @@ class Folding(Mapping[str, Fold]):
         return len(self.entries)
 
     def check(self, network: Network) -> "Folding":
-        """Return self if every folded node of `network`, and no other, has a legal entry; else FoldingError."""
+        """Return self if every node of `network` that is folded on its own, and no other, has a legal entry, and the
+        shared stages are legal; else FoldingError.
+        """
+        network = outline(network, self)
         names = {node.name for node in folded(network)}
         for name in sorted(names ^ set(self.entries)):
             raise FoldingError(
                 f"Folding has {'no entry' if name in names else 'an entry'} for node {name!r}, "
-                f"expected exactly one for each conv and linear node of {network.name!r}"
+                f"expected exactly one for each conv and linear node of {network.name!r} that shares no stage"
             )
         for node in folded(network):
             legal(node, self.entries[node.name])
         return self
 
     def to_dict(self) -> dict[str, dict]:
-        return {name: asdict(fold) for name, fold in self.entries.items()}
+        """As it stands in a file: by name, and `shared` where there are such stages."""
+        alone: dict[str, Any] = {name: asdict(fold) for name, fold in self.entries.items()}
+        return alone | ({SHARED: [share.to_dict() for share in self.shared]} if self.shared else {})
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any], source: object = None) -> "Folding":
+        """What `to_dict` gave; FoldingError, from `source`, for an entry that is none. It may not fit a network."""
+        alone = {name: read_fold(name, entry, source) for name, entry in content.items() if name != SHARED}
+        return cls(alone, tuple(read_share(entry, source) for entry in content.get(SHARED, ())))
 
     def save(self, path: Path) -> None:
         """Write as JSON, beside the target first and then renamed."""
@@ -79,7 +96,7 @@ class Folding(Mapping[str, Fold]):
     @classmethod
     def load(cls, path: Path, network: Network) -> "Folding":
         """Read what `save` wrote and check it against `network`; FoldingError names the file."""
-        folding = cls(read_folds(Path(path)))
+        folding = cls.from_dict(read_folds(Path(path)), path)
         try:
             return folding.check(network)
         except FoldingError as error:
@@ -108,7 +125,10 @@ def pixels(node: Node) -> int:
 def legal(node: Node, fold: Fold) -> None:
     """Raise FoldingError unless `fold` fits `node`."""
     n, co = products(node), channels_out(node)
-    numbers = {"simd": fold.simd, "pe": fold.pe, "buffer": fold.buffer, "planes": fold.planes, "out": fold.beat}
+    numbers = {
+        "simd": fold.simd, "pe": fold.pe, "buffer": fold.buffer, "planes": fold.planes, "out": fold.beat,
+        "levels": fold.levels,
+    }  # fmt: skip
     for what, value in numbers.items():
         least = 0 if what == "buffer" else 1
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
@@ -137,6 +157,8 @@ def legal(node: Node, fold: Fold) -> None:
             f"Node {node.name!r}: out must divide pe ({fold.pe}) into at most as many beats as a channel group takes "
             f"cycles ({group_cycles}), {fold.beat} does not"
         )
+    if fold.levels > MOST_LEVELS:
+        raise FoldingError(f"Node {node.name!r}: levels must be 1 to {MOST_LEVELS}, not {fold.levels}")
     if fold.storage not in STORAGES:
         raise FoldingError(f"Node {node.name!r}: storage must be one of {', '.join(STORAGES)}, not {fold.storage!r}")
     if not isinstance(fold.prefetch, bool):
@@ -157,9 +179,12 @@ def turns(node: Node, fold: Fold) -> bool:
 def stream_lanes(network: Network, folding: Mapping[str, Fold]) -> dict[str, int]:
     """Lanes (channels a beat) of the stream that each node makes; nodes whose fold is not yet known are left out."""
     lanes: dict[str, int] = {}
-    for node in network.nodes:
+    ends = plans(network, folding)
+    for node in outline(network, folding).nodes:
         if node.op == "input":
             lanes[node.name] = node.shape[0]
+        elif node.op == STAGE:
+            lanes[node.name] = ends[node.name].share.beat
         elif node.op in FOLDED:
             if node.name in folding:
                 lanes[node.name] = folding[node.name].beat
@@ -186,6 +211,8 @@ def pixel_cycles(network: Network, folding: Mapping[str, Fold], name: str, lanes
     node = network.node(name)
     least = max(1, node.shape[0] // lanes[name])
     if node.op == "input":
+        return least
+    if node.op == STAGE:
         return least
     if node.op in FOLDED:
         busy = cycles(node, folding[name]) + turns(node, folding[name])
@@ -223,17 +250,25 @@ def window_beats(network: Network, node: Node, fold: Fold, lanes: Mapping[str, i
 
 
 def timings(network: Network, folding: Mapping[str, Fold]) -> dict[str, Timing]:
-    """Busy, load and steady cycles per image of every folded node."""
-    lanes = stream_lanes(network, folding)
+    """Busy, load and steady cycles per image of every node that is folded on its own."""
+    lanes, network = stream_lanes(network, folding), outline(network, folding)
     return {node.name: timing(network, node, folding, lanes) for node in folded(network)}
 
 
 def interval(network: Network, folding: Mapping[str, Fold]) -> dict[str, int]:
-    """Cycles per image of every node; the accelerator's interval is the largest of them."""
-    lanes = stream_lanes(network, folding)
+    """Cycles per image of every node; the accelerator's interval is the largest of them. A shared stage has those of
+    the node that ends it.
+    """
+    lanes, ends = stream_lanes(network, folding), plans(network, folding)
     result = {name: time.interval for name, time in timings(network, folding).items()}
+    network = outline(network, folding)
     for node in network.nodes:
-        if node.op not in FOLDED:
+        if node.op == STAGE:
+            plan = ends[node.name]
+            supply = pixel_cycles(network, folding, plan.source, lanes)
+            supply = max(supply, plan.source_shape[0] // math.gcd(lanes[plan.source], plan.share.beat))
+            result[node.name] = plan.interval(supply)
+        elif node.op not in FOLDED:
             beats = pixels(node) * (node.shape[0] // lanes[node.name])
             for source in map(network.node, node.inputs):
                 beats = max(beats, pixels(source) * (source.shape[0] // lanes[source.name]))

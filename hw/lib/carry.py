@@ -9,7 +9,7 @@ from amaranth.hdl import Cat, Const, Instance, Module, Signal, Value
 
 from popstream.hw.lib.device import is_ecp5
 
-__all__ = ["And", "Bit", "Number", "Xor", "add_in_chains", "chain_luts", "delayed", "plain"]
+__all__ = ["And", "Bit", "Number", "Xor", "add_in_chains", "chain_luts", "delayed", "passed", "plain"]
 
 CHAIN_POSITIONS = 16  # most bits of a carry chain: it is placed as one piece, and long ones scatter all else
 _LUT_INPUTS = 4
@@ -66,6 +66,11 @@ def delayed(m: Module, bits: Sequence[Bit], name: str) -> list[Bit]:
     return result
 
 
+def passed(m: Module, bits: Sequence[Bit], name: str) -> list[Bit]:
+    """All `bits` as they are: in the place of `delayed` where no register follows."""
+    return list(bits)
+
+
 def chains(widths: Sequence[int]) -> list[list[int]]:
     """Adders of operands of `widths` bits, in order, split into as few chains as CHAIN_POSITIONS allows."""
     result: list[list[int]] = []
@@ -77,9 +82,13 @@ def chains(widths: Sequence[int]) -> list[list[int]]:
 
 
 def add_in_chains(
-    m: Module, adders: Sequence[tuple[Number, Number, Bit | None]], name: str, platform: Any
+    m: Module,
+    adders: Sequence[tuple[Number, Number, Bit | None]],
+    name: str,
+    platform: Any,
+    registered: bool = True,
 ) -> list[Number]:
-    """x + y + carry for each of `adders` (x, y, carry), registered; as few chains as CHAIN_POSITIONS allows.
+    """x + y + carry for each of `adders` (x, y, carry), in as few chains as CHAIN_POSITIONS allows.
 
     An adder takes the positions of its wider operand and one more before them, for its carry: a bit c on both sides
     adds 2*c, the carry into the next position, and its sum bit is the carry out of the adder before.
@@ -97,7 +106,7 @@ def add_in_chains(
             both = zip([*x, *zeros][:width], [*y, *zeros][:width], strict=True)
             positions += [_Position(one, other) for one, other in both]
         chain = Signal(len(positions) + 1, name=f"{name}{len(sums)}")
-        m.d.sync += chain.eq(build(m, positions, chain.name))
+        m.d["sync" if registered else "comb"] += chain.eq(build(m, positions, chain.name))
         sums.extend((list(chain[start : start + high.bit_length()]), high) for start, high in places)
     return sums
 

@@ -6,13 +6,25 @@ from functools import cache
 from itertools import islice
 from typing import Any
 
+import numpy as np
 from amaranth.hdl import Cat, Module, Shape, Signal, Value, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from popstream.hw.lib.carry import And, Bit, Number, Xor, add_in_chains, chain_luts, delayed, plain
+from popstream.hw.lib.carry import And, Bit, Number, Xor, add_in_chains, chain_luts, delayed, passed, plain
 
-__all__ = ["AdderTree", "PopCount"]
+__all__ = ["AdderTree", "PopCount", "lane_sums"]
+
+
+def lane_sums(
+    weights: np.ndarray, top_weight: int, top_code: int, bounds: np.ndarray | None = None
+) -> tuple[Shape, np.ndarray]:
+    """Shape of the sums of XNOR lanes for weight codes [Co, N] of 0 .. `top_weight` and codes of 0 .. `top_code`, and
+    by how much each output channel's are too high, [Co]. `bounds`: weight codes [rows, N] that the shape is to hold.
+    """
+    bounds = weights if bounds is None else bounds
+    high = top_code * int(np.maximum(bounds, top_weight - bounds).sum(axis=1).max())
+    return unsigned(high.bit_length()), top_code * (top_weight - weights).sum(axis=1)
 
 
 class AdderTree(wiring.Component):
@@ -80,18 +92,21 @@ class PopCount(wiring.Component):
 
     Of the n codes of `planes` bits, some are `leaves` of a binary tree of adders, and each adder takes at its carry the
     lowest bit of another one, whose upper bits are left to a tree of their own. n codes need (n+1)/2 leaves. The adders
-    of a level, of all trees, share carry chains (hw.lib.carry), on an ECP5 together with the XORs or ANDs. Every level
-    is registered. Free-running: a sum each cycle, `latency` cycles after its bits.
+    of a level, of all trees, share carry chains (hw.lib.carry), on an ECP5 together with the XORs or ANDs. Registers
+    lie behind every level of adders, or behind every second: the first level, the widest, then has none. Free-running:
+    a sum each cycle, `latency` cycles after its bits.
 
     Parameters
     ----------
     n : number of bits of a plane, at least 1.
     planes : number of planes, at least 1.
     pair : Xor or And: there is a `j`, which is joined with `i` so; or None.
+    levels : levels of adders from one register to the next, at least 1.
 
     Attributes
     ----------
-    latency : ceil(log2(leaves)) + ceil(log2(trees)); there are as many trees as planes, unless n is small.
+    latency : the levels, ceil(log2(leaves)) + ceil(log2(trees)), over `levels`, rounded up; there are as many trees as
+        planes, unless n is small.
 
     Members
     -------
@@ -100,14 +115,15 @@ class PopCount(wiring.Component):
     o : Out(unsigned, to (2**planes - 1)*n)
     """
 
-    def __init__(self, n: int, planes: int = 1, pair: type[Xor] | type[And] | None = None) -> None:
-        for name, number in (("bit", n), ("plane", planes)):
+    def __init__(self, n: int, planes: int = 1, pair: type[Xor] | type[And] | None = None, levels: int = 1) -> None:
+        for name, number in (("bit", n), ("plane", planes), ("level between registers", levels)):
             if number < 1:
                 raise ValueError(f"A population count needs at least 1 {name}, not {number}")
         self.n = n
         self.planes = planes
         self.pair = pair
-        self.latency = self.latency_of(n, planes)
+        self.levels = levels
+        self.latency = self.latency_of(n, planes, levels)
         members = {"i": In(n), "j": In(planes * n)} if pair else {"i": In(planes * n)}
         super().__init__(members | {"o": Out((((1 << planes) - 1) * n).bit_length())})
 
@@ -118,14 +134,25 @@ class PopCount(wiring.Component):
         return [leaves] + (PopCount._trees(n - leaves, planes - 1) if planes > 1 and n > leaves else [])
 
     @staticmethod
-    def latency_of(n: int, planes: int = 1) -> int:
-        """Cycles from the bits to their sum."""
+    def _depth(n: int, planes: int) -> int:
+        """Levels of adders."""
         trees = PopCount._trees(n, planes)
         return (trees[0] - 1).bit_length() + (len(trees) - 1).bit_length()
 
     @staticmethod
+    def latency_of(n: int, planes: int = 1, levels: int = 1) -> int:
+        """Cycles from the bits to their sum."""
+        return -(-PopCount._depth(n, planes) // levels)
+
+    @staticmethod
+    def _registered(n: int, planes: int, levels: int) -> list[bool]:
+        """Of each level, whether registers follow: behind every `levels` of them, and behind the last."""
+        depth = PopCount._depth(n, planes)
+        return [level % levels == 0 or level == depth for level in range(1, depth + 1)]
+
+    @staticmethod
     @cache
-    def size(n: int, planes: int = 1, paired: bool = False) -> tuple[int, int, int]:
+    def size(n: int, planes: int = 1, paired: bool = False, levels: int = 1) -> tuple[int, int, int]:
         """LUT4s of the carry cells on an ECP5, flip-flops, and with a pair those of bits of `j`, which counts of the
         same `j` share. Walks along the same trees as `elaborate`.
         """
@@ -138,7 +165,9 @@ class PopCount(wiring.Component):
             carries.append(left)
         luts, flip_flops, shared, shift = 0, 0, 0, 1
         both = paired  # numbers are still two bits each
+        registered = iter(PopCount._registered(n, planes, levels))
         while any(len(tree) > 1 for tree in trees):
+            kept = next(registered)
             widths: list[int] = []
             for index, tree in enumerate(trees):
                 sums = []
@@ -146,23 +175,23 @@ class PopCount(wiring.Component):
                     widths.append(max(x, y).bit_length())
                     sums.append(x + y + (carries[index] > 0))
                     carries[index] -= carries[index] > 0
-                    flip_flops += sums[-1].bit_length()
+                    flip_flops += kept * sums[-1].bit_length()
                 odd = tree[-1:] if len(tree) % 2 else []
                 waiting = sum(high.bit_length() for high in odd)
-                flip_flops += (len(odd) if both else waiting) + carries[index]
-                shared += both * waiting + paired * carries[index]
+                flip_flops += kept * ((len(odd) if both else waiting) + carries[index])
+                shared += kept * (both * waiting + paired * carries[index])
                 trees[index] = sums + odd
             luts += chain_luts(widths)
-            both = False
+            both = both and not kept
         totals = [tree[0] for tree in trees]
         while len(totals) > 1:
-            widths, joined = [], []
+            kept, widths, joined = next(registered), [], []
             for low, high in zip(totals[::2], totals[1::2], strict=False):
                 widths.append(max((low >> shift).bit_length(), high.bit_length()))
                 joined.append(low + (high << shift))
-                flip_flops += joined[-1].bit_length()
+                flip_flops += kept * joined[-1].bit_length()
             odd = totals[-1:] if len(totals) % 2 else []
-            flip_flops += sum(high.bit_length() for high in odd)
+            flip_flops += kept * sum(high.bit_length() for high in odd)
             luts, totals, shift = luts + chain_luts(widths), joined + odd, 2 * shift
         return luts, flip_flops, shared
 
@@ -180,36 +209,38 @@ class PopCount(wiring.Component):
             trees.append([(code, (1 << len(code)) - 1) for code in codes[:leaves]])
             carries.append([code[0] for code in codes[leaves:]])
             codes = [code[1:] for code in codes[leaves:]]
-        level = 0
+        level, registered = 0, self._registered(self.n, self.planes, self.levels)
         while any(len(tree) > 1 for tree in trees):
+            keep = delayed if registered[level] else passed
             adders: list[tuple[Number, Number, Bit | None]] = []
             rests: list[list[Number]] = []
             for index, (tree, singles) in enumerate(zip(trees, carries, strict=True)):
                 for x, y in zip(tree[::2], tree[1::2], strict=False):
                     adders.append((x, y, singles.pop(0) if singles else None))
                 odd = tree[-1:] if len(tree) % 2 else []
-                rests.append([(delayed(m, bits, f"rest{level}_{index}"), high) for bits, high in odd])
-                carries[index] = delayed(m, singles, f"carries{level}_{index}")
-            sums = iter(add_in_chains(m, adders, f"sum{level}_", platform))
+                rests.append([(keep(m, bits, f"rest{level}_{index}"), high) for bits, high in odd])
+                carries[index] = keep(m, singles, f"carries{level}_{index}")
+            sums = iter(add_in_chains(m, adders, f"sum{level}_", platform, registered[level]))
             trees = [[*islice(sums, len(tree) // 2), *rest] for tree, rest in zip(trees, rests, strict=True)]
             level += 1
-        self._weigh(m, [tree[0] for tree in trees], level, platform)
+        self._weigh(m, [tree[0] for tree in trees], level, registered, platform)
         return m
 
-    def _weigh(self, m: Module, totals: list[Number], level: int, platform: Any) -> None:
+    def _weigh(self, m: Module, totals: list[Number], level: int, registered: list[bool], platform: Any) -> None:
         """o = sum of 2**m * totals[m], pair by pair."""
         shift = 1  # planes that one of `totals` holds
         while len(totals) > 1:
+            keep = delayed if registered[level] else passed
             adders: list[tuple[Number, Number, Bit | None]] = []
-            passed: list[list[Bit]] = []  # the lowest bits meet nothing
+            lowest: list[list[Bit]] = []  # these bits meet nothing
             for (low, low_high), (bits, high) in zip(totals[::2], totals[1::2], strict=False):
-                passed.append(delayed(m, low[:shift], f"low{level}_{len(passed)}"))
+                lowest.append(keep(m, low[:shift], f"low{level}_{len(lowest)}"))
                 adders.append(((low[shift:], low_high >> shift), (bits, high), None))
             rest: list[Number] = []
             if len(totals) % 2:
-                rest = [(delayed(m, totals[-1][0], f"odd{level}"), totals[-1][1])]
-            sums = add_in_chains(m, adders, f"sum{level}_", platform)
-            joined = zip(passed, sums, strict=True)
+                rest = [(keep(m, totals[-1][0], f"odd{level}"), totals[-1][1])]
+            sums = add_in_chains(m, adders, f"sum{level}_", platform, registered[level])
+            joined = zip(lowest, sums, strict=True)
             totals = [([*low, *bits], (high << shift) + (1 << shift) - 1) for low, (bits, high) in joined] + rest
             shift, level = 2 * shift, level + 1
         m.d.comb += self.o.eq(Cat(plain(bit) for bit in totals[0][0]))

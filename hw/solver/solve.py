@@ -2,17 +2,14 @@
 and the fastest folding whose estimated cost stays within a device's budget (`fastest`).
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import product
 
-import numpy as np
-
 from popstream.hw.cost.network import ECP5_PRICES, Prices, layer_cost, memory_choices
 from popstream.hw.folding.fold import divisors
 from popstream.hw.folding.folding import (
-    ARITHMETICS,
     DEFAULT_INTERVAL,
     Fold,
     Folding,
@@ -20,81 +17,24 @@ from popstream.hw.folding.folding import (
     channels_out,
     cycles,
     folded,
-    geometry,
     interval,
     pixels,
     products,
     stream_lanes,
     timing,
 )
+from popstream.hw.solver.candidates import cheapest, counted, feeds, over
 from popstream.model.manifest import Network, Node
 
-__all__ = ["candidates", "fastest", "intervals", "over", "solve", "within"]
+__all__ = ["COSTING", "fastest", "intervals", "solve", "within"]
 
-MOST_FEED = 16  # channels a beat into a window: beyond that its line memory grows and hardly any time is won
-SIMD_CHOICES = 3  # of the simd that are fast enough, so many of the smallest are looked at;
-LEAN_CHOICES = 12  # more where lanes wait while a window is loaded, and must make up for it
 TRIES = 8  # prices tried before a target is given up
 GRAIN = 100  # the fastest folding is found to within a part in so many
 RAISE = 2.0  # by which a resource becomes dearer when there was too little of it
 
+COSTING = layer_cost, memory_choices
+
 Need = Callable[[Folding], Mapping[str, int]]
-
-
-def shapes(node: Node, target: int, most: int) -> Iterator[Fold]:
-    """(arithmetic, planes, pe, simd) whose busy cycles alone fit into `target`: of each the `most` smallest simd."""
-    for arithmetic, pe in product(ARITHMETICS, divisors(channels_out(node))):
-        for planes in divisors(node["act_bits"]) if arithmetic == "lanes" else (1,):
-            found = 0
-            for simd in divisors(products(node)):
-                fold = Fold(simd, pe, arithmetic, planes=planes)
-                if pixels(node) * cycles(node, fold) <= target:
-                    yield fold
-                    found += 1
-                if found == most:
-                    break
-
-
-def candidates(network: Network, node: Node, target: int, least_out: int, lean: bool) -> list[Fold]:
-    """Folds of `node` whose busy cycles alone fit into `target`, with each the fewest output lanes that keep up.
-
-    A window has a FIFO of one row ahead: it bridges the rows without windows and the windows without rows, so that
-    layers of equal rates do not wait for each other. The first layer has none, images are there when asked for; nor
-    has any layer of a `lean` folding, for a device short of flip-flops and memories, and nothing is prefetched there.
-    """
-    first = node.op == "linear" or network.node(node.inputs[0]).op == "input"
-    buffer = 0 if lean or first else geometry(network, node).width
-    result = []
-    for shape in shapes(node, target, LEAN_CHOICES if lean else SIMD_CHOICES):
-        group_cycles = cycles(node, shape) * shape.pe // channels_out(node)
-        for out in divisors(shape.pe):
-            beats = pixels(node) * (channels_out(node) // out)
-            if out >= least_out and shape.pe // out <= group_cycles and beats <= target:
-                result += [
-                    Fold(shape.simd, shape.pe, shape.arithmetic, not lean, buffer, shape.planes, out, storage)
-                    for storage in memory_choices(node, shape)
-                ]
-                break
-    return result
-
-
-@lru_cache(maxsize=1024)  # the same are looked at again at other prices, and for other boards
-def counted(
-    network: Network, node: Node, target: int, least_out: int, lean: bool, lanes: int
-) -> tuple[list[Fold], np.ndarray]:
-    """The candidates, and int64 [4 + 1, candidates]: LUT, FF, EBR and DSP behind a stream of `lanes` codes a beat, and
-    the channels of a beat."""
-    found = candidates(network, node, target, least_out, lean)
-    costs = (layer_cost(network, node, fold, lanes) for fold in found)
-    rows = [(c.lut, c.ff, c.ebr, c.dsp, fold.beat) for fold, c in zip(found, costs, strict=True)]
-    return found, np.array(rows, np.int64).reshape(-1, 5).T
-
-
-def cheapest(found: Sequence[Fold], amounts: np.ndarray, prices: Prices) -> Iterator[Fold]:
-    """The candidates of `counted`, rising by what they cost at `prices`; of equal ones the narrower beat first."""
-    lut, ff, ebr, dsp, beat = amounts
-    at = lut * prices.lut + ff * prices.ff + ebr * prices.ebr + dsp * prices.dsp
-    return (found[index] for index in np.lexsort((beat, at)))
 
 
 @lru_cache(maxsize=64)
@@ -110,12 +50,13 @@ def intervals(network: Network) -> tuple[int, ...]:
 
 
 def solve(
-    network: Network, target: int = DEFAULT_INTERVAL, prices: Prices = ECP5_PRICES, lean: bool = False
+    network: Network, target: int = DEFAULT_INTERVAL, prices: Prices = ECP5_PRICES, lean: bool = False, levels: int = 1
 ) -> Folding:
     """The folding of least cost at `prices` whose stages each take at most `target` cycles an image, waits included.
 
     Layers are taken in topological order, for how fast a layer's input comes, and in how many lanes, is its producer's
-    choice. A producer that leaves its reader no legal fold is made wider and tried again. FoldingError if nothing fits.
+    choice. A producer that leaves its reader no legal fold is made wider and tried again. Between two registers of a
+    population count lie `levels` of adders. FoldingError if nothing fits.
     """
     if target < 1:
         raise FoldingError(f"Target interval must be at least 1 cycle, not {target}")
@@ -125,7 +66,7 @@ def solve(
         entries: dict[str, Fold] = {}
         late: Node | None = None
         for node in order:
-            fold = choose(network, node, entries, target, least[node.name], prices, lean)
+            fold = choose(network, node, entries, target, least[node.name], prices, lean, levels)
             if fold is None:
                 late = node
                 break
@@ -166,10 +107,11 @@ def choose(
     least_out: int,
     prices: Prices,
     lean: bool,
+    levels: int,
 ) -> Fold | None:
     """The cheapest candidate that meets the target behind the layers already chosen; None if none does."""
     lanes_in = stream_lanes(network, entries)[node.inputs[0]]
-    for fold in cheapest(*counted(network, node, target, least_out, lean, lanes_in), prices):
+    for fold in cheapest(*counted(network, node, target, least_out, lean, levels, lanes_in, COSTING), prices):
         for feed in feeds(node, lanes_in, lean):
             trial = {**entries, node.name: replace(fold, feed=feed)}
             if timing(network, node, trial, stream_lanes(network, trial)).interval <= target:
@@ -177,21 +119,14 @@ def choose(
     return None
 
 
-def feeds(node: Node, lanes: int, lean: bool) -> list[int | None]:
-    """Channels a beat that a window may be fed, where `lanes` come: as they come, or gathered to up to MOST_FEED."""
-    if node.op == "linear" or lean:
-        return [None]
-    channels = node.tensors["weight"].shape[1]
-    return [None, *(d for d in divisors(channels) if d % lanes == 0 and lanes < d <= MOST_FEED)]
-
-
-def over(needed: Mapping[str, int], budget: Mapping[str, int]) -> dict[str, int]:
-    """How many of each resource are missing; empty if `needed` is within `budget`."""
-    return {resource: needed[resource] - room for resource, room in budget.items() if needed[resource] > room}
-
-
 def within(
-    network: Network, target: int, need: Need, budget: Mapping[str, int], prices: Prices, lean: bool = False
+    network: Network,
+    target: int,
+    need: Need,
+    budget: Mapping[str, int],
+    prices: Prices,
+    lean: bool = False,
+    levels: int = 1,
 ) -> Folding | None:
     """A folding of at most `target` cycles an image that stays within `budget`, or None.
 
@@ -200,7 +135,7 @@ def within(
     """
     for _ in range(TRIES):
         try:
-            folding = solve(network, target, prices, lean)
+            folding = solve(network, target, prices, lean, levels)
         except FoldingError:
             return None
         missing = over(need(folding), budget)

@@ -40,6 +40,7 @@ class XnorTerm(wiring.Component):
     planes : code planes, which share the weights.
     merged : the weights are functions of few bits, to be computed in the LUT of the XOR; else they come from registers
         and the XOR is left to the population count.
+    levels : levels of adders from one register to the next.
 
     Members
     -------
@@ -48,23 +49,24 @@ class XnorTerm(wiring.Component):
     o : Out(unsigned, to (2**planes - 1)*simd)
     """
 
-    def __init__(self, simd: int, planes: int = 1, merged: bool = False) -> None:
+    def __init__(self, simd: int, planes: int = 1, merged: bool = False, levels: int = 1) -> None:
         self.simd = simd
         self.planes = planes
         self.merged = merged
-        self.latency = self.latency_of(simd, planes)
+        self.levels = levels
+        self.latency = self.latency_of(simd, planes, levels)
         super().__init__(
             {"codes": In(planes * simd), "inverted": In(simd), "o": Out((simd * ((1 << planes) - 1)).bit_length())}
         )
 
     @staticmethod
-    def latency_of(simd: int, planes: int = 1) -> int:
+    def latency_of(simd: int, planes: int = 1, levels: int = 1) -> int:
         """Cycles from the operands to `o`."""
-        return PopCount.latency_of(simd, planes)
+        return PopCount.latency_of(simd, planes, levels)
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        m.submodules.count = count = PopCount(self.simd, self.planes, None if self.merged else Xor)
+        m.submodules.count = count = PopCount(self.simd, self.planes, None if self.merged else Xor, self.levels)
         if self.merged:
             m.d.comb += count.i.eq(self.codes ^ self.inverted.replicate(self.planes))
         else:
@@ -78,7 +80,7 @@ class AndTerm(wiring.Component):
 
     Parameters
     ----------
-    simd, planes, merged : as of XnorTerm, with an AND for the XOR.
+    simd, planes, merged, levels : as of XnorTerm, with an AND for the XOR.
 
     Members
     -------
@@ -87,18 +89,19 @@ class AndTerm(wiring.Component):
     o : Out(unsigned, to (2**planes - 1)*simd)
     """
 
-    def __init__(self, simd: int, planes: int = 1, merged: bool = False) -> None:
+    def __init__(self, simd: int, planes: int = 1, merged: bool = False, levels: int = 1) -> None:
         self.simd = simd
         self.planes = planes
         self.merged = merged
-        self.latency = XnorTerm.latency_of(simd, planes)
+        self.levels = levels
+        self.latency = XnorTerm.latency_of(simd, planes, levels)
         super().__init__(
             {"codes": In(planes * simd), "weights": In(simd), "o": Out((simd * ((1 << planes) - 1)).bit_length())}
         )
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        m.submodules.count = count = PopCount(self.simd, self.planes, None if self.merged else And)
+        m.submodules.count = count = PopCount(self.simd, self.planes, None if self.merged else And, self.levels)
         if self.merged:
             m.d.comb += count.i.eq(self.codes & self.weights.replicate(self.planes))
         else:

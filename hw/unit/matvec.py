@@ -64,6 +64,7 @@ class MatVec(wiring.Component):
     turns : whether the window turns by `simd` codes with each chunk (Window's `turn`), so that nothing has to choose it
         here; `i` is then taken a cycle after its last chunk, when it has come round. Only with more than one chunk.
     kind : of the weights, "odd" or "signed".
+    levels : levels of adders from one register of a population count to the next.
 
     Attributes
     ----------
@@ -98,6 +99,7 @@ class MatVec(wiring.Component):
         lanes: int | None = None,
         turns: bool = False,
         kind: str = "odd",
+        levels: int = 1,
     ) -> None:
         if kind not in WEIGHTS:
             raise ValueError(f"Weights must be of a kind of {', '.join(WEIGHTS)}, not {kind!r}")
@@ -144,7 +146,19 @@ class MatVec(wiring.Component):
         self.turns = turns
         self.kind = kind
         self.plan = plan = MatVecPlan(
-            length, channels, weight_bits, act_bits, simd, pe, arithmetic, planes, lanes, pes_per_copy, turns, kind
+            length,
+            channels,
+            weight_bits,
+            act_bits,
+            simd,
+            pe,
+            arithmetic,
+            planes,
+            lanes,
+            pes_per_copy,
+            turns,
+            kind,
+            levels,
         )
         self.groups = plan.groups
         self.chunks = plan.chunks
@@ -182,7 +196,7 @@ class MatVec(wiring.Component):
     def _term(self) -> XnorTerm | AndTerm | MacTerm:
         if self.arithmetic == "lanes":
             merged = WeightMemory.style_of(self.plan.words, self.storage) in ("constant", "merged")
-            return (AndTerm if self.kind == "signed" else XnorTerm)(self.simd, self.planes, merged)
+            return (AndTerm if self.kind == "signed" else XnorTerm)(self.simd, self.planes, merged, self.plan.levels)
         return MacTerm(self.simd, self.weight_bits, self.act_bits, self.kind)
 
     def elaborate(self, platform: Any) -> Module:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from amaranth.hdl import Cat, Shape, Value, unsigned
+from amaranth.hdl import Cat, Shape, Value
 
 from popstream.hw.lib.fifo import StreamFifo
 from popstream.hw.lib.pipeline import select_latency
-from popstream.hw.lib.popcount import AdderTree
+from popstream.hw.lib.popcount import AdderTree, lane_sums
 from popstream.hw.unit.bitplane import MacTerm, XnorTerm, plane_pairs
 from popstream.model.manifest import Node, weight_integers
 
@@ -39,8 +39,7 @@ def accumulator(
     top_weight, top_code = (1 << weight_bits) - 1, (1 << act_bits) - 1
     bounds = weights if bounds is None else bounds
     if arithmetic == "lanes" and kind == "odd":
-        high = top_code * int(np.maximum(bounds, top_weight - bounds).sum(axis=1).max())
-        return unsigned(high.bit_length()), top_code * (top_weight - weights).sum(axis=1)
+        return lane_sums(weights, top_weight, top_code, bounds)
     integers = weight_integers(bounds, weight_bits, kind)
     high = top_code * int(integers.clip(min=0).sum(axis=1).max())
     low = top_code * int(integers.clip(max=0).sum(axis=1).min())
@@ -63,6 +62,7 @@ class MatVecPlan:
     pes_per_copy: int = 1
     turns: bool = False
     kind: str = "odd"
+    levels: int = 1
 
     @staticmethod
     def pes(simd: int, pe: int, arithmetic: str, planes: int) -> int:
@@ -165,7 +165,7 @@ class MatVecPlan:
     def total(self) -> int:
         """Cycles from the issue of a group's last chunk to its total in the first copy."""
         if self.arithmetic == "lanes":
-            term = XnorTerm.latency_of(self.simd, self.planes)
+            term = XnorTerm.latency_of(self.simd, self.planes, self.levels)
         else:
             term = MacTerm.latency_of(self.simd)
         return self.select + term + self.accumulates

@@ -150,10 +150,11 @@ def occupancy(
     if chosen.notice:
         console.print(chosen.notice, soft_wrap=True)
     with console.status("generating, compiling and running the accelerator"):
-        found = measure(network, folding_for(network, interval, folding), chosen.codes, root, optimize)
+        shares = folding_for(network, interval, folding)
+        found = measure(network, shares, chosen.codes, root, optimize)
     wrong = int((golden.run_batches(network, chosen.codes) != found.answer.logits).any(axis=1).sum())
     folder = root / network.name
-    console.print(table(write_all(network, found, wrong, folder)))
+    console.print(table(write_all(network, shares, found, wrong, folder)))
     console.print(f"{folder / 'occupancy.json'}, occupancy.png, cost.png", soft_wrap=True)
     if wrong:
         raise Failed(f"{wrong} of {images} images differ from the golden model")

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from popstream.hw.folding.outline import units
 from popstream.model.cache import key
 from popstream.model.files import write_whole
 from popstream.model.manifest import Network
@@ -74,7 +75,7 @@ class DriverModel:
         self.folding = folding
         source = verilog(network, folding, root, taps=False, counters=counters, progress=progress)
         self.top, self.predicted = read_ports(source / "ports.json", network)
-        self.counted = [node.name for node in network.nodes if node.op in ("conv", "linear")] if counters else []
+        self.counted = list(units(network, folding)) if counters else []
         text, count = source / "top.v", len(self.counted)
         native = not os.environ.get(ADDRESS)
         self.program = build_driver(text, self.top, count, root, optimize, native, progress)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from popstream.hw.folding.outline import units
 from popstream.model.files import write_json
 from popstream.model.manifest import Network
 from popstream.sim.driver.driver import arguments_for, beats, read_answer
@@ -35,16 +36,15 @@ def measure(
     arguments = arguments_for(model.top, len(codes), expected=model.predicted)
     data = beats(codes, model.top.bits)
     output, _, _, counts = run(model.program.read_bytes(), arguments, data, bin_cycles=BIN)
-    units = {name: folding[name] for name in model.counted}
-    found = np.frombuffer(counts, "<u4").reshape(-1, 2, len(units)).astype(np.int64)
-    return Occupancy(units, found, read_answer(model.top, len(codes), output), model.predicted)
+    found = np.frombuffer(counts, "<u4").reshape(-1, 2, len(model.counted)).astype(np.int64)
+    return Occupancy(units(network, folding), found, read_answer(model.top, len(codes), output), model.predicted)
 
 
-def figures(network: Network, occupancy: Occupancy, mismatches: int) -> dict[str, Any]:
+def figures(network: Network, folding: Mapping[str, Any], occupancy: Occupancy, mismatches: int) -> dict[str, Any]:
     """The content of occupancy.json."""
     from popstream.hw.cost.network import network_cost
 
-    costs = network_cost(network, occupancy.units)
+    costs = network_cost(network, folding)
     column, over_time = occupancy.over_time(COLUMNS)
     stages = []
     states = ("busy", "starved", "blocked")
@@ -95,11 +95,13 @@ def table(content: Mapping[str, Any]) -> Table:
     return shown
 
 
-def write_all(network: Network, occupancy: Occupancy, mismatches: int, folder: Path) -> dict[str, Any]:
+def write_all(
+    network: Network, folding: Mapping[str, Any], occupancy: Occupancy, mismatches: int, folder: Path
+) -> dict[str, Any]:
     """Write occupancy.json, occupancy.png and cost.png; returns the figures."""
     from popstream.sim.reports.charts import cost_chart, occupancy_chart  # matplotlib takes a second
 
-    content = figures(network, occupancy, mismatches)
+    content = figures(network, folding, occupancy, mismatches)
     write_json(folder / "occupancy.json", content)
     occupancy_chart(folder / "occupancy.png", network.name, occupancy)
     cost_chart(folder / "cost.png", network.name, content["stages"])

@@ -6,6 +6,7 @@ from typing import Any
 
 from popstream.hw.cost.network import Cost, network_parts, storage_of
 from popstream.hw.folding.folding import Fold, folded, interval, products
+from popstream.hw.folding.outline import outline, plans, units
 from popstream.model.manifest import Network
 
 __all__ = ["KINDS", "RESOURCES", "cost", "folding_rows"]
@@ -14,7 +15,7 @@ RESOURCES = tuple(field.name for field in fields(Cost))
 KINDS = {
     "lanes and weights": ("unit",),
     "windows": ("window",),
-    "requantizing": ("requant", "prelu", "classifier"),
+    "requantizing": ("requant", "prelu", "classifier", "stage"),
     "thresholds": ("threshold",),
     "skips and forks": ("shortcut", "join", "fork"),
     "pooling": ("maxpool", "pool"),
@@ -29,7 +30,7 @@ def kind_of(block: str) -> str:
 def folding_rows(network: Network, folding: Mapping[str, Fold]) -> list[dict[str, Any]]:
     """Every folded layer: its shape of lanes and the cycles an image that they take."""
     cycles = interval(network, folding)
-    return [
+    rows = shared_rows(network, folding) + [
         {
             "node": node.name,
             "products": products(node),
@@ -42,14 +43,35 @@ def folding_rows(network: Network, folding: Mapping[str, Fold]) -> list[dict[str
             "weights_in": storage_of(node, fold),
             "cycles": cycles[node.name],
         }
-        for node, fold in ((node, folding[node.name]) for node in folded(network))
+        for node, fold in ((node, folding[node.name]) for node in folded(outline(network, folding)))
     ]
+    order = [node.name for node in network.nodes]
+    return sorted(rows, key=lambda row: order.index(row["node"]))
+
+
+def shared_rows(network: Network, folding: Mapping[str, Fold]) -> list[dict[str, Any]]:
+    """The same of every layer of shared stages, by the unit that they share and the cycles of each."""
+    rows: list[dict[str, Any]] = []
+    shapes = units(network, folding)
+    for name, plan in plans(network, folding).items():
+        fold = shapes[name]
+        for walk in plan.walks:
+            node = walk.layer.conv
+            rows.append({
+                "node": node.name, "products": products(node), "channels": len(node.tensors["weight"]),
+                "simd": fold.simd, "pe": fold.pe, "planes": fold.planes, "arithmetic": fold.arithmetic,
+                "lanes": fold.lanes, "weights_in": "block", "cycles": walk.cycles,
+            })  # fmt: skip
+    return rows
 
 
 def cost(network: Network, folding: Mapping[str, Fold]) -> dict[str, Any]:
     """Estimated resources by stage and by kind of block; a join's FIFOs belong to the layer that it adds to."""
-    stages: dict[str, dict[str, Cost]] = {node.name: {} for node in folded(network)}
+    ends = {name: plan.layers[-1].conv.name for name, plan in plans(network, folding).items()}
+    stages: dict[str, dict[str, Cost]] = {node.name: {} for node in folded(outline(network, folding))}
+    stages |= {name: {} for name in ends.values()}
     for name, parts in network_parts(network, folding).items():
+        name = ends.get(name, name)
         stage = stages[name if name in stages else network.node(name).inputs[0]]
         for block, amount in parts.items():
             kind = kind_of(block)

@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from popstream.hw.folding.folding import DEFAULT_INTERVAL, Folding, read_fold
+from popstream.hw.folding.folding import DEFAULT_INTERVAL, Folding
 from popstream.hw.solver.solve import solve
 from popstream.model.files import write_json, write_whole
 from popstream.model.manifest import Network
@@ -38,8 +38,7 @@ OCCUPANCY = ("stages", "column_cycles", "result_cycles", "interval_cycles", "bus
 def folding_of(network: Network, board: Mapping[str, Any] | None) -> tuple[Folding, str]:
     """The folding that the bitstream has, or the default one; and which of them it is, in words."""
     if board is not None:
-        entries = {name: read_fold(name, entry) for name, entry in board["folding"].items()}
-        return Folding(entries).check(network), f"the folding of the bitstream for {board['board']}"
+        return Folding.from_dict(board["folding"]).check(network), f"the folding of the bitstream for {board['board']}"
     return solve(network, DEFAULT_INTERVAL), f"the default folding, at most {DEFAULT_INTERVAL:,} cycles an image"
 
 

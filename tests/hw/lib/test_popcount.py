@@ -52,6 +52,14 @@ def test_popcount_of_every_word(n):
     assert free_run(PopCount(n), words) == [word.bit_count() for word in words]
 
 
+@pytest.mark.parametrize("n", [1, 2, 3, 9, 24, 100, 144])
+def test_registers_behind_every_second_level(n):
+    dense, sparse = PopCount(n), PopCount(n, levels=2)
+    assert sparse.latency == -(-dense.latency // 2)
+    words = [random.Random(n).getrandbits(n) for _ in range(40)]
+    assert free_run(sparse, words) == [word.bit_count() for word in words]
+
+
 @pytest.mark.parametrize(("low", "high"), [(0, 1), (0, 4), (-1, 1), (-128, 127), (-5, 1), (-65025, 65025)])
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 8, 11])
 def test_adder_tree(low, high, n):
@@ -66,6 +74,7 @@ def test_adder_tree(low, high, n):
     ("build", "message"),
     [
         (lambda: PopCount(0), "at least 1 bit, not 0"),
+        (lambda: PopCount(8, levels=0), "at least 1 level between registers, not 0"),
         (lambda: AdderTree(0, 3, 0), "at least 1 number, not 0"),
         (lambda: AdderTree(1, 3, 2), "not 1 .. 3"),
     ],

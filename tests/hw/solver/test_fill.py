@@ -6,7 +6,8 @@ import pytest
 
 from popstream.hw.cost.network import ECP5_PRICES, Cost, network_cost
 from popstream.hw.folding.folding import interval
-from popstream.hw.solver.solve import GRAIN, fastest, intervals, over, within
+from popstream.hw.solver.candidates import over
+from popstream.hw.solver.solve import GRAIN, fastest, intervals, within
 from tests.networks import random_network
 
 NETWORK = random_network(5, height=8, width=8, channels=(8, 16), in_channels=3, weight_bits=1, act_bits=2)

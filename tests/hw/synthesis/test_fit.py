@@ -48,11 +48,12 @@ def test_fifos_are_as_deep_as_the_accelerators(seed):
     assert buffers(network, folding, latencies(network, folding)) == accelerator.depths
 
 
+@pytest.mark.parametrize("levels", [1, 2])
 @pytest.mark.parametrize("pair", [None, Xor, And])
 @pytest.mark.parametrize(("n", "planes"), [(1, 1), (2, 1), (3, 2), (9, 1), (24, 2), (36, 3), (145, 2)])
-def test_carry_cells_of_a_population_count(n, planes, pair):
-    text = rtlil.convert(PopCount(n, planes, pair), platform=Ecp5(), emit_src=False)
-    assert PopCount.size(n, planes, bool(pair))[0] == 2 * Counter(text.split())["\\CCU2C"]
+def test_carry_cells_of_a_population_count(n, planes, pair, levels):
+    text = rtlil.convert(PopCount(n, planes, pair, levels), platform=Ecp5(), emit_src=False)
+    assert PopCount.size(n, planes, bool(pair), levels)[0] == 2 * Counter(text.split())["\\CCU2C"]
 
 
 def test_a_memory_is_in_block_ram_where_that_saves_luts():

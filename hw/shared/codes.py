@@ -1,0 +1,127 @@
+"""The code memory of a shared stage: banks by column, which give a row of the kernel for several pixels at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.hdl import Array, Cat, Module, Signal, Value, unsigned
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from popstream.hw.folding.stage_plan import READ, StagePlan
+from popstream.hw.lib.pipeline import delay
+
+__all__ = ["CodeMemory"]
+
+
+class CodeMemory(wiring.Component):
+    """Codes of column x lie in bank x mod B; a word is a slice of a pixel's channels, code by code.
+
+    The columns of a group of pixels begin `pad` before the first of them: in the block of B columns at hand, in the one
+    before or in the one behind. Each bank gives one word; as groups begin at multiples of the pixels, a column comes
+    from one of B / pixels banks. Columns outside of the image, and rows, are codes of 0.
+
+    Parameters
+    ----------
+    plan : of the stage.
+
+    Attributes
+    ----------
+    latency : cycles from the members of `hw.shared.issue.Issue` to `o`.
+
+    Members
+    -------
+    row, column, place, inside, x, edge, choice, slices : In, see Issue.
+    o : Out, for each pixel its planes, in each kernel column by kernel column the slice's codes' bits.
+    write : In, a bit for each bank. write_address : In. words : In, for each pixel of a group, that is for the banks
+        that are equal to it modulo the pixels, a word.
+    """
+
+    latency = READ
+
+    def __init__(self, plan: StagePlan) -> None:
+        self.plan = plan
+        share = plan.share
+        self.columns = share.pixels + plan.kernel - 1
+        self.word = share.slice * plan.act_bits
+        self.places = plan.banks // share.pixels
+        address = In(max(1, (plan.code_words - 1).bit_length()))
+        super().__init__(
+            {
+                "row": address, "column": address, "place": In(range(max(2, self.places))),
+                "inside": In(1), "x": In(range(max(2, *(share.pixels * walk.columns for walk in plan.walks)))),
+                "edge": In(range(1 + plan.kernel // 2 + max(walk.layer.given[2] for walk in plan.walks))),
+                "choice": In(range(max(2, plan.act_bits // share.planes))),
+                "slices": In(range(1 + max(walk.slices for walk in plan.walks))),
+                "o": Out(share.pixels * share.planes * plan.kernel * share.slice),
+                "write": In(plan.banks), "write_address": address, "words": In(share.pixels * self.word),
+            }
+        )  # fmt: skip
+
+    def block_of(self, bank: int, place: int) -> int:
+        """Whether a bank's column is in the block before (-1), in that at hand, or behind (1)."""
+        begin = place * self.plan.share.pixels - self.plan.kernel // 2
+        return (begin + (bank - begin) % self.plan.banks) // self.plan.banks
+
+    def bank_of(self, column: int, place: int) -> int:
+        """The bank of one of the group's columns."""
+        return (place * self.plan.share.pixels - self.plan.kernel // 2 + column) % self.plan.banks
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        plan, bits = self.plan, len(self.row)
+        address = Signal(bits)
+        blocks = {by: Signal(bits, name=f"block{index}") for index, by in enumerate((-1, 0, 1))}
+        m.d.sync += address.eq(self.row + self.column)
+        slices = delay(m, self.slices, 1, "slices")
+        m.d.sync += [blocks[by].eq(address + by * slices if by else address) for by in blocks]
+        place = delay(m, self.place, 2, "place")
+        read: list[Value] = []
+        for bank in range(plan.banks):
+            m.submodules[f"bank{bank}"] = memory = Memory(
+                shape=unsigned(self.word),
+                depth=plan.code_words,
+                init=[],
+                attrs={"no_rw_check": 1, "ram_style": "block"},
+            )
+            port, write = memory.read_port(), memory.write_port()
+            own, word = Signal(bits, name=f"address{bank}"), Signal(self.word, name=f"word{bank}")
+            choices = [blocks[self.block_of(bank, at)] for at in range(self.places)]
+            m.d.sync += [own.eq(Array(choices)[place]), word.eq(port.data)]
+            m.d.comb += [
+                port.addr.eq(own),
+                write.addr.eq(self.write_address),
+                write.en.eq(self.write[bank]),
+                write.data.eq(self.words.word_select(bank % plan.share.pixels, self.word)),
+            ]
+            read.append(word)
+        self._choose(m, read, delay(m, place, 3, "place_then"))
+        return m
+
+    def _choose(self, m: Module, read: list[Value], place: Value) -> None:
+        """The group's columns out of the banks' words, without what is outside, and of them the planes."""
+        plan, share, pad = self.plan, self.plan.share, self.plan.kernel // 2
+        edge = Signal(self.columns)
+        seen = [(self.x + column >= pad) & (self.x + column < self.edge) for column in range(self.columns)]
+        m.d.sync += edge.eq(Cat(self.inside & there for there in seen))
+        shown = delay(m, edge, 4, "edge")
+        choice = delay(m, self.choice, 5, "choice")
+        columns = []
+        for column in range(self.columns):
+            word = Array(read[self.bank_of(column, at)] for at in range(self.places))[place]
+            planes = []
+            for m_low in range(0, plan.act_bits, share.planes):
+                planes.append(
+                    [Cat(word[c * plan.act_bits + m_low + k] for c in range(share.slice)) for k in range(share.planes)]
+                )
+            chosen = [Array(some[k] for some in planes)[choice] for k in range(share.planes)]
+            columns.append([bits & shown[column].replicate(share.slice) for bits in chosen])
+        m.d.sync += self.o.eq(
+            Cat(
+                columns[pixel + kx][k]
+                for pixel in range(share.pixels)
+                for k in range(share.planes)
+                for kx in range(plan.kernel)
+            )
+        )

@@ -1,0 +1,79 @@
+"""A shared stage's output: groups of pixels come in, all channels of each; they leave pixel by pixel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.hdl import Module, Mux, Signal, Value, signed, unsigned
+from amaranth.lib import stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from popstream.hw.folding.stage_plan import BLOCKS, StagePlan
+from popstream.hw.lib.pipeline import next_of
+from popstream.hw.lib.skid import LastStage
+from popstream.hw.lib.stream import connect, value_layout
+
+__all__ = ["Emit"]
+
+
+class Emit(wiring.Component):
+    """Room for BLOCKS groups of pixels, each taken only after `takes` has asked for it.
+
+    Parameters
+    ----------
+    plan : of the stage. bits : of a value.
+
+    Members
+    -------
+    room : Out, one more group of pixels has room. takes : In, one is on its way.
+    valid : In, `v` holds the next beat of each of its pixels. v : In.
+    o : Out, stream of `beat` values signed(bits) of one pixel.
+    """
+
+    def __init__(self, plan: StagePlan, bits: int) -> None:
+        self.plan = plan
+        share = plan.share
+        self.channels, _, self.width = plan.layers[-1].made
+        self.bits = bits
+        super().__init__(
+            {
+                "room": Out(1), "takes": In(1), "valid": In(1), "v": In(share.pixels * share.beat * bits),
+                "o": Out(stream.Signature(value_layout(signed(bits), share.beat))),
+            }
+        )  # fmt: skip
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        share = self.plan.share
+        beats, words = self.channels // share.beat, BLOCKS * (self.channels // share.beat)
+        free = Signal(range(BLOCKS + 1), init=BLOCKS)
+        ready = Signal(range(BLOCKS + 1))  # groups of pixels that are whole
+        written, begin, read = (Signal(range(words), name=name) for name in ("written", "begin", "read_at"))
+        beat, coming = Signal(range(max(2, beats))), Signal(range(max(2, beats)))
+        lane, x = Signal(range(max(2, share.pixels))), Signal(range(max(2, self.width)))
+        m.submodules.memory = memory = Memory(shape=unsigned(len(self.v)), depth=words, init=[])
+        write, port = memory.write_port(), memory.read_port(domain="comb")
+        m.submodules.last = last = LastStage(self.o.payload.shape())
+        connect(m, last.o, self.o)
+        whole, done, step = Signal(), Signal(), Signal()
+        beat_last, row_last = beat == beats - 1, x == self.width - 1
+        pixel_last = (lane == share.pixels - 1) | row_last
+        m.d.comb += [
+            write.addr.eq(written), write.data.eq(self.v), write.en.eq(self.valid),
+            port.addr.eq(read), self.room.eq(free != 0),
+            whole.eq(self.valid & (coming == beats - 1)),
+            step.eq((ready != 0) & last.i.ready), done.eq(step & beat_last & pixel_last),
+            last.i.valid.eq(ready != 0),
+            Value.cast(last.i.payload).eq(port.data.word_select(lane, share.beat * self.bits)),
+        ]  # fmt: skip
+        m.d.sync += [free.eq(free - self.takes + done), ready.eq(ready + whole - done)]
+        with m.If(self.valid):
+            m.d.sync += [written.eq(next_of(written, words)), coming.eq(Mux(whole, 0, coming + 1))]
+        with m.If(step):
+            m.d.sync += [beat.eq(Mux(beat_last, 0, beat + 1)), read.eq(Mux(beat_last, begin, next_of(read, words)))]
+            with m.If(beat_last):
+                m.d.sync += [x.eq(Mux(row_last, 0, x + 1)), lane.eq(Mux(pixel_last, 0, lane + 1))]
+                with m.If(pixel_last):
+                    m.d.sync += [begin.eq(next_of(read, words)), read.eq(next_of(read, words))]
+        return m

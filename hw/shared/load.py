@@ -1,0 +1,101 @@
+"""Where the next image's input goes: a beat at a time, into what the present one has left free."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from popstream.hw.folding.stage_plan import StagePlan
+from popstream.hw.lib.pipeline import next_of
+from popstream.hw.shared.constants import Constants
+from popstream.hw.shared.slot import slot_layout
+
+__all__ = ["Load"]
+
+
+class Load(wiring.Component):
+    """Walks over the input's beats: rows, pixels, groups of `beat` channels.
+
+    A row is written once it is open: the plan says after which layer of the image in work.
+
+    Parameters
+    ----------
+    plan, constants : of the stage.
+    drain : cycles from a beat to its last effect on memory.
+
+    Members
+    -------
+    some : In, a beat is there that has no slot yet. free : In, the stage has no beat of its own in this cycle.
+    started : In, the first layer begins: the input is in use. landed : In, a layer is done.
+    loaded : Out, the whole input is in memory.
+    valid : Out, `slot` is taken. slot : Out. Both are of the cycle, not of a register.
+    """
+
+    def __init__(self, plan: StagePlan, constants: Constants, drain: int) -> None:
+        self.plan = plan
+        self.drain = drain
+        self.shape = slot_layout(plan, len(constants.shifts))
+        super().__init__(
+            {
+                "some": In(1), "free": In(1), "started": In(1), "landed": In(1), "loaded": Out(1), "valid": Out(1),
+                "slot": Out(self.shape),
+            }
+        )  # fmt: skip
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        plan, share, slot = self.plan, self.plan.share, self.slot
+        channels, height, width = plan.source_shape
+        groups, parts, layers = channels // share.beat, share.slice // share.beat, len(plan.walks)
+        places, slices = plan.banks // share.pixels, -(-channels // share.slice)
+        layer = Signal(range(layers))  # of the image in work
+        open_rows = Signal(range(height + 1), init=height)
+        with m.If(self.started):
+            m.d.sync += open_rows.eq(0)
+        with m.Elif(self.landed):
+            m.d.sync += [
+                open_rows.eq(Array(Const(rows) for rows in plan.open_rows)[layer]),
+                layer.eq(next_of(layer, layers)),
+            ]
+        y, x, group = Signal(range(height + 1)), Signal(range(width)), Signal(range(groups))
+        lane, place, part = (Signal(range(max(2, count))) for count in (share.pixels, places, parts))
+        over = Signal(range(max(2, slices)))
+        m.d.comb += self.valid.eq(self.some & self.free & (y < open_rows))
+        pixel_last, row_last = group == groups - 1, x == width - 1
+        part_last = (part == parts - 1) | pixel_last
+        word_last = (lane == share.pixels - 1) | row_last
+        block_last = word_last & ((place == places - 1) | row_last)
+        stream = Signal(len(slot.at), init=plan.streams[plan.source].at if plan.source in plan.streams else 0)
+        code = Signal(len(slot.code), init=plan.codes[plan.source].at)
+        left = Signal(range(self.drain + 1))
+        with m.If(self.valid):
+            m.d.sync += [group.eq(next_of(group, groups)), part.eq(Mux(part_last, 0, part + 1))]
+            with m.If(part_last):
+                m.d.sync += over.eq(Mux(pixel_last, 0, over + 1))
+            with m.If(pixel_last):
+                m.d.sync += [x.eq(Mux(row_last, 0, x + 1)), lane.eq(Mux(word_last, 0, lane + 1))]
+                with m.If(word_last):
+                    m.d.sync += [stream.eq(stream + groups), place.eq(Mux(block_last, 0, place + 1))]
+                with m.If(block_last):
+                    m.d.sync += code.eq(code + slices)
+                with m.If(row_last):
+                    m.d.sync += y.eq(y + 1)
+                    with m.If(y == height - 1):
+                        m.d.sync += [left.eq(self.drain), stream.eq(stream.init), code.eq(code.init)]
+        with m.If(left != 0):
+            m.d.sync += left.eq(left - 1)
+        with m.If(left == 1):
+            m.d.sync += self.loaded.eq(1)
+        with m.If(self.started):
+            m.d.sync += [self.loaded.eq(0), y.eq(0)]
+        stored = int(plan.source in plan.streams)
+        here = Cat(lane == index for index in range(share.pixels))
+        m.d.comb += [
+            slot.load.eq(1), slot.store.eq(here if stored else 0), slot.at.eq(stream + group),
+            slot.constant.eq(group), slot.fresh.eq(part == 0), slot.part.eq(part), slot.whole.eq(part_last),
+            slot.code.eq(code + over), slot.banks.eq(Cat(Mux(place == at, here, 0) for at in range(places))),
+        ]  # fmt: skip
+        return m

@@ -1,0 +1,193 @@
+"""Where a shared stage's results go: every beat of every group, with the addresses it reads and writes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from popstream.hw.folding.stage_plan import StagePlan, Walk, skip_of, stored_name
+from popstream.hw.lib.pipeline import next_of
+from popstream.hw.shared.constants import Constants
+from popstream.hw.shared.program import Program
+from popstream.hw.shared.slot import slot_layout
+
+__all__ = ["Retire"]
+
+
+class Retire(wiring.Component):
+    """Walks over the results in the order in which they come: rows, groups of pixels, groups of channels, beats.
+
+    A beat takes a cycle, and two if means of 2 x 2 are added to it: the word of the upper row is read in the first.
+    With a stride of 2 every second pixel of a group is kept, so that two groups fill a word.
+
+    Parameters
+    ----------
+    plan, constants : of the stage.
+    drain : cycles from a beat to its last effect on memory.
+
+    Members
+    -------
+    start : In, a group's results are there, in this cycle and the `length` - 1 after it.
+    shift : Out, the beat at hand is done: the next one's results are wanted.
+    busy : Out, `slot` is one of the stage, or reads for the next one. valid : Out, it is one. slot : Out. All are of
+        the cycle, not of a register.
+    landed : Out, for a cycle: all of a layer is in memory.
+    """
+
+    def __init__(self, plan: StagePlan, constants: Constants, drain: int) -> None:
+        self.plan = plan
+        self.drain = drain
+        self.shape = slot_layout(plan, len(constants.shifts))
+        self.parts = plan.share.slice // plan.share.beat
+        self.places = plan.banks // plan.share.pixels
+        rows = [self._row(index, walk, constants) for index, walk in enumerate(plan.walks)]
+        self.program = Program(rows, {"read": len_of(self.shape, "read"), "row_skip": len_of(self.shape, "read"),
+                                      "lower": len_of(self.shape, "read")})  # fmt: skip
+        super().__init__(
+            {
+                "start": In(1),
+                "shift": Out(1),
+                "busy": Out(1),
+                "valid": Out(1),
+                "slot": Out(self.shape),
+                "landed": Out(1),
+            }
+        )
+
+    def _row(self, index: int, walk: Walk, constants: Constants) -> dict[str, int]:
+        plan, layer = self.plan, walk.layer
+        skip = skip_of(walk)
+        stored = stored_name(layer)
+        last = index == len(plan.walks) - 1
+        source = 0
+        if skip:
+            shape = (
+                next(other.made for other in plan.layers if stored_name(other) == skip.source)
+                if (skip.source != plan.source)
+                else plan.source_shape
+            )
+            source = plan.stream_row(shape)
+        two_rows = bool(skip and skip.stride == 2)
+        return {
+            "rows": walk.rows - 1, "columns": walk.columns - 1, "beats": walk.groups * walk.beats - 1,
+            "group": walk.beats - 1, "real": walk.real, "front": walk.skip_beats[0], "behind": walk.skip_beats[1],
+            "read": plan.streams[skip.source].at if skip else 0, "row_skip": source if two_rows else 0,
+            "lower": source if walk.slow else 0, "add": int(skip is not None), "reduce": int(two_rows),
+            "average": int(walk.slow), "halves": layer.conv["stride"] - 1, "keep": int(layer.kept is not None),
+            "relu": int(constants.relu[index]), "shift": constants.shift_of[index],
+            "stores": int(stored in plan.streams), "at": plan.streams[stored].at if stored in plan.streams else 0,
+            "codes": int(not last), "code": 0 if last else plan.codes[layer.value].at,
+            "slices": -(-layer.made[0] // plan.share.slice), "emit": int(last),
+        }  # fmt: skip
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        m.submodules.program = self.program
+        now, share, slot = self.program.o, self.plan.share, self.slot
+        layers = len(self.plan.walks)
+        layer = Signal(range(layers))
+        m.d.comb += self.program.layer.eq(layer)
+        y, j, beat, in_group = (Signal(len(now[n]), name=n) for n in ("rows", "columns", "beats", "group"))
+        going, second = Signal(), Signal()
+        active = self.start | going
+        skipping = now.add & (beat >= now.front) & (beat < now.behind)
+        two = skipping & now.average & ~second
+        advance = active & ~two
+        m.d.comb += [self.shift.eq(advance), self.valid.eq(advance), self.busy.eq(active)]
+        group_last, beat_last, column_last = in_group == now.group, beat == now.beats, j == now.columns
+        row_last = y == now.rows
+        odd = Signal()
+        last_of_pixels = advance & beat_last
+        word_done = last_of_pixels & (~now.halves | odd | column_last)
+        m.d.sync += second.eq(active & two)
+        with m.If(active):
+            m.d.sync += going.eq(~(advance & group_last))
+        with m.If(advance):
+            m.d.sync += [in_group.eq(Mux(group_last, 0, in_group + 1)), beat.eq(Mux(beat_last, 0, beat + 1))]
+        with m.If(last_of_pixels):
+            m.d.sync += [j.eq(Mux(column_last, 0, j + 1)), odd.eq(now.halves & ~odd & ~column_last)]
+            with m.If(column_last):
+                m.d.sync += y.eq(Mux(row_last, 0, y + 1))
+        layer_end = last_of_pixels & column_last & row_last
+        left = Signal(range(self.drain + 1))
+        m.d.comb += self.landed.eq(left == 1)
+        with m.If(layer_end):
+            m.d.sync += [left.eq(self.drain), layer.eq(next_of(layer, layers))]
+        with m.Elif(left != 0):
+            m.d.sync += left.eq(left - 1)
+        fresh_layer = Signal(2, init=1)  # high in the second cycle after a layer's last: addresses are set
+        m.d.sync += fresh_layer.eq(Cat(layer_end, fresh_layer[0]))
+        row_end = last_of_pixels & column_last
+        self._addresses(m, now, fresh_layer[1], skipping & advance, row_end, word_done, two, beat)
+        real = beat < now.real
+        keeps = Const(1, 1).replicate(share.pixels)
+        half = (1 << share.pixels // 2) - 1
+        kept = Mux(now.halves, Mux(odd, half << share.pixels // 2, half), keeps) if share.pixels > 1 else keeps
+        m.d.comb += [
+            slot.load.eq(0), slot.halves.eq(now.halves), slot.add.eq(skipping), slot.reduce.eq(now.reduce),
+            slot.average.eq(now.average), slot.keep.eq(now.keep), slot.relu.eq(now.relu), slot.shift.eq(now.shift),
+            slot.store.eq(Mux(real & now.stores, kept, 0)), slot.constant.eq(beat),
+            slot.emit.eq(now.emit & real),
+        ]  # fmt: skip
+        self._codes(m, now, advance, beat_last, column_last, word_done, kept, fresh_layer[1])
+        return m
+
+    def _addresses(
+        self,
+        m: Module,
+        now: Any,
+        fresh: Value,
+        read: Value,
+        row_end: Value,
+        word_done: Value,
+        first: Value,
+        beat: Value,
+    ) -> None:
+        """Of the skip, word after word, without a stride's odd rows; of the sums, group of pixels by group."""
+        upper = Signal(len(self.slot.read), name="upper")
+        base = Signal(len(self.slot.at), name="at_base")
+        with m.If(fresh):
+            m.d.sync += [upper.eq(now.read), base.eq(now.at)]
+        with m.Else():
+            m.d.sync += upper.eq(upper + read + Mux(row_end, now.row_skip, 0))
+            with m.If(word_done):
+                m.d.sync += base.eq(base + now.real)
+        m.d.comb += [
+            self.slot.read.eq(Mux(now.average & ~first, upper + now.lower, upper)),
+            self.slot.at.eq(base + beat),
+        ]
+
+    def _codes(
+        self, m: Module, now: Any, advance: Value, beat_last: Value, column_last: Value, word_done: Value, kept: Value,
+        fresh: Value,
+    ) -> None:  # fmt: skip
+        """The code words: a slice of channels each, in the banks of the group's columns."""
+        slot = self.slot
+        part = Signal(len(slot.part), name="part")
+        part_last = (part == self.parts - 1) | beat_last
+        over = Signal(len(now.beats) + 1, name="slice")
+        base = Signal(len(slot.code), name="code_base")
+        place = Signal(range(max(2, self.places)), name="place")
+        with m.If(advance):
+            m.d.sync += part.eq(Mux(part_last, 0, part + 1))
+            with m.If(part_last):
+                m.d.sync += over.eq(Mux(beat_last, 0, over + 1))
+        with m.If(fresh):
+            m.d.sync += base.eq(now.code)
+        with m.If(word_done):
+            m.d.sync += place.eq(Mux(column_last | (place == self.places - 1), 0, place + 1))
+            with m.If(column_last | (place == self.places - 1)):
+                m.d.sync += base.eq(base + now.slices)
+        banks = Cat(Mux(place == at, kept, 0) for at in range(self.places))
+        m.d.comb += [
+            slot.fresh.eq(part == 0), slot.part.eq(part), slot.whole.eq(part_last & now.codes & (over < now.slices)),
+            slot.code.eq(base + over), slot.banks.eq(banks),
+        ]  # fmt: skip
+
+
+def len_of(shape: Any, name: str) -> int:
+    """Bits of a field."""
+    return int(shape[name].width)

@@ -1,0 +1,34 @@
+"""A beat on its way through a shared stage's last steps: what is read for it, and where it goes."""
+
+from __future__ import annotations
+
+from amaranth.hdl import unsigned
+from amaranth.lib import data
+
+from popstream.hw.folding.stage_plan import StagePlan
+
+__all__ = ["slot_layout"]
+
+
+def slot_layout(plan: StagePlan, shifts: int) -> data.StructLayout:
+    """
+    load : it comes from outside. halves : it is of a layer of stride 2, which keeps every second pixel.
+    read : stream word of the skip. add : there is one. reduce, average : it is of stride 2, by means.
+    keep : the skip goes to memory, instead of the sum. relu, shift : of the requant.
+    store : bits of stream banks that are written. at : their word.
+    constant : word of the layer's factors, biases and thresholds, or of the input's thresholds.
+    fresh : its codes begin a code word; part : their place there; whole : they end it. code : the word's address.
+    banks : bits of code banks that get it. emit : it leaves the stage.
+    """
+    streams = max(1, (plan.stream_words - 1).bit_length())
+    codes = max(1, (plan.code_words - 1).bit_length())
+    parts = plan.share.slice // plan.share.beat
+    return data.StructLayout(
+        {
+            "load": 1, "halves": 1, "read": streams, "add": 1, "reduce": 1, "average": 1, "keep": 1, "relu": 1,
+            "shift": unsigned(max(1, (shifts - 1).bit_length())), "store": plan.share.pixels, "at": streams,
+            "constant": unsigned(max(1, (plan.constant_words - 1).bit_length())), "fresh": 1,
+            "part": unsigned(max(1, (parts - 1).bit_length())), "whole": 1, "code": codes,
+            "banks": plan.banks, "emit": 1,
+        }
+    )  # fmt: skip

@@ -1,0 +1,167 @@
+"""A shared stage: consecutive layers on one unit of lanes, layer after layer of an image.
+
+                 .-> code memory -> kernel row x slice -> lanes x pixels x channels -> sums -.
+    stream in ->-|                                          ^ weights                        |
+                 '-> stream memory -- skip -> requantize, add, saturate <--------------------'
+                        ^-----------------------'  |
+    stream out <-- last layer ---------------------+-> thresholds -> code memory
+
+Within a layer nothing stops, as all that it reads was written before: the only waits are for the input ahead of the
+first layer, and in the last one for room behind. The next image's input comes in once its place is free.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from popstream.hw.folding.stage_plan import WAITING, StagePlan
+from popstream.hw.lib.fifo import StreamFifo
+from popstream.hw.lib.pipeline import delay
+from popstream.hw.lib.stream import connect, value_layout
+from popstream.hw.shared.codes import CodeMemory
+from popstream.hw.shared.constants import Constants
+from popstream.hw.shared.emit import Emit
+from popstream.hw.shared.finish import Finish
+from popstream.hw.shared.issue import Issue
+from popstream.hw.shared.load import Load
+from popstream.hw.shared.order import check_order
+from popstream.hw.shared.retire import Retire
+from popstream.hw.shared.slot import slot_layout
+from popstream.hw.unit.bitplane import XnorTerm
+from popstream.hw.unit.weights import WeightMemory
+
+__all__ = ["SharedStage"]
+
+
+class SharedStage(wiring.Component):
+    """The stream that the last of `layers` makes of the first one's.
+
+    Parameters
+    ----------
+    plan : of its layers.
+    storage : of the weights, see WeightMemory.
+
+    Attributes
+    ----------
+    plan.
+
+    Members
+    -------
+    i : In, stream of `share.beat` values signed(R): pixel by pixel, in each the channels.
+    o : Out, the same of the last layer.
+    busy, blocked : Out, 1 bit: the lanes work; they wait for room behind.
+
+    Raises
+    ------
+    FoldingError : where the share does not fit the layers.
+    """
+
+    def __init__(self, plan: StagePlan, storage: str = "block") -> None:
+        self.plan = plan
+        share = plan.share
+        self.constants = Constants(plan)
+        self.storage = storage
+        self.bits = self.constants.stream_bits
+        values = stream.Signature(value_layout(signed(self.bits), share.beat))
+        self.finish = Finish(plan, self.constants)
+        self.issue, self.retire = Issue(plan, self.constants), Retire(plan, self.constants, plan.drain)
+        check_order(plan, self.issue.program.rows, self.retire.program.rows)
+        self.term = XnorTerm.latency_of(plan.kernel * share.slice, share.planes, share.levels)
+        super().__init__({"i": In(values), "o": Out(values), "busy": Out(1), "blocked": Out(1)})
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        plan = self.plan
+        m.submodules.issue = issue = self.issue
+        m.submodules.codes = codes = CodeMemory(plan)
+        m.submodules.retire = retire = self.retire
+        m.submodules.load = load = Load(plan, self.constants, plan.drain)
+        m.submodules.finish = finish = self.finish
+        m.submodules.emit = emit = Emit(plan, self.bits)
+        m.submodules.waiting = fifo = StreamFifo(self.i.payload.shape(), WAITING)
+        connect(m, self.i, fifo.i)
+        connect(m, emit.o, self.o)
+        names = ("row", "column", "place", "inside", "x", "edge", "choice", "slices")
+        m.d.comb += [getattr(codes, name).eq(getattr(issue, name)) for name in names]
+        m.d.comb += [
+            issue.loaded.eq(load.loaded), issue.landed.eq(retire.landed), issue.room.eq(emit.room),
+            emit.takes.eq(issue.takes), load.started.eq(issue.started), load.landed.eq(retire.landed),
+            self.busy.eq(issue.valid), self.blocked.eq(issue.blocked),
+        ]  # fmt: skip
+        sums = self._sums(m, issue, codes, platform)
+        done = delay(m, issue.valid & issue.last, CodeMemory.latency + self.term + 1, "done")
+        beats = self._hold(m, sums, done, retire)
+        m.d.sync += retire.start.eq(done)
+
+        unclaimed = Signal(range(WAITING + 1))  # beats in the FIFO that have no slot yet
+        m.d.sync += unclaimed.eq(unclaimed + (self.i.valid & self.i.ready) - load.valid)
+        m.d.comb += [load.some.eq(unclaimed != 0), load.free.eq(~retire.busy)]
+        slot = Signal(slot_layout(plan, len(self.constants.shifts)))
+        valid = Signal()
+        m.d.sync += [slot.eq(Mux(load.valid, load.slot, retire.slot)), valid.eq(load.valid | retire.valid)]
+        m.d.comb += [
+            finish.slot.eq(slot), finish.valid.eq(valid), finish.sums.eq(beats),
+            finish.i.eq(fifo.o.payload), fifo.o.ready.eq(finish.take),
+            emit.valid.eq(finish.emits), emit.v.eq(finish.v),
+            codes.write.eq(finish.write), codes.write_address.eq(finish.address), codes.words.eq(finish.words),
+        ]  # fmt: skip
+        return m
+
+    def _sums(self, m: Module, issue: Issue, codes: CodeMemory, platform: Any) -> list[list[Value]]:
+        """Raw sums of each pixel's output channels, a cycle after `term`."""
+        plan, share = self.plan, self.plan.share
+        m.submodules.weights = memory = WeightMemory(self.constants.memory, self.storage, CodeMemory.latency)
+        m.d.comb += [memory.address.eq(issue.weight), self.finish.data.eq(memory.o)]
+        for name in ("fill", "fill_word", "fill_part"):
+            m.d.comb += getattr(self.finish, name).eq(delay(m, getattr(issue, name), CodeMemory.latency, name))
+        behind = CodeMemory.latency + self.term
+        first, fall = delay(m, issue.first, behind, "first"), delay(m, issue.fall, behind, "fall")
+        valid = delay(m, issue.valid, behind, "issued")
+        size = plan.kernel * share.slice
+        result: list[list[Value]] = []
+        for pixel in range(share.pixels):
+            row: list[Value] = []
+            for pe in range(share.pe):
+                m.submodules[f"term{pixel}_{pe}"] = term = XnorTerm(size, share.planes, levels=share.levels)
+                m.d.comb += [
+                    term.codes.eq(codes.o.word_select(pixel, share.planes * size)),
+                    term.inverted.eq(memory.o.word_select(pe, size)),
+                ]
+                total = Signal(self.constants.sum_shape, name=f"total{pixel}_{pe}")
+                before: Value = total
+                for index, by in enumerate(issue.falls):
+                    before = Mux(fall[index], total << by, before)[: len(total)]
+                with m.If(valid):
+                    m.d.sync += total.eq(Mux(first, 0, before) + term.o)
+                row.append(total)
+            result.append(row)
+        return result
+
+    def _hold(self, m: Module, sums: list[list[Value]], done: Value, retire: Retire) -> Value:
+        """The beat of each pixel that goes with the slot: of stride 2 every second pixel's, in both halves."""
+        share, width = self.plan.share, self.constants.sum_shape.width
+        held: list[list[Signal]] = []
+        for pixel, row in enumerate(sums):
+            registers = [Signal(width, name=f"held{pixel}_{pe}") for pe in range(share.pe)]
+            for pe, register in enumerate(registers):
+                behind = registers[pe + share.beat] if pe + share.beat < share.pe else register
+                with m.If(done):
+                    m.d.sync += register.eq(row[pe])
+                with m.Elif(retire.shift):
+                    m.d.sync += register.eq(behind)
+            held.append(registers)
+        beats = Signal(share.pixels * share.beat * width)
+        chosen: list[Value] = []
+        half = max(1, share.pixels // 2)
+        for pixel in range(share.pixels):
+            own, other = (
+                Cat(held[pixel][: share.beat]),
+                Cat(held[min(2 * (pixel % half), share.pixels - 1)][: share.beat]),
+            )
+            chosen.append(Mux(retire.slot.halves, other, own))
+        m.d.sync += beats.eq(Cat(chosen))
+        return beats
