@@ -10,11 +10,11 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from popstream.hw.lib.carry import And, Bit, Number, Xor, add_in_chains, plain
-from popstream.hw.lib.fifo import StreamFifo
-from popstream.hw.lib.pipeline import delay, next_of, select
+from popstream.hw.lib.pipeline import delay, select
 from popstream.hw.lib.stream import value_layout
 from popstream.hw.lib.table import checked_storage
 from popstream.hw.unit.bitplane import AndTerm, MacTerm, XnorTerm, extremes
+from popstream.hw.unit.leave import leave
 from popstream.hw.unit.plan import MatVecPlan, accumulator
 from popstream.hw.unit.sequence import Sequencer
 from popstream.hw.unit.weights import WeightMemory, words_of
@@ -246,7 +246,7 @@ class MatVec(wiring.Component):
                 terms = self._accumulate(m, terms, first, marks, negative, f"acc{copy}_", platform)
             wait = self.plan.copies - 1 - copy
             totals += [self._align(m, term, done, wait, f"total{copy}_{index}_") for index, term in enumerate(terms)]
-        self._leave(m, totals, done, work.credit)
+        leave(m, totals, done, work.credit, self.o, self.acc_shape, self.lanes, self.depth)
         return m
 
     def _accumulate(
@@ -281,27 +281,6 @@ class MatVec(wiring.Component):
         for total, (sums, _) in zip(totals, add_in_chains(m, adders, name, platform), strict=True):
             m.d.comb += total.eq(Cat(plain(bit) for bit in sums))
         return list(totals)
-
-    def _leave(self, m: Module, totals: list[Value], done: Value, credit: Signal) -> None:
-        """Hands `totals`, complete with `done`, to `o`, in beats; gives the credit back when the last one is taken."""
-        m.submodules.fifo = fifo = StreamFifo(value_layout(self.acc_shape, self.lanes), self.depth)
-        wiring.connect(m, fifo.o, wiring.flipped(self.o))
-        taken = self.o.valid & self.o.ready
-        if self.beats == 1:
-            m.d.comb += [fifo.i.payload[lane].eq(total) for lane, total in enumerate(totals)]
-            m.d.comb += [fifo.i.valid.eq(done), credit.eq(taken)]
-            return
-        held = [Signal(self.acc_shape, name=f"held{pe}") for pe in range(self.pe)]
-        left = Signal(self.beats)  # a bit for each beat that is still held
-        for register, total, behind in zip(held, totals, held[self.lanes :] + totals[: self.lanes], strict=True):
-            m.d.sync += register.eq(Mux(done, total, behind))
-        m.d.sync += left.eq(Mux(done, (1 << self.beats) - 1, left >> 1))
-        m.d.comb += [Value.cast(fifo.i.payload).eq(Cat(held[: self.lanes])), fifo.i.valid.eq(left[0])]
-        beat = Signal(range(self.beats))
-        last = beat == self.beats - 1
-        with m.If(taken):
-            m.d.sync += beat.eq(next_of(beat, self.beats))
-        m.d.comb += credit.eq(taken & last)
 
     def _align(self, m: Module, total: Value, done: Value, wait: int, name: str) -> Value:
         """`total`, complete with `done`, as it is needed `wait` cycles later, when the last copy is done."""
