@@ -1,8 +1,9 @@
 # amaranth: UnusedElaboratable=no
-"""Proof of a whole small accelerator with a residual addition: no pause outside makes it stand still."""
+"""Proofs of a small accelerator with a residual addition, and of a shared stage: no pause makes them stand still."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,11 @@ from amaranth.hdl import Value
 from popstream.boards.proof.contract import Bench
 from popstream.boards.proof.proofs import Proof
 from popstream.hw.accelerator import Accelerator
+from popstream.hw.folding.chain import chain
 from popstream.hw.folding.folding import parallel
+from popstream.hw.folding.share import Share
+from popstream.hw.folding.stage_plan import StagePlan
+from popstream.hw.shared.stage import SharedStage
 from popstream.model.manifest import Network, Node
 
 __all__ = ["PROOFS"]
@@ -41,15 +46,25 @@ def make() -> Accelerator:
     return Accelerator(network, parallel(network))
 
 
-def moving(bench: Bench) -> None:
-    """Payloads are 0: none decides whether a beat moves."""
-    bench.assume(Value.cast(bench.inputs["i"].payload) == 0)
-    bench.never_idle(LATENCY)
-    bench.reach(bench.moves(bench.outputs["o"]), "a result comes", bench.depth)
+def plan() -> StagePlan:
+    """The second conv and its addition as a shared stage of one lane."""
+    return StagePlan(chain(residual(), ["conv2"]), Share(("conv2",), 1, 1, 1))
 
 
-LATENCY = sum(make().latencies.values())
+def moving(within: int) -> Callable[[Bench], None]:
+    def claims(bench: Bench) -> None:
+        """Payloads are 0: none decides whether a beat moves."""
+        bench.assume(Value.cast(bench.inputs["i"].payload) == 0)
+        bench.never_idle(within)
+        bench.reach(bench.moves(bench.outputs["o"]), "a result comes", bench.depth)
+
+    return claims
+
+
+LATENCY, STAGE = sum(make().latencies.values()), plan().interval(1)
 PROOFS = [
-    Proof("Accelerator", "a residual addition", make, moving, "stable, never idle, paths", 2 * LATENCY + 30,
+    Proof("Accelerator", "a residual addition", make, moving(LATENCY), "stable, never idle, paths", 2 * LATENCY + 30,
           "twice the latency of all blocks, and thirty cycles"),
+    Proof("SharedStage", "one lane, an addition", lambda: SharedStage(plan()), moving(STAGE),
+          "stable, never idle, paths", STAGE + 20, "an image from its first beat to its last, and twenty cycles"),
 ]  # fmt: skip

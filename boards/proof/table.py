@@ -34,6 +34,10 @@ LEFT_OUT = {
     "Alone": "no block of a design: a unit with what feeds it, to be placed and routed by itself",
     "Harness": "no block of a design: it gives a unit pins, to be placed and routed by itself",
     "Wrapper": "made of Entry, Words, LastStage and an accelerator",
+    **dict.fromkeys(
+        ("CodeMemory", "Emit", "Finish", "Issue", "Load", "Program", "Retire"),
+        "a part of SharedStage, which is proven whole; its order of reads and writes is checked when it is made",
+    ),
     "_Split": "a half of Repack, whose proofs name its registers",
     "_Join": "a half of Repack, whose proofs name its registers",
 }
