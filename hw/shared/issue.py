@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """The order in which a shared stage takes chunks of codes and words of weights: layer by layer, a chunk a cycle."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Where a shared stage's results go: every beat of every group, with the addresses it reads and writes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """A shared stage: consecutive layers on one unit of lanes, layer after layer of an image.
 
                  .-> code memory -> kernel row x slice -> lanes x pixels x channels -> sums -.
