@@ -144,14 +144,14 @@ def watched(place: Path, size: int, progress: Progress) -> Iterator[None]:
         while not stop.wait(POLL_SECONDS):
             progress(state(place, size, time.time()))
 
-    watcher = threading.Thread(target=look)
-    if progress is not silent:
-        watcher.start()
+    watcher = threading.Thread(target=look, daemon=True)  # at no moment of an interrupt does it keep the process alive
     try:
+        if progress is not silent:
+            watcher.start()
         yield
     finally:
         stop.set()
-        if progress is not silent:
+        if watcher.ident is not None:
             watcher.join()
 
 

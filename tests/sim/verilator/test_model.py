@@ -175,3 +175,18 @@ def test_environment(monkeypatch):
     with environment(POPSTREAM_A=None, POPSTREAM_B="2"):
         assert (os.environ.get("POPSTREAM_A"), os.environ.get("POPSTREAM_B")) == (None, "2")
     assert (os.environ.get("POPSTREAM_A"), os.environ.get("POPSTREAM_B")) == ("1", None)
+
+
+def test_an_interrupt_as_the_watcher_starts_leaves_no_thread_behind(tmp_path, monkeypatch):
+    """Ctrl-C between its start and what is watched: a thread that nobody stops would keep the process alive."""
+    start, started = threading.Thread.start, []
+
+    def interrupted(thread):
+        start(thread)
+        started.append(thread)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt), model.watched(tmp_path, 1, lambda text: None):
+        pass
+    assert [(thread.daemon, thread.is_alive()) for thread in started] == [(True, False)]
