@@ -187,7 +187,7 @@ def test_a_skip_fifo_that_is_too_shallow(tmp_path):
     """It stops even where nothing outside pauses, which is looked at alone, as it is soon found."""
 
     def claims(bench) -> None:
-        pipeline.moving(bench)
+        pipeline.moving(pipeline.LATENCY)(bench)
         bench.assume(bench.inputs["i"].valid & bench.outputs["o"].ready)
 
     network = pipeline.residual()
