@@ -38,6 +38,7 @@ LEFT_OUT = {
         ("CodeMemory", "Emit", "Finish", "Issue", "Load", "Program", "Retire"),
         "a part of SharedStage, which is proven whole; its order of reads and writes is checked when it is made",
     ),
+    "_LaneTerm": "what XnorTerm and AndTerm have in common, none of which has a stream",
     "_Split": "a half of Repack, whose proofs name its registers",
     "_Join": "a half of Repack, whose proofs name its registers",
 }

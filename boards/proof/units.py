@@ -12,7 +12,7 @@ from popstream.boards.proof.contract import Bench
 from popstream.boards.proof.follow import Follow
 from popstream.boards.proof.inside import register
 from popstream.boards.proof.proofs import Proof
-from popstream.hw.unit.bitplane import plane_pairs
+from popstream.hw.lib.planes import plane_pairs
 from popstream.hw.unit.matvec import MatVec
 from popstream.hw.unit.sequence import Sequencer
 from popstream.model.manifest import weight_integers

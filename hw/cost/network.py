@@ -31,6 +31,7 @@ from popstream.hw.cost.unit import matvec_cost
 from popstream.hw.folding.buffering import Buffers, buffers
 from popstream.hw.folding.folding import FOLDED, Fold, channels_out, folded, geometry, products, stream_lanes, turns
 from popstream.hw.folding.outline import STAGE, outline, plans
+from popstream.hw.folding.stage_plan import StagePlan
 from popstream.hw.lib.fifo import StreamFifo
 from popstream.hw.lib.stream import Repack
 from popstream.hw.stages import stages
@@ -145,8 +146,6 @@ def after(network: Network, node: Node, fold: Fold) -> tuple[dict[str, Cost], di
 
 
 def walk(network: Network, node: Node, lanes: int, arithmetic: str) -> tuple[dict[str, Cost], dict[str, int]]:
-    if node.op == STAGE:
-        return walk_on(network, node, Values(None, signed(node.bits), lanes))
     shape, correction = sums(network, node, arithmetic)
     values = Values(None, shape, lanes, correction)
     if node.op == "linear":
@@ -170,6 +169,12 @@ def walk_on(network: Network, node: Node, values: Values) -> tuple[dict[str, Cos
     return dict(parts), delays
 
 
+def behind_stage(network: Network, name: str, plan: StagePlan) -> tuple[dict[str, Cost], dict[str, int]]:
+    """The same of what reads a shared stage, in an outlined network."""
+    node = network.node(name)
+    return walk_on(network, node, Values(None, signed(node.bits), plan.share.beat))
+
+
 def layer_parts(network: Network, node: Node, fold: Fold, lanes: int) -> dict[str, Cost]:
     """Costs of one conv or linear node by kind of block: "window", "unit", and what follows by its op."""
     shape, _ = sums(network, node, fold.arithmetic)
@@ -188,7 +193,7 @@ def latencies(whole: Network, folding: Mapping[str, Fold]) -> dict[str, int]:
     result: dict[str, int] = {}
     network = outline(whole, folding)
     for name, plan in plans(whole, folding).items():
-        result |= walk(network, network.node(name), plan.share.beat, STAGE)[1]
+        result |= behind_stage(network, name, plan)[1]
     for node in folded(network):
         fold = folding[node.name]
         result[node.name] = before(network, node, fold, lanes[node.inputs[0]])[1] + plan_of(node, fold).latency
@@ -219,9 +224,8 @@ def network_parts(network: Network, folding: Mapping[str, Fold]) -> dict[str, di
     }
     for name, plan in ends.items():
         feed = repack_cost(network.node(plan.source).bits, lanes[plan.source], plan.share.beat)
-        behind = walk(network, network.node(name), plan.share.beat, STAGE)[0]
         parts = stage_parts(plan)
-        result[name] = {**parts, "window": parts["window"] + feed, **behind}
+        result[name] = {**parts, "window": parts["window"] + feed, **behind_stage(network, name, plan)[0]}
     for name, pixels in buffers(network, folding, late).items():
         result[name] = {"join": join_cost(network, network.node(name), folding, pixels)}
     return result

@@ -9,22 +9,23 @@ from popstream.hw.cost.parts import adder, fifo_cost, logic, register_bits, rom_
 from popstream.hw.cost.prices import Cost
 from popstream.hw.folding.stage_plan import BLOCKS, WAITING, StagePlan
 from popstream.hw.lib.memory import block_rams, distributed_luts
+from popstream.hw.lib.planes import falls
 from popstream.hw.lib.popcount import PopCount
 from popstream.hw.shared.constants import Constants
 
 __all__ = ["stage_parts"]
 
 WALKERS = Cost(420, 330)
-"""Issue, retire and load with their tables of layers, of ResNet-20's 18 layers: synthesised by themselves."""
+"""Issue, retire and load with their tables of layers: a guess, not measured yet, as are LUTs between carry cells."""
 
 
 def lanes_cost(plan: StagePlan, width: int) -> Cost:
     """Population counts, sums, and the registers in which a group's wait for their beats."""
     share, size = plan.share, plan.kernel * plan.share.slice
     luts, flip_flops, shared = PopCount.size(size, share.planes, True, share.levels)
-    falls = len({sum(one) - sum(other) for one, other in zip(plan.steps, plan.steps[1:], strict=False)} - {0})
-    each = Cost(luts, flip_flops) + Cost(adder(width) + logic((1 + falls) * width), width)
-    held = Cost(logic(width * (1 - share.beat / share.pe) * 1.0), width)
+    shifts = len(falls(plan.steps)[1])
+    each = Cost(luts, flip_flops) + Cost(adder(width) + logic((1 + shifts) * width), width)
+    held = Cost(logic(width * (1 - share.beat / share.pe)), width)
     beat = Cost(logic(share.pixels * share.beat * width / 2), share.pixels * share.beat * width)
     return (each + held) * (share.pe * share.pixels) + Cost(ff=shared * share.pixels) + beat
 

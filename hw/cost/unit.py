@@ -12,6 +12,7 @@ from popstream.hw.lib.carry import chain_luts
 from popstream.hw.lib.memory import block_rams
 from popstream.hw.lib.multiply import Multiplier
 from popstream.hw.lib.pipeline import select_levels
+from popstream.hw.lib.planes import falls
 from popstream.hw.lib.popcount import AdderTree, PopCount
 from popstream.hw.unit.bitplane import product_limits
 from popstream.hw.unit.plan import MatVecPlan
@@ -56,8 +57,8 @@ def lanes_cost(plan: MatVecPlan, width: int, merged: bool) -> Cost:
     if not plan.accumulates:
         return result
     chains = sum(chain_luts([width] * pes) for pes in plan.pes_of_copies)
-    falls = len({sum(a) - sum(b) for a, b in zip(plan.steps, plan.steps[1:], strict=False)} - {0})
-    return result + Cost(chains + logic(falls * width * plan.pe), width * plan.pe)
+    shifts = len(falls(plan.steps)[1])
+    return result + Cost(chains + logic(shifts * width * plan.pe), width * plan.pe)
 
 
 def mac_cost(plan: MatVecPlan, width: int) -> Cost:

@@ -48,6 +48,16 @@ class Layer:
         return channels, height, width
 
     @property
+    def read(self) -> Skip | None:
+        """What is read from the stream memory, to be added or to be kept."""
+        return self.skip or self.kept
+
+    @property
+    def stored(self) -> str:
+        """The stream that is written to memory, if any later layer reads it there."""
+        return str(self.kept.node) if self.kept else self.value
+
+    @property
     def value(self) -> str:
         """The node whose values the next thresholds, and additions, take."""
         return self.conv.name if self.requant is None else self.requant.name

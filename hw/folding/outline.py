@@ -84,7 +84,8 @@ def outline(network: Network, folding: Mapping[str, Any]) -> Network:
     for name, plan in plans(network, folding).items():
         for layer in plan.layers:
             inside |= {layer.conv.name, layer.threshold.name, layer.value}
-            inside |= {skip.node for skip in (layer.skip, layer.kept) if skip and skip.node}
+            if layer.read and layer.read.node:
+                inside.add(layer.read.node)
         last = network.node(name)
         ends[name] = StageNode(name, STAGE, (plan.source,), {}, {}, last.shape, last.kind, last.bits, plan)
     nodes = [ends.get(node.name, node) for node in network.nodes if node.name in ends or node.name not in inside]

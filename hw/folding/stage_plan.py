@@ -13,12 +13,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from popstream.hw.folding.chain import Layer, Skip
+from popstream.hw.folding.chain import Layer
 from popstream.hw.folding.fold import FoldingError
 from popstream.hw.folding.memory_map import Area, place
 from popstream.hw.folding.share import Share
+from popstream.hw.lib.planes import plane_pairs
 
-__all__ = ["BLOCKS", "FINISH", "READ", "WAITING", "StagePlan", "Walk", "skip_of", "stored_name"]
+__all__ = ["BLOCKS", "FINISH", "READ", "WAITING", "StagePlan", "Walk"]
 
 READ = 6
 """Cycles from the choice of a chunk to its codes and weights (hw.shared.codes)."""
@@ -79,8 +80,7 @@ class StagePlan:
         conv = layers[0].conv
         self.kernel, self.weight_bits, self.act_bits = conv["kernel"], conv["weight_bits"], conv["act_bits"]
         self._check()
-        pairs = [(k, m) for k in range(self.weight_bits) for m in range(0, self.act_bits, share.planes)]
-        self.steps = sorted(pairs, key=lambda pair: -sum(pair))  # the heaviest first, as hw.unit.bitplane has them
+        self.steps = plane_pairs(self.weight_bits, self.act_bits, share.planes)
         self.banks = 1 << (share.pixels + self.kernel - 2).bit_length()
         self.walks = [self._walk(layer) for layer in layers]
         self.source = layers[0].threshold.inputs[0]
@@ -107,9 +107,9 @@ class StagePlan:
                 )
             if layer.conv["stride"] == 2 and share.pixels < 2:
                 raise FoldingError(f"Node {layer.conv.name!r}: a stride of 2 takes 2 pixels at least, not 1")
-            skips = [skip for skip in (layer.skip, layer.kept) if skip]
             counts = {"channels": layer.given[0], "output channels": layer.made[0]}
-            counts |= {f"channels ahead of {skip.source!r}": skip.pad_front for skip in skips}
+            if layer.read:
+                counts[f"channels ahead of {layer.read.source!r}"] = layer.read.pad_front
             for what, count in counts.items():
                 if count % share.beat:
                     raise FoldingError(
@@ -121,7 +121,7 @@ class StagePlan:
         slices = -(-layer.given[0] // share.slice)
         groups, beats = -(-layer.made[0] // share.pe), share.pe // share.beat
         chunks = self.kernel * slices
-        skip = layer.skip or layer.kept
+        skip = layer.read
         front, count = (skip.pad_front // share.beat, skip.channels // share.beat) if skip else (0, 0)
         slow = bool(skip and skip.average)
         spent = [
@@ -151,9 +151,8 @@ class StagePlan:
         """The last layer that adds each stream; the input's codes alone are read in none, -1."""
         last = {self.source: -1}
         for index, layer in enumerate(self.layers):
-            for skip in (layer.skip, layer.kept):
-                if skip:
-                    last[skip.source] = index
+            if layer.read:
+                last[layer.read.source] = index
         return last
 
     @cached_property
@@ -172,7 +171,7 @@ class StagePlan:
             size = self.stream_row(self.source_shape) * self.source_shape[1]
             areas.append(Area(self.source, size, -1, last[self.source]))
         for index, layer in enumerate(self.layers[:-1]):
-            stored, skip = stored_name(layer), layer.skip
+            stored, skip = layer.stored, layer.skip
             if stored in last:
                 alike = skip and skip.stride == 1 and not skip.pad_front and skip.channels == layer.made[0]
                 over = skip.source if skip and alike and last[skip.source] == index else None
@@ -260,13 +259,3 @@ class StagePlan:
             loaded = min(rows, loaded + spent / row) if rows else 0.0
             now += spent
         return now + math.ceil((height - loaded) * row) + self.drain
-
-
-def skip_of(walk: Walk) -> Skip | None:
-    """What the layer's beats read from the stream memory."""
-    return walk.layer.skip or walk.layer.kept
-
-
-def stored_name(layer: Layer) -> str:
-    """The stream that a layer writes to memory, if any later one reads it there."""
-    return str(layer.kept.node) if layer.kept else layer.value

@@ -77,7 +77,7 @@ class Finish(wiring.Component):
         valids = [self.valid]
         for cycle in range(1, self.latency + 1):
             valids.append(delay(m, valids[-1], 1, f"valid{cycle}_"))
-        skips = self._stream(m, slots, valids)
+        skips = self._stream(m, slots)
         m.d.comb += [
             self.take.eq(valids[self.takes] & slots[self.takes].load),
             self.emits.eq(valids[7] & slots[7].emit),
@@ -111,7 +111,7 @@ class Finish(wiring.Component):
                 m.d.sync += v.eq(Mux(slots[6].load, outside, self._saturated(added, slots[6].relu)))
                 values.append(v)
         m.d.comb += self.v.eq(Cat(values))
-        self._keep(m, slots, valids, skips, values)
+        self._keep(m, slots, valids, values)
         self._codes(m, slots, valids, values)
         return m
 
@@ -175,7 +175,7 @@ class Finish(wiring.Component):
         least = Mux(relu, 0, Mux(above.all(), value[: self.bits].as_signed(), low))
         return Mux(negative, least, Mux(above.any(), high, value[: self.bits].as_signed()))
 
-    def _stream(self, m: Module, slots: list[Any], valids: list[Value]) -> list[Value]:
+    def _stream(self, m: Module, slots: list[Any]) -> list[Value]:
         """What is added, in cycle 5: the word, or means of 2 x 2 or every second of its pixels, or 0."""
         share, bits = self.plan.share, self.bits
         lanes = range(share.pixels * share.beat)
@@ -219,7 +219,7 @@ class Finish(wiring.Component):
         m.d.sync += adds.eq(~slots[4].keep)
         return [Mux(adds, skip, 0) for skip in skips]
 
-    def _keep(self, m: Module, slots: list[Any], valids: list[Value], skips: list[Value], values: list[Signal]) -> None:
+    def _keep(self, m: Module, slots: list[Any], valids: list[Value], values: list[Signal]) -> None:
         """Into memory: v, or a skip for a later layer."""
         share = self.plan.share
         keeps = any(walk.layer.kept for walk in self.plan.walks)

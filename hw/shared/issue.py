@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed
@@ -12,6 +11,7 @@ from amaranth.lib.wiring import In, Out
 
 from popstream.hw.folding.stage_plan import StagePlan
 from popstream.hw.lib.pipeline import next_of
+from popstream.hw.lib.planes import falls
 from popstream.hw.shared.constants import Constants
 from popstream.hw.shared.program import Program
 
@@ -53,8 +53,7 @@ class Issue(wiring.Component):
         self.constants = constants
         share, kernel, steps = plan.share, plan.kernel, plan.steps
         self.choices = [m // share.planes for _, m in steps]
-        self.falls_to = [0] + [sum(one) - sum(other) for one, other in pairwise(steps)]
-        self.falls = tuple(sorted(set(self.falls_to) - {0}))
+        self.falls_to, self.falls = falls(steps)
         self.pad = kernel // 2
         self.columns = share.pixels + kernel - 1
         words, bits = plan.code_words, max(1, (plan.code_words - 1).bit_length())
@@ -147,7 +146,7 @@ class Issue(wiring.Component):
         self._codes(m, now, begin, chunk, part_end, ky_end, ky, ends, column_last)
         self._weights(m, now, begin, chunk, part_end & ky_end, step, group_end, group_last, filling, read)
         starts = (part == 0) & (ky == 0)
-        falls = [
+        falling = [
             starts & Cat(step == index for index, by in enumerate(self.falls_to) if by == fall).any()
             for fall in self.falls
         ]
@@ -155,7 +154,7 @@ class Issue(wiring.Component):
             self.valid.eq(chunk),
             self.first.eq(starts & (step == 0)),
             self.last.eq(work_end),
-            self.fall.eq(Cat(falls)),
+            self.fall.eq(Cat(falling)),
             self.x.eq(j * self.plan.share.pixels),
             self.choice.eq(Array(Const(choice) for choice in self.choices)[step]),
         ]

@@ -24,7 +24,6 @@ class Load(wiring.Component):
     Parameters
     ----------
     plan, constants : of the stage.
-    drain : cycles from a beat to its last effect on memory.
 
     Members
     -------
@@ -34,9 +33,8 @@ class Load(wiring.Component):
     valid : Out, `slot` is taken. slot : Out. Both are of the cycle, not of a register.
     """
 
-    def __init__(self, plan: StagePlan, constants: Constants, drain: int) -> None:
+    def __init__(self, plan: StagePlan, constants: Constants) -> None:
         self.plan = plan
-        self.drain = drain
         self.shape = slot_layout(plan, len(constants.shifts))
         super().__init__(
             {
@@ -70,7 +68,7 @@ class Load(wiring.Component):
         block_last = word_last & ((place == places - 1) | row_last)
         stream = Signal(len(slot.at), init=plan.streams[plan.source].at if plan.source in plan.streams else 0)
         code = Signal(len(slot.code), init=plan.codes[plan.source].at)
-        left = Signal(range(self.drain + 1))
+        left = Signal(range(plan.drain + 1))
         with m.If(self.valid):
             m.d.sync += [group.eq(next_of(group, groups)), part.eq(Mux(part_last, 0, part + 1))]
             with m.If(part_last):
@@ -84,7 +82,7 @@ class Load(wiring.Component):
                 with m.If(row_last):
                     m.d.sync += y.eq(y + 1)
                     with m.If(y == height - 1):
-                        m.d.sync += [left.eq(self.drain), stream.eq(stream.init), code.eq(code.init)]
+                        m.d.sync += [left.eq(plan.drain), stream.eq(stream.init), code.eq(code.init)]
         with m.If(left != 0):
             m.d.sync += left.eq(left - 1)
         with m.If(left == 1):

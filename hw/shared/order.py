@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from popstream.hw.folding.stage_plan import StagePlan, stored_name
+from popstream.hw.folding.stage_plan import StagePlan
 
 __all__ = ["OrderError", "check_order"]
 
@@ -118,8 +118,8 @@ def _codes_read(plan: StagePlan, index: int, row: Mapping[str, int], codes: Memo
 def _results(plan: StagePlan, index: int, row: Mapping[str, int], codes: Memory, streams: Memory) -> None:
     """All beats: skips read, sums or skips written, codes written."""
     walk, share = plan.walks[index], plan.share
-    skip = walk.layer.skip or walk.layer.kept
-    stored, value = stored_name(walk.layer), walk.layer.value
+    skip = walk.layer.read
+    stored, value = walk.layer.stored, walk.layer.value
     parts = share.slice // share.beat
     upper, base, code_base, place, odd = row["read"], row["at"], row["code"], 0, False
     for y in range(row["rows"] + 1):

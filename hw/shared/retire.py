@@ -9,7 +9,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from popstream.hw.folding.stage_plan import StagePlan, Walk, skip_of, stored_name
+from popstream.hw.folding.stage_plan import StagePlan, Walk
 from popstream.hw.lib.pipeline import next_of
 from popstream.hw.shared.constants import Constants
 from popstream.hw.shared.program import Program
@@ -27,7 +27,6 @@ class Retire(wiring.Component):
     Parameters
     ----------
     plan, constants : of the stage.
-    drain : cycles from a beat to its last effect on memory.
 
     Members
     -------
@@ -38,9 +37,8 @@ class Retire(wiring.Component):
     landed : Out, for a cycle: all of a layer is in memory.
     """
 
-    def __init__(self, plan: StagePlan, constants: Constants, drain: int) -> None:
+    def __init__(self, plan: StagePlan, constants: Constants) -> None:
         self.plan = plan
-        self.drain = drain
         self.shape = slot_layout(plan, len(constants.shifts))
         self.parts = plan.share.slice // plan.share.beat
         self.places = plan.banks // plan.share.pixels
@@ -60,13 +58,13 @@ class Retire(wiring.Component):
 
     def _row(self, index: int, walk: Walk, constants: Constants) -> dict[str, int]:
         plan, layer = self.plan, walk.layer
-        skip = skip_of(walk)
-        stored = stored_name(layer)
+        skip = layer.read
+        stored = layer.stored
         last = index == len(plan.walks) - 1
         source = 0
         if skip:
             shape = (
-                next(other.made for other in plan.layers if stored_name(other) == skip.source)
+                next(other.made for other in plan.layers if other.stored == skip.source)
                 if (skip.source != plan.source)
                 else plan.source_shape
             )
@@ -113,10 +111,10 @@ class Retire(wiring.Component):
             with m.If(column_last):
                 m.d.sync += y.eq(Mux(row_last, 0, y + 1))
         layer_end = last_of_pixels & column_last & row_last
-        left = Signal(range(self.drain + 1))
+        left = Signal(range(self.plan.drain + 1))
         m.d.comb += self.landed.eq(left == 1)
         with m.If(layer_end):
-            m.d.sync += [left.eq(self.drain), layer.eq(next_of(layer, layers))]
+            m.d.sync += [left.eq(self.plan.drain), layer.eq(next_of(layer, layers))]
         with m.Elif(left != 0):
             m.d.sync += left.eq(left - 1)
         fresh_layer = Signal(2, init=1)  # high in the second cycle after a layer's last: addresses are set

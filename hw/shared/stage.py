@@ -69,7 +69,7 @@ class SharedStage(wiring.Component):
         self.bits = self.constants.stream_bits
         values = stream.Signature(value_layout(signed(self.bits), share.beat))
         self.finish = Finish(plan, self.constants)
-        self.issue, self.retire = Issue(plan, self.constants), Retire(plan, self.constants, plan.drain)
+        self.issue, self.retire = Issue(plan, self.constants), Retire(plan, self.constants)
         check_order(plan, self.issue.program.rows, self.retire.program.rows)
         self.term = XnorTerm.latency_of(plan.kernel * share.slice, share.planes, share.levels)
         super().__init__({"i": In(values), "o": Out(values), "busy": Out(1), "blocked": Out(1)})
@@ -80,7 +80,7 @@ class SharedStage(wiring.Component):
         m.submodules.issue = issue = self.issue
         m.submodules.codes = codes = CodeMemory(plan)
         m.submodules.retire = retire = self.retire
-        m.submodules.load = load = Load(plan, self.constants, plan.drain)
+        m.submodules.load = load = Load(plan, self.constants)
         m.submodules.finish = finish = self.finish
         m.submodules.emit = emit = Emit(plan, self.bits)
         m.submodules.waiting = fifo = StreamFifo(self.i.payload.shape(), WAITING)

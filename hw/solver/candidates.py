@@ -1,6 +1,6 @@
 """What the solvers choose from: folds of a layer that are fast enough, with what each takes."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import product
@@ -9,10 +9,20 @@ import numpy as np
 
 from popstream.hw.cost.prices import Cost, Prices
 from popstream.hw.folding.fold import divisors
-from popstream.hw.folding.folding import ARITHMETICS, Fold, channels_out, cycles, geometry, pixels, products
+from popstream.hw.folding.folding import (
+    ARITHMETICS,
+    Fold,
+    channels_out,
+    cycles,
+    geometry,
+    pixels,
+    products,
+    stream_lanes,
+    timing,
+)
 from popstream.model.manifest import Network, Node
 
-__all__ = ["Costing", "candidates", "cheapest", "counted", "feeds", "over"]
+__all__ = ["Costing", "candidates", "cheapest", "counted", "first_in_time", "over"]
 
 Costing = tuple[Callable[[Network, Node, Fold, int], Cost], Callable[[Node, Fold], Sequence[str]]]
 """What a layer's fold takes behind so many lanes, and where its weights may lie (hw.cost.network)."""
@@ -91,3 +101,24 @@ def feeds(node: Node, lanes: int, lean: bool) -> list[int | None]:
 def over(needed: Mapping[str, int], budget: Mapping[str, int]) -> dict[str, int]:
     """How many of each resource are missing; empty if `needed` is within `budget`."""
     return {resource: needed[resource] - room for resource, room in budget.items() if needed[resource] > room}
+
+
+def first_in_time(
+    network: Network,
+    node: Node,
+    found: Iterable[Fold],
+    lanes: int,
+    lean: bool,
+    target: int,
+    placed: Callable[[Fold], Mapping[str, Fold]],
+) -> Fold | None:
+    """The first of the folds `found`, behind a stream of `lanes` and in the folding `placed` makes of it, that keeps
+    within `target` cycles an image; None if none does.
+    """  # fmt: skip
+    for fold in found:
+        for feed in feeds(node, lanes, lean):
+            one = replace(fold, feed=feed)
+            trial = placed(one)
+            if timing(network, node, trial, stream_lanes(network, trial)).interval <= target:
+                return one
+    return None

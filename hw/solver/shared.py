@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from itertools import product
 
 from popstream.hw.cost.network import ECP5_PRICES, Prices, layer_cost, memory_choices
 from popstream.hw.folding.chain import chain
 from popstream.hw.folding.fold import Fold, FoldingError, divisors
-from popstream.hw.folding.folding import Folding, folded, interval, stream_lanes, timing
+from popstream.hw.folding.folding import Folding, folded, interval, stream_lanes
 from popstream.hw.folding.outline import outline, plan_of
 from popstream.hw.folding.share import Share
 from popstream.hw.folding.stage_plan import StagePlan
 from popstream.hw.lib.memory import block_rams
-from popstream.hw.solver.candidates import cheapest, counted, feeds, over
+from popstream.hw.solver.candidates import cheapest, counted, first_in_time, over
 from popstream.model.manifest import Network, Node
 
 __all__ = ["body", "fastest_shared"]
@@ -89,13 +88,10 @@ def choose(
 ) -> Fold | None:
     """The cheapest fold of a node of the outlined network that keeps within the target."""
     lanes = stream_lanes(network, Folding(dict(entries), (share,)))[node.inputs[0]]
-    for fold in cheapest(*counted(network, node, target, 1, False, LEVELS, lanes, COSTING), prices):
-        for feed in feeds(node, lanes, False):
-            one = replace(fold, feed=feed)
-            trial = Folding({**entries, node.name: one}, (share,))
-            if timing(network, node, trial, stream_lanes(network, trial)).interval <= target:
-                return one
-    return None
+    found = cheapest(*counted(network, node, target, 1, False, LEVELS, lanes, COSTING), prices)
+    return first_in_time(
+        network, node, found, lanes, False, target, lambda fold: Folding({**entries, node.name: fold}, (share,))
+    )
 
 
 def foldings(network: Network, plan: StagePlan, prices: Prices) -> Iterator[Folding]:

@@ -3,7 +3,6 @@ and the fastest folding whose estimated cost stays within a device's budget (`fa
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import lru_cache
 from itertools import product
 
@@ -21,9 +20,8 @@ from popstream.hw.folding.folding import (
     pixels,
     products,
     stream_lanes,
-    timing,
 )
-from popstream.hw.solver.candidates import cheapest, counted, feeds, over
+from popstream.hw.solver.candidates import cheapest, counted, first_in_time, over
 from popstream.model.manifest import Network, Node
 
 __all__ = ["COSTING", "fastest", "intervals", "solve", "within"]
@@ -111,12 +109,8 @@ def choose(
 ) -> Fold | None:
     """The cheapest candidate that meets the target behind the layers already chosen; None if none does."""
     lanes_in = stream_lanes(network, entries)[node.inputs[0]]
-    for fold in cheapest(*counted(network, node, target, least_out, lean, levels, lanes_in, COSTING), prices):
-        for feed in feeds(node, lanes_in, lean):
-            trial = {**entries, node.name: replace(fold, feed=feed)}
-            if timing(network, node, trial, stream_lanes(network, trial)).interval <= target:
-                return trial[node.name]
-    return None
+    found = cheapest(*counted(network, node, target, least_out, lean, levels, lanes_in, COSTING), prices)
+    return first_in_time(network, node, found, lanes_in, lean, target, lambda fold: {**entries, node.name: fold})
 
 
 def within(

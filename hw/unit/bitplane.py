@@ -9,18 +9,12 @@ from amaranth.hdl import Cat, Module, Signal, signed, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from popstream.hw.lib.carry import And, Xor
+from popstream.hw.lib.carry import And, Xor, plain
 from popstream.hw.lib.multiply import Multiplier
 from popstream.hw.lib.popcount import AdderTree, PopCount
 from popstream.model.manifest import weight_integers
 
-__all__ = ["AndTerm", "MacTerm", "XnorTerm", "plane_pairs", "product_limits"]
-
-
-def plane_pairs(weight_bits: int, act_bits: int, planes: int = 1) -> list[tuple[int, int]]:
-    """All pairs (k, m) of a weight plane and the lowest of `planes` code planes, the heaviest k + m first."""
-    pairs = [(k, m) for k in range(weight_bits) for m in range(0, act_bits, planes)]
-    return sorted(pairs, key=lambda pair: -sum(pair))
+__all__ = ["AndTerm", "MacTerm", "XnorTerm", "product_limits"]
 
 
 def extremes(weight_bits: int, kind: str) -> np.ndarray:
@@ -29,25 +23,24 @@ def extremes(weight_bits: int, kind: str) -> np.ndarray:
     return np.array([least, (least - 1) % (1 << weight_bits)])
 
 
-class XnorTerm(wiring.Component):
-    """o = sum over m < planes of 2**m * popcount(inverted XOR codes[m]), where `inverted` is a weight plane inverted.
-
-    That is the XNOR of weights and codes, as a carry chain takes it. Free-running, after `latency` cycles.
+class _LaneTerm(wiring.Component):
+    """o = sum over m < planes of 2**m * popcount(weights `gate` codes[m]); free-running, after `latency` cycles.
 
     Parameters
     ----------
     simd : lanes of a plane.
     planes : code planes, which share the weights.
-    merged : the weights are functions of few bits, to be computed in the LUT of the XOR; else they come from registers
-        and the XOR is left to the population count.
+    merged : the weights are functions of few bits, to be computed in the LUT of the gate; else they come from registers
+        and the gate is left to the population count.
     levels : levels of adders from one register to the next.
 
-    Members
-    -------
-    codes : In(planes*simd), plane by plane
-    inverted : In(simd)
-    o : Out(unsigned, to (2**planes - 1)*simd)
+    Attributes
+    ----------
+    gate : Xor or And. operand : the name of the weights' member.
     """
+
+    gate: type[Xor] | type[And]
+    operand: str
 
     def __init__(self, simd: int, planes: int = 1, merged: bool = False, levels: int = 1) -> None:
         self.simd = simd
@@ -55,9 +48,8 @@ class XnorTerm(wiring.Component):
         self.merged = merged
         self.levels = levels
         self.latency = self.latency_of(simd, planes, levels)
-        super().__init__(
-            {"codes": In(planes * simd), "inverted": In(simd), "o": Out((simd * ((1 << planes) - 1)).bit_length())}
-        )
+        total = Out((simd * ((1 << planes) - 1)).bit_length())
+        super().__init__({"codes": In(planes * simd), self.operand: In(simd), "o": total})
 
     @staticmethod
     def latency_of(simd: int, planes: int = 1, levels: int = 1) -> int:
@@ -66,21 +58,33 @@ class XnorTerm(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        m.submodules.count = count = PopCount(self.simd, self.planes, None if self.merged else Xor, self.levels)
+        m.submodules.count = count = PopCount(self.simd, self.planes, None if self.merged else self.gate, self.levels)
+        weights = getattr(self, self.operand)
         if self.merged:
-            m.d.comb += count.i.eq(self.codes ^ self.inverted.replicate(self.planes))
+            m.d.comb += count.i.eq(plain(self.gate(self.codes, weights.replicate(self.planes))))
         else:
-            m.d.comb += [count.i.eq(self.inverted), count.j.eq(self.codes)]
+            m.d.comb += [count.i.eq(weights), count.j.eq(self.codes)]
         m.d.comb += self.o.eq(count.o)
         return m
 
 
-class AndTerm(wiring.Component):
-    """o = sum over m < planes of 2**m * popcount(weights AND codes[m]); free-running, after `latency` cycles.
+class XnorTerm(_LaneTerm):
+    """o = sum over m < planes of 2**m * popcount(inverted XOR codes[m]), where `inverted` is a weight plane inverted.
 
-    Parameters
-    ----------
-    simd, planes, merged, levels : as of XnorTerm, with an AND for the XOR.
+    That is the XNOR of weights and codes, as a carry chain takes it. Parameters of _LaneTerm.
+
+    Members
+    -------
+    codes : In(planes*simd), plane by plane
+    inverted : In(simd)
+    o : Out(unsigned, to (2**planes - 1)*simd)
+    """
+
+    gate, operand = Xor, "inverted"
+
+
+class AndTerm(_LaneTerm):
+    """o = sum over m < planes of 2**m * popcount(weights AND codes[m]). Parameters of _LaneTerm.
 
     Members
     -------
@@ -89,25 +93,7 @@ class AndTerm(wiring.Component):
     o : Out(unsigned, to (2**planes - 1)*simd)
     """
 
-    def __init__(self, simd: int, planes: int = 1, merged: bool = False, levels: int = 1) -> None:
-        self.simd = simd
-        self.planes = planes
-        self.merged = merged
-        self.levels = levels
-        self.latency = XnorTerm.latency_of(simd, planes, levels)
-        super().__init__(
-            {"codes": In(planes * simd), "weights": In(simd), "o": Out((simd * ((1 << planes) - 1)).bit_length())}
-        )
-
-    def elaborate(self, platform: Any) -> Module:
-        m = Module()
-        m.submodules.count = count = PopCount(self.simd, self.planes, None if self.merged else And, self.levels)
-        if self.merged:
-            m.d.comb += count.i.eq(self.codes & self.weights.replicate(self.planes))
-        else:
-            m.d.comb += [count.i.eq(self.weights), count.j.eq(self.codes)]
-        m.d.comb += self.o.eq(count.o)
-        return m
+    gate, operand = And, "weights"
 
 
 def product_limits(weight_bits: int, act_bits: int, kind: str) -> tuple[int, int]:

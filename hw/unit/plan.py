@@ -10,8 +10,9 @@ from amaranth.hdl import Cat, Shape, Value
 
 from popstream.hw.lib.fifo import StreamFifo
 from popstream.hw.lib.pipeline import select_latency
+from popstream.hw.lib.planes import plane_pairs
 from popstream.hw.lib.popcount import AdderTree, lane_sums
-from popstream.hw.unit.bitplane import MacTerm, XnorTerm, plane_pairs
+from popstream.hw.unit.bitplane import MacTerm, XnorTerm
 from popstream.model.manifest import Node, weight_integers
 
 __all__ = ["MatVecPlan", "accumulator", "weight_matrix"]

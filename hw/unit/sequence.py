@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
@@ -11,6 +10,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from popstream.hw.lib.pipeline import next_of
+from popstream.hw.lib.planes import falls
 
 __all__ = ["Sequencer"]
 
@@ -67,9 +67,7 @@ class Sequencer(wiring.Component):
         self.weight_planes = 1 + max(k for k, _ in steps)
         self.words = groups * self.weight_planes * chunks
         self.choices = [m // planes for _, m in steps]
-        falls = [sum(before) - sum(after) for before, after in pairwise(steps)]
-        self._falls_to = [0, *falls]  # at the beginning of each step
-        self.falls = tuple(sorted(set(falls) - {0}))
+        self._falls_to, self.falls = falls(steps)
         address = range(self.words)
         super().__init__(
             {
@@ -115,15 +113,15 @@ class Sequencer(wiring.Component):
         step_end = chunk_end & (step == len(self.steps) - 1)
         window_end = step_end & (group == self.groups - 1)
         fresh = chunk == 0
-        falls = []
+        falling_by = []
         for fall in self.falls:
             falling = [step == number for number, by in enumerate(self._falls_to) if by == fall]
-            falls.append(fresh & Cat(falling).any())
+            falling_by.append(fresh & Cat(falling).any())
         next_final = Signal()
         described: list[tuple[Signal, Signal, Value]] = [  # of the present chunk, the next, and the one after
             (self.first, Signal(name="next_first"), fresh & (step == 0)),
             (self.last, Signal(name="next_last"), step_end),
-            (self.fall, Signal.like(self.fall, name="next_fall"), Cat(falls)),
+            (self.fall, Signal.like(self.fall, name="next_fall"), Cat(falling_by)),
             (self.address, self.next_address, address),
             (final, next_final, window_end),
         ]

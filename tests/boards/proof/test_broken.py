@@ -19,9 +19,9 @@ from popstream.hw.accelerator import Accelerator
 from popstream.hw.folding.buffering import Buffer, Buffers
 from popstream.hw.folding.folding import parallel
 from popstream.hw.lib.fifo import StreamFifo
+from popstream.hw.lib.planes import plane_pairs
 from popstream.hw.lib.skid import LastStage, Skid
 from popstream.hw.lib.stream import connect
-from popstream.hw.unit.bitplane import plane_pairs
 from popstream.hw.unit.sequence import Sequencer
 
 SECONDS = 60

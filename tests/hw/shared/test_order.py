@@ -21,7 +21,7 @@ def walkers():
     network = random_network(0, height=8, width=8, channels=(8, 16), blocks=2)
     size = plan(network, share(network, 4, 8, 2, 2, 2))
     constants = Constants(size)
-    tables = {"issue": Issue(size, constants), "retire": Retire(size, constants, size.drain)}
+    tables = {"issue": Issue(size, constants), "retire": Retire(size, constants)}
     return size, {name: [dict(row) for row in walker.program.rows] for name, walker in tables.items()}
 
 
