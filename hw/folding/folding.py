@@ -87,7 +87,10 @@ class Folding(Mapping[str, Fold]):
     def from_dict(cls, content: Mapping[str, Any], source: object = None) -> "Folding":
         """What `to_dict` gave; FoldingError, from `source`, for an entry that is none. It may not fit a network."""
         alone = {name: read_fold(name, entry, source) for name, entry in content.items() if name != SHARED}
-        return cls(alone, tuple(read_share(entry, source) for entry in content.get(SHARED, ())))
+        shared = content.get(SHARED, [])
+        if not isinstance(shared, list):
+            raise FoldingError(f"{source}: {SHARED!r} must be a list of shared stages, not {type(shared).__name__}")
+        return cls(alone, tuple(read_share(entry, source) for entry in shared))
 
     def save(self, path: Path) -> None:
         """Write as JSON, beside the target first and then renamed."""

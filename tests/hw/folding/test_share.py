@@ -76,6 +76,11 @@ def test_a_file_that_is_none_is_refused(entry):
         Folding.from_dict({"shared": [entry]}, "folding.json")
 
 
+def test_what_is_no_list_of_stages_is_refused():
+    with pytest.raises(FoldingError, match=r"^folding\.json: 'shared' must be a list of shared stages, not int$"):
+        Folding.from_dict({"shared": 7}, "folding.json")
+
+
 def test_areas_take_over_what_is_no_longer_read():
     areas = [Area("in", 8, -1, 0), Area("a", 8, 0, 1, "in"), Area("b", 4, 1, 3), Area("c", 4, 2, 3, None)]
     placed, words = place(areas, False)
