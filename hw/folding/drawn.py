@@ -3,8 +3,8 @@
 import random
 from dataclasses import replace
 
-from popstream.hw.folding.fold import divisors
-from popstream.hw.folding.folding import MOST_LEVELS, Fold, Folding, cycles, folded, geometry, pixels, products
+from popstream.hw.folding.fold import MOST_LEVELS, divisors
+from popstream.hw.folding.folding import Fold, Folding, cycles, folded, geometry, pixels, products
 from popstream.model.manifest import Network
 
 __all__ = ["random_folding"]

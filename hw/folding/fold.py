@@ -8,8 +8,9 @@ from msgspec import Meta
 
 from popstream.model.checked import InputError, convert, read_json, strict
 
-__all__ = ["Fold", "FoldingError", "divisors", "read_fold", "read_folds"]
+__all__ = ["MOST_LEVELS", "Count", "Fold", "FoldingError", "divisors", "read_fold", "read_folds"]
 
+MOST_LEVELS = 2
 Count = Annotated[int, Meta(ge=1)]
 
 
@@ -45,7 +46,7 @@ class Fold:
     out: Count | None = None
     storage: str = "auto"
     feed: Count | None = None
-    levels: Annotated[int, Meta(ge=1, le=2)] = 1
+    levels: Annotated[int, Meta(ge=1, le=MOST_LEVELS)] = 1
 
     @property
     def lanes(self) -> int:

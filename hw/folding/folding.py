@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from popstream.hw.folding.fold import Fold, FoldingError, read_fold, read_folds
+from popstream.hw.folding.fold import MOST_LEVELS, Fold, FoldingError, read_fold, read_folds
 from popstream.hw.folding.outline import STAGE, outline, plans
 from popstream.hw.folding.share import Share, read_share
 from popstream.hw.folding.timing import Timing, WindowGeometry, window_timing
@@ -42,7 +42,6 @@ __all__ = [
 
 ARITHMETICS = ("lanes", "mac")
 DEFAULT_INTERVAL = 20_000
-MOST_LEVELS = 2
 FOLDED = ("conv", "linear")
 SHARED = "shared"  # the key of shared stages in a file; no node is called so
 

@@ -5,12 +5,10 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from popstream.hw.folding.fold import FoldingError
+from popstream.hw.folding.fold import MOST_LEVELS, Count, FoldingError
 from popstream.model.checked import convert, strict
 
 __all__ = ["Share", "read_share"]
-
-Count = Annotated[int, Meta(ge=1)]
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,7 @@ class Share:
     planes: Count = 1
     beat: Count = 1
     apart: bool = False
-    levels: Annotated[int, Meta(ge=1, le=2)] = 1
+    levels: Annotated[int, Meta(ge=1, le=MOST_LEVELS)] = 1
 
     def lanes(self, kernel: int) -> int:
         """One-bit lanes."""
