@@ -8,7 +8,7 @@ PYTHON ?= python3
 
 VENV := .venv
 PY := $(VENV)/bin/python
-TESTED := $(VENV)/.dev $(VENV)/.sim $(VENV)/.build $(VENV)/.train $(VENV)/.host $(VENV)/.farm $(VENV)/.plot $(VENV)/.report $(VENV)/.soc $(VENV)/.prove $(VENV)/.mutate $(VENV)/.fuzz
+TESTED := $(VENV)/.dev $(VENV)/.sim $(VENV)/.build $(VENV)/.train $(VENV)/.host $(VENV)/.farm $(VENV)/.plot $(VENV)/.report $(VENV)/.soc $(VENV)/.prove $(VENV)/.mutate $(VENV)/.fuzz $(VENV)/.qonnx
 # A file of tests goes to one process, long files first (tests/conftest.py).
 PYTEST = PYTEST_ADDOPTS=$(call quoted,ARGUMENTS) $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 ARGUMENTS ?=
@@ -25,8 +25,8 @@ SEEDED = --seed $(call quoted,SEED) $(call if_given,SEEDS,--seeds)
 
 .NOTPARALLEL:  # two pip in one environment undo each other's work
 .DEFAULT_GOAL := help
-.PHONY: help sim test check soak fuzz train sweep tables speed export rom accuracy bits fold cost occupancy report prove mutate verilog resources unit \
-    bitstream bitstreams bench boards flash board-sim netlist reload host docs lint clean
+.PHONY: help sim test check soak fuzz train sweep tables speed export export-qonnx rom accuracy bits fold cost occupancy report prove mutate verilog \
+    resources unit bitstream bitstreams bench boards flash board-sim netlist reload host docs lint clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
@@ -63,6 +63,9 @@ speed: $(VENV)/.train  ## images/s of NET's training beside a plain PyTorch loop
 
 export: $(VENV)/.train  ## freeze a trained NET, write model/zoo/NET and its ROM image
 	$(RUN) export $(call quoted,NET)
+
+export-qonnx: $(VENV)/.qonnx  ## write NET as a QONNX file, and compare every node of N images in its own executor with golden
+	$(RUN) export-qonnx $(call quoted,NET) --images $(call quoted,N)
 
 rom: $(VENV)/.core  ## pack NET's manifest into a ROM image (.bin, .mem) and read it back
 	$(RUN) rom $(call quoted,NET)
@@ -154,7 +157,7 @@ $(VENV)/.core: pyproject.toml constraints.txt | $(VENV)/.python
 	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	@touch $@
 
-$(VENV)/.sim $(VENV)/.build $(VENV)/.train $(VENV)/.host $(VENV)/.farm $(VENV)/.plot $(VENV)/.report $(VENV)/.soc $(VENV)/.prove $(VENV)/.mutate $(VENV)/.fuzz $(VENV)/.dev: $(VENV)/.%: $(VENV)/.core
+$(VENV)/.sim $(VENV)/.build $(VENV)/.train $(VENV)/.host $(VENV)/.farm $(VENV)/.plot $(VENV)/.report $(VENV)/.soc $(VENV)/.prove $(VENV)/.mutate $(VENV)/.fuzz $(VENV)/.qonnx $(VENV)/.dev: $(VENV)/.%: $(VENV)/.core
 	@echo "setting up $(VENV): $*"
 	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$*]'
 	@touch $@

@@ -33,9 +33,9 @@ def optional(verb: list[str]) -> list[str]:
 
 app = App(
     name="popstream",
-    help="Low-bit ResNets as streaming popcount accelerators, proven bit for bit.\n\n"
-    "popstream VERB --help shows an example, how long it takes, and all options. "
-    "--install-completion teaches them to this shell; --version says which this is.",
+    usage="popstream VERB; popstream VERB --help shows an example, its time, options",
+    help="Low-bit ResNets as streaming popcount accelerators, proven bit for bit. "
+    "--version says which; --install-completion teaches the verbs to this shell.",
     help_format="plaintext",
     help_formatter=Page(optional),
     version=lambda: popstream.__version__,

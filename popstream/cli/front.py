@@ -17,7 +17,7 @@ from typing import Any
 
 from cyclopts import CycloptsError
 
-from popstream.cli import bench, boards, hardware, host, mutate, prove, report, simulate, soak, train
+from popstream.cli import bench, boards, hardware, host, mutate, prove, qonnx, report, simulate, soak, train
 from popstream.cli.app import run
 from popstream.cli.options import UsageError
 from popstream.cli.wrong import usage_line
@@ -25,7 +25,7 @@ from popstream.model.commands import here, installs
 
 __all__ = ["main"]
 
-VERBS = (bench, boards, hardware, host, mutate, prove, report, simulate, soak, train)
+VERBS = (bench, boards, hardware, host, mutate, prove, qonnx, report, simulate, soak, train)
 """Importing a file adds its verbs."""
 
 FAILURE, USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
@@ -44,6 +44,8 @@ EXTRAS = {
     "cosmic_ray": "mutate",
     "coverage": "mutate",
     "pytest": "dev",
+    "onnx": "qonnx",
+    "qonnx": "qonnx",
 }
 
 

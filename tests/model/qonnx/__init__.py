@@ -1,0 +1,1 @@
+"""model/qonnx: networks as QONNX files, and such files as networks."""
