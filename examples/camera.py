@@ -120,8 +120,8 @@ class CameraClassifier(wiring.Component):
     """Camera and accelerator: frame, line and pixel in, results out. The network's input codes must have 8 bits."""
 
     def __init__(self, network: Network, width: int, height: int, scale: int | None = None, interval: int = 20_000):
-        if network.input.bits != BYTE:
-            raise ValueError(f"A camera's pixels have 8 bits, the input of {network.name} has {network.input.bits}")
+        if network.entry_bits != BYTE:
+            raise ValueError(f"A camera's pixels have 8 bits, the input of {network.name} has {network.entry_bits}")
         self.camera = Camera(network.input.shape, width, height, scale)
         self.accelerator = Accelerator(network, solve(network, interval))
         members = {name: self.camera.signature.members[name] for name in ("frame", "line", "pixel", "skipped")}

@@ -84,9 +84,9 @@ class Accelerator(wiring.Component):
         self._beside: list[tuple[Any, Any]] = []  # what a window and its unit tell each other beside the stream
         self._values: dict[str, Values] = {}
         self._branches: dict[str, list[Any]] = {}
-        pixel = value_layout(unsigned(network.input.bits), network.input.shape[0])
+        pixel = value_layout(unsigned(network.entry_bits), network.input.shape[0])
         self._entry = stream.Signature(pixel).create()
-        self._set(network.input, Values(self._entry, Shape.cast(unsigned(network.input.bits)), network.input.shape[0]))
+        self._set(network.input, Values(self._entry, Shape.cast(unsigned(network.entry_bits)), network.input.shape[0]))
         self.depths: dict[str, Buffers] = {}
         joins: list[Node] = []
         self._plans = plans(network, self.folding)

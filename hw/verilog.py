@@ -35,7 +35,7 @@ def ports(accelerator: Accelerator) -> list[dict[str, Any]]:
     """Name, direction, width and meaning of every port of the Verilog module: clock, input, output, taps."""
     network = accelerator.network
     channels, height, width = network.input.shape
-    bits, classes = network.input.bits, network.output.shape[0]
+    bits, classes = network.entry_bits, network.output.shape[0]
     pixel = f"one pixel: channel c is bits [{bits}*c +: {bits}], unsigned; by rows, {height} x {width} an image"
     image = (
         f"one image: label is bits [0 +: {LABEL_BITS}], unsigned; logit k is bits "
@@ -88,7 +88,7 @@ def describe(accelerator: Accelerator, name: str = TOP, wrapper: Wrapper | None 
         "top": name,
         "network": network.name,
         "hash": network.hash,
-        "input": dict(channels=channels, height=height, width=width, bits=network.input.bits),
+        "input": dict(channels=channels, height=height, width=width, bits=network.entry_bits),
         "classes": list(network.classes),
         "ports": own + [port._asdict() for port in (wrapper.added if wrapper is not None else ())],
         "bus": "plain" if wrapper is None else wrapper.bus,

@@ -91,7 +91,7 @@ def expected(network: Network, images: int) -> Expected:
         known = ", ".join(data.DATA_SETS)
         raise ManifestError(f"{network.name}: no test images, its data set is {network.data!r}; known are {known}")
     loaded = data.load(network.data)
-    logits = golden.run(network, data.quantize_pixels(loaded.test_images[:images], network.input.bits))[0]
+    logits = golden.run(network, data.quantize_pixels(loaded.test_images[:images], network.entry_bits))[0]
     return Expected(logits, golden.labels(logits), loaded.test_labels[:images])
 
 

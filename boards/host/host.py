@@ -45,7 +45,7 @@ def network_of(identity: Identity, net: str | None, folders: Iterable[Path] | No
 def agreed(identity: Identity, network: Network) -> Network:
     """The network, where the board's other claims are true of it; else HostError."""
     claims = identity.shape, identity.input_bits, identity.classes
-    true = network.input.shape, network.input.bits, len(network.classes)
+    true = network.input.shape, network.entry_bits, len(network.classes)
     if claims != true:
         raise HostError(
             f"The board claims {network.name} with shape, bits a pixel and classes of {claims}, but it has {true}; its "

@@ -108,7 +108,7 @@ class HostLink(wiring.Component):
         sizes = ((kind & Cat(byte == (size >> shift & 0xFF) for size in requests.values())).any() for shift in (0, 8))
         m.d.sync += [right.eq(size) for right, size in zip((low_right, high_right), sizes, strict=True)]
         m.d.sync += [sync.eq(byte == SYNC[0]), sync_end.eq(byte == SYNC[1])]
-        m.d.sync += in_range.eq(~byte[self.network.input.bits :].any())
+        m.d.sync += in_range.eq(~byte[self.network.entry_bits :].any())
         held = Signal()  # a good image is in the buffer
         taken = Signal()  # the result leaves; `ready` comes from a register, as its sink is far away
         tail = Signal(2)  # byte of the CRC
@@ -143,7 +143,7 @@ class HostLink(wiring.Component):
         fixed, measured, marked = Signal(8), Signal(8), Signal()
         m.d.sync += [Cat(fixed, marked).eq(read.data), measured.eq(Mux(body & (reply == RESULT_CODE), dynamic, 0))]
         m.d.comb += crc.data.eq(Mux(self.busy, fixed | measured, byte))
-        fetched, free = self._pixel(m, read.data[: self.network.input.bits], advance)
+        fetched, free = self._pixel(m, read.data[: self.network.entry_bits], advance)
 
         states = OneHot(m, STATES)
 
@@ -279,7 +279,7 @@ class HostLink(wiring.Component):
         """Gathers the codes of a pixel; returns "the memory has read a code", to be set, and whether it may."""
         pixel, channels = self.accelerator.i, self.network.input.shape[0]
         fetched, loaded, newest = Signal(), Signal(), Signal(len(code), reset_less=True)  # a register behind the memory
-        earlier = Signal(self.network.input.bits * (channels - 1), reset_less=True)
+        earlier = Signal(self.network.entry_bits * (channels - 1), reset_less=True)
         index = Signal(range(channels))
         last = index == channels - 1
         m.d.comb += [pixel.valid.eq(loaded & last), Value.cast(pixel.payload).eq(Cat(earlier, newest))]

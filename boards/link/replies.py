@@ -39,7 +39,7 @@ def identity(network: Network, folding: Folding, clock_hz: float, baud: float) -
     return Identity(
         weight_bits=max(node["weight_bits"] for node in hidden),
         act_bits=max(node["act_bits"] for node in hidden),
-        input_bits=network.input.bits,
+        input_bits=network.entry_bits,
         classes=network.output.shape[0],
         shape=(channels, height, width),
         interval=max(interval(network, folding).values()),

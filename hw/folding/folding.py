@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from popstream.hw.folding.built import check_built
 from popstream.hw.folding.fold import MOST_LEVELS, Fold, FoldingError, read_fold, read_folds
 from popstream.hw.folding.outline import STAGE, outline, plans
 from popstream.hw.folding.share import Share, read_share
@@ -66,6 +67,7 @@ class Folding(Mapping[str, Fold]):
         """Return self if every node of `network` that is folded on its own, and no other, has a legal entry, and the
         shared stages are legal; else FoldingError.
         """
+        check_built(network)
         network = outline(network, self)
         names = {node.name for node in folded(network)}
         for name in sorted(names ^ set(self.entries)):

@@ -43,7 +43,8 @@ def exact(x: Tensor) -> Tensor:
 
 def conv(node: Node, a: Tensor) -> Tensor:
     weight = weight_values(node).to(a.device)
-    return F.conv2d(exact(a), exact(weight), stride=node["stride"], padding=node["padding"]).to(torch.int32)
+    padded = F.pad(exact(a), (node["padding"],) * 4, value=node["pad_code"])
+    return F.conv2d(padded, exact(weight), stride=node["stride"]).to(torch.int32)
 
 
 def threshold(node: Node, x: Tensor) -> Tensor:
@@ -54,13 +55,35 @@ def threshold(node: Node, x: Tensor) -> Tensor:
 
 
 def requant(node: Node, acc: Tensor, skip: Tensor | None = None) -> Tensor:
-    y = (acc.long() * column(node.tensors["multiplier"], acc) + column(node.tensors["bias"], acc)) + (
-        1 << (node["shift"] - 1)
-    )
-    y = y >> node["shift"]
+    y = acc.long() * column(node.tensors["multiplier"], acc) + column(node.tensors["bias"], acc)
+    y = nearest(y, node["shift"], node["ties"])
+    return saturated(node, y if skip is None else y + skip)
+
+
+def nearest(x: Tensor, shift: int, ties: str) -> Tensor:
+    """x / 2^shift, halves up or to even (rule R25)."""
+    up = (x + ((1 << shift) >> 1)) >> shift
+    tie = (x.remainder(1 << shift) * 2 == 1 << shift) & (up.remainder(2) == 1)
+    return up - tie.to(up.dtype) if ties == "even" else up
+
+
+def saturated(node: Node, total: Tensor) -> Tensor:
     limit = 1 << (node["stream_bits"] - 1)
-    r = (y if skip is None else y + skip).clamp(-limit, limit - 1).to(torch.int32)
+    r = total.clamp(-limit, limit - 1).to(torch.int32)
     return r.relu() if node["relu"] else r
+
+
+def add(node: Node, first: Tensor, second: Tensor) -> Tensor:
+    """Rule R26."""
+    return saturated(node, first + second)
+
+
+def dequantize(node: Node, codes: Tensor) -> Tensor:
+    """Rule R27, and R29 of an input: each channel's row of the table, at its codes."""
+    table = torch.from_numpy(node.tensors["table"].astype(np.int32)).to(codes.device)
+    channels_first = codes.transpose(0, 1)
+    found = table.expand(len(channels_first), -1).gather(1, channels_first.flatten(1).long())
+    return found.view(channels_first.shape).transpose(0, 1)
 
 
 def prelu(node: Node, r: Tensor) -> Tensor:
@@ -85,8 +108,7 @@ def maxpool(node: Node, a: Tensor) -> Tensor:
 
 
 def pool(node: Node, r: Tensor) -> Tensor:
-    half = (1 << node["shift"]) >> 1
-    code = (r.long().sum((2, 3), keepdim=True) + half) >> node["shift"]
+    code = nearest(r.long().sum((2, 3), keepdim=True), node["shift"], node["ties"])
     return code.clamp(0, 2 ** node["bits"] - 1).to(torch.int32)
 
 
@@ -96,8 +118,8 @@ def linear(node: Node, a: Tensor) -> Tensor:
 
 
 OPERATIONS: dict[str, Callable[..., Tensor]] = {
-    "conv": conv, "threshold": threshold, "requant": requant, "prelu": prelu, "shortcut": shortcut, "pool": pool,
-    "maxpool": maxpool, "linear": linear,
+    "conv": conv, "threshold": threshold, "requant": requant, "dequantize": dequantize, "add": add,
+    "prelu": prelu, "shortcut": shortcut, "pool": pool, "maxpool": maxpool, "linear": linear,
 }  # fmt: skip
 
 
@@ -107,11 +129,12 @@ def run(network: Network, images: np.ndarray, progress: bool = False, batch: int
     for node in network.nodes:
         if node.op in ("conv", "linear"):
             check_exact(node)
-    codes = torch.from_numpy(quantize_pixels(images, network.input.bits))
+    codes = torch.from_numpy(quantize_pixels(images, network.entry_bits))
     logits = []
     off = None if progress else True
     for part in tqdm(codes.split(batch), desc="frozen", unit="batch", leave=False, disable=off):
-        values = {network.input.name: part}
+        table = "table" in network.input.tensors
+        values = {network.input.name: dequantize(network.input, part) if table else part}
         for node in network.nodes:
             if node.op != "input":
                 values[node.name] = OPERATIONS[node.op](node, *(values[name] for name in node.inputs))

@@ -75,6 +75,8 @@ def latent_weights(quantizer: WeightQuantizer, units: Tensor, deviation: float) 
 
 def set_conv(conv: QuantConv2d, node: Node) -> None:
     """Latent weights, of the deviation that those of a new conv have (He et al. 2015)."""
+    if node["pad_code"]:
+        raise ThawError(f"Node {node.name!r} pads with code {node['pad_code']}, a network that trains with 0")
     fan_in = node.tensors["weight"][0].size
     conv.weight.copy_(latent_weights(conv.quantizer, unit_weights(node), (2 / fan_in) ** 0.5))
 

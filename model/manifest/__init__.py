@@ -23,14 +23,15 @@ from popstream.model.manifest.node import (
     ManifestError,
     Node,
     accumulator_range,
+    entry_bits,
     node_weights,
     signed_width,
     weight_integers,
 )
 
 __all__ = [
-    "ManifestError", "Network", "Node", "accumulator_range", "find", "fork", "load", "node_weights", "save",
-    "signed_width", "weight_integers", "zoo",
+    "ManifestError", "Network", "Node", "accumulator_range", "entry_bits", "find", "fork", "load", "node_weights",
+    "save", "signed_width", "weight_integers", "zoo",
 ]  # fmt: skip
 
 ZOO = Path(__file__).parents[1] / "zoo"  # the trained networks
@@ -97,6 +98,11 @@ class Network:
     def input(self) -> Node:
         return next(node for node in self.nodes if node.op == "input")
 
+    @property
+    def entry_bits(self) -> int:
+        """Bits of a value that enters: a code of the input (rule R1), or a pixel for its table (R29)."""
+        return entry_bits(self.input)
+
     @cached_property
     def output(self) -> Node:
         """The linear node that gives the logits."""
@@ -123,11 +129,12 @@ class Network:
 
 
 def fork(network: Network, node: Node) -> tuple[Node, list[Node], list[Node]]:
-    """Where the two inputs of a requant with skip part: (fork, conv chain, skip chain), chains from fork to input.
+    """Where the two inputs of a requant with skip, or of an add, part: (fork, first chain, second chain), each from the
+    fork to its input.
 
     Neither chain holds the fork or `node`; an identity skip's chain is empty. ValueError if `node` has no skip.
     """
-    if node.op != "requant" or len(node.inputs) != 2:
+    if len(node.inputs) != 2:
         raise ValueError(f"Node {node.name!r} has no skip input")
     name, chains = fork_of(node, network._by_name)
     assert name is not None  # checked when the network was built

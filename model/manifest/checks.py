@@ -124,16 +124,22 @@ def check_graph(nodes: tuple[Node, ...], source: str) -> None:
             raise ManifestError(f"{where}: its output is read by no node; every node must reach the sink")
         if node.kind == "acc" and count != 1:
             raise ManifestError(f"{where}: an accumulator is read by exactly one node, not by {count}")
-        if node.op == "requant" and len(node.inputs) == 2:
+        if len(node.inputs) == 2:
             fork, chains = fork_of(node, by_name)
             if fork is None:
                 raise ManifestError(f"{where}: its inputs do not meet at one fork over two unbranched chains")
             for name in (name for chain in chains for name in chain):
                 if len(readers[name]) != 1:
                     raise ManifestError(f"{where}: node {name!r} on the way from fork {fork!r} is read more than once")
-            scales = [node["fraction_bits"], fraction_bits(by_name[node.inputs[1]], by_name)]
-            if scales[0] != scales[1]:
+            first, second = (by_name[name] for name in node.inputs)
+            scales = [fraction_bits(n, by_name) for n in (node if first.kind == "acc" else first, second)]
+            if scales[0] != scales[1] and first.kind == "acc":
                 raise ManifestError(f"{where}: attribute 'fraction_bits' is {scales[0]}, but the skip has {scales[1]}")
+            if scales[0] != scales[1]:
+                raise ManifestError(
+                    f"{where}: fraction bits to add must be equal, but {first.name!r} has {scales[0]} and "
+                    f"{second.name!r} {scales[1]}"
+                )
 
 
 def fork_of(node: Node, by_name: dict[str, Node]) -> tuple[str | None, tuple[list[str], list[str]]]:
@@ -155,7 +161,7 @@ def fork_of(node: Node, by_name: dict[str, Node]) -> tuple[str | None, tuple[lis
 
 
 def fraction_bits(node: Node, by_name: dict[str, Node]) -> int:
-    """Fraction bits of a stream: those of the requant node that produced it."""
-    while node.op in ("shortcut", "prelu"):
+    """Fraction bits of a stream: those of the requant or dequantize node that it comes from."""
+    while node.op in ("shortcut", "prelu", "add"):
         node = by_name[node.inputs[0]]
     return node["fraction_bits"]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from popstream.model.manifest.node import OPS, ManifestError, Node, accumulator_range, signed_width
+from popstream.model.manifest.node import OPS, PIXELS, ManifestError, Node, accumulator_range, signed_width
 
 
 def check_shape(node: Node, key: str, shape: tuple[int, ...], where: str) -> None:
@@ -39,9 +39,26 @@ def derive(node: Node, producers: Sequence[Node], where: str) -> tuple[tuple[int
             raise ManifestError(
                 f"{where}: {node.op} takes {' or '.join(kinds)} here, but {producer.name!r} gives {producer.kind}"
             )
-    if node.op == "input":
-        return (node["channels"], node["height"], node["width"]), "codes", node["bits"]
     return DERIVE[node.op](node, producers, where)
+
+
+def check_table(node: Node, channels: int, entries: int, low: int, high: int, where: str) -> None:
+    """Check a table of one row for each of `channels`, or of one for all, and its entries."""
+    table = node.tensors["table"]
+    if table.shape not in ((1, entries), (channels, entries)):
+        raise ManifestError(
+            f"{where}, tensor 'table': shape must be {[1, entries]} or {[channels, entries]}, not {list(table.shape)}"
+        )
+    for row, entry in np.argwhere((table < low) | (table > high))[:1]:
+        raise ManifestError(
+            f"{where}, tensor 'table': must be {low} to {high}, not {table[row, entry]} at [{row}, {entry}]"
+        )
+
+
+def _derive_input(node: Node, producers: Sequence[Node], where: str) -> tuple:
+    if "table" in node.tensors:
+        check_table(node, node["channels"], PIXELS, 0, 2 ** node["bits"] - 1, where)
+    return (node["channels"], node["height"], node["width"]), "codes", node["bits"]
 
 
 def _derive_conv(node: Node, producers: Sequence[Node], where: str) -> tuple:
@@ -51,6 +68,9 @@ def _derive_conv(node: Node, producers: Sequence[Node], where: str) -> tuple:
         raise ManifestError(f"{where}: attribute 'padding' must be 0 to kernel - 1 = {k - 1}, not {pad}")
     if min(h, w) + 2 * pad < k:
         raise ManifestError(f"{where}: a kernel of {k} does not fit into {h} x {w} pixels padded by {pad}")
+    if node["pad_code"] >= 2 ** node["act_bits"]:
+        top = 2 ** node["act_bits"] - 1
+        raise ManifestError(f"{where}: attribute 'pad_code' must be a code, 0 to {top}, not {node['pad_code']}")
     low, high = check_weight(node, producers[0], (out, c, k, k), where)
     width = signed_width(low, high)
     if width > 32:
@@ -78,14 +98,33 @@ def _derive_requant(node: Node, producers: Sequence[Node], where: str) -> tuple:
             raise ManifestError(f"{where}, tensor 'bias': acc * {m} + {b} of channel {c} does not fit into 64 bits")
     if len(producers) == 2:
         skip = producers[1]
-        if skip.shape != acc.shape:
-            raise ManifestError(
-                f"{where}: shapes to add must be equal, but {acc.name!r} gives {list(acc.shape)} and "
-                f"{skip.name!r} {list(skip.shape)}"
-            )
+        check_alike(acc, skip, where)
         if skip.bits != bits:
             raise ManifestError(f"{where}: attribute 'stream_bits' is {bits}, but {skip.name!r} gives {skip.bits} bits")
     return acc.shape, "stream", bits
+
+
+def _derive_dequantize(node: Node, producers: Sequence[Node], where: str) -> tuple:
+    source, limit = producers[0], 2 ** (node["stream_bits"] - 1)
+    check_table(node, source.shape[0], 2**source.bits, -limit, limit - 1, where)
+    return source.shape, "stream", node["stream_bits"]
+
+
+def _derive_add(node: Node, producers: Sequence[Node], where: str) -> tuple:
+    first, second = producers
+    if first.name == second.name:
+        raise ManifestError(f"{where}: add takes two nodes, not {first.name!r} twice")
+    check_alike(first, second, where)
+    return first.shape, "stream", node["stream_bits"]
+
+
+def check_alike(first: Node, second: Node, where: str) -> None:
+    """Raise ManifestError unless two nodes that are added have one shape."""
+    if second.shape != first.shape:
+        raise ManifestError(
+            f"{where}: shapes to add must be equal, but {first.name!r} gives {list(first.shape)} and "
+            f"{second.name!r} {list(second.shape)}"
+        )
 
 
 def _derive_prelu(node: Node, producers: Sequence[Node], where: str) -> tuple:
@@ -144,9 +183,12 @@ def _derive_linear(node: Node, producers: Sequence[Node], where: str) -> tuple:
 
 
 DERIVE = {
+    "input": _derive_input,
     "conv": _derive_conv,
     "threshold": _derive_threshold,
     "requant": _derive_requant,
+    "dequantize": _derive_dequantize,
+    "add": _derive_add,
     "prelu": _derive_prelu,
     "shortcut": _derive_shortcut,
     "maxpool": _derive_maxpool,

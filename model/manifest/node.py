@@ -22,6 +22,8 @@ MOST_VALUES = 2**24  # of an image in any node: 64 MiB of int32
 MOST_GATHERED = 2**27  # copies of an image's codes under all places of a kernel: 512 MiB of float32
 MOST_NODES = 4096
 WEIGHTS = ("odd", "signed")
+TIES = ("up", "even")
+PIXELS = 2**8  # values of a pixel
 CLASSES = range(1, 2**8 + 1)  # a label has 8 bits, in hardware and on a board's link
 
 
@@ -57,8 +59,8 @@ class Node:
 class Op:
     """What one op takes: the kinds allowed at each input (the last `optional` may be left out), attributes, tensors.
 
-    An attribute's rule is a range or a tuple of the allowed values, a tensor's its dtype. Attributes with a default may
-    be left out.
+    An attribute's rule is a range or a tuple of the allowed values, a tensor's its dtype. Attributes with a default and
+    tensors that are `spare` may be left out.
     """
 
     inputs: tuple[tuple[str, ...], ...]
@@ -66,10 +68,16 @@ class Op:
     tensors: dict[str, str]
     optional: int = 0
     defaults: dict[str, Any] = field(default_factory=dict)
+    spare: tuple[str, ...] = ()
 
 
 OPS = {
-    "input": Op((), {"channels": POSITIVE, "height": POSITIVE, "width": POSITIVE, "bits": CODE_BITS}, {}),
+    "input": Op(
+        (),
+        {"channels": POSITIVE, "height": POSITIVE, "width": POSITIVE, "bits": CODE_BITS},
+        {"table": "uint8"},
+        spare=("table",),
+    ),
     "conv": Op(
         (("codes",),),
         {
@@ -80,17 +88,27 @@ OPS = {
             "weight_bits": CODE_BITS,
             "act_bits": CODE_BITS,
             "weights": WEIGHTS,
+            "pad_code": range(2**8),
         },
         {"weight": "uint8"},
-        defaults={"weights": "odd"},
+        defaults={"weights": "odd", "pad_code": 0},
     ),
     "threshold": Op((("acc", "stream"),), {"bits": CODE_BITS}, {"thresholds": "int32"}),
     "requant": Op(
         (("acc",), ("stream",)),
-        {"shift": SHIFTS, "stream_bits": STREAM_BITS, "fraction_bits": range(32), "relu": (False, True)},
+        {
+            "shift": SHIFTS,
+            "stream_bits": STREAM_BITS,
+            "fraction_bits": range(32),
+            "relu": (False, True),
+            "ties": TIES,
+        },
         {"multiplier": "int32", "bias": "int64"},
         optional=1,
+        defaults={"ties": "up"},
     ),
+    "dequantize": Op((("codes",),), {"stream_bits": STREAM_BITS, "fraction_bits": range(32)}, {"table": "int32"}),
+    "add": Op((("stream",), ("stream",)), {"stream_bits": STREAM_BITS, "relu": (False, True)}, {}),
     "prelu": Op(
         (("stream",),),
         {"shift": SHIFTS, "stream_bits": STREAM_BITS},
@@ -102,7 +120,9 @@ OPS = {
         {},
     ),
     "maxpool": Op((("codes",),), {"size": range(2, 9)}, {}),
-    "pool": Op((("stream",),), {"bits": CODE_BITS, "shift": range(32)}, {}),
+    "pool": Op(
+        (("stream", "codes"),), {"bits": CODE_BITS, "shift": range(32), "ties": TIES}, {}, defaults={"ties": "up"}
+    ),
     "linear": Op(
         (("codes",),),
         {"out_features": CLASSES, "weight_bits": CODE_BITS, "act_bits": CODE_BITS, "weights": WEIGHTS},
@@ -148,6 +168,11 @@ def node_weights(node: Node) -> np.ndarray:
     return weight_integers(node.tensors["weight"], node["weight_bits"], node["weights"])
 
 
+def entry_bits(node: Node) -> int:
+    """Bits of what enters an input node: its codes (rule R1), or the pixels that its table takes (R29)."""
+    return 8 if "table" in node.tensors else node["bits"]
+
+
 def accumulator_range(node: Node) -> tuple[np.ndarray, np.ndarray]:
     """Exact smallest and largest sum of w*a for each output channel of a conv or linear node: int64 [Co], [Co].
 
@@ -176,12 +201,12 @@ def check_fields(node: Node, where: str) -> None:
             if key not in rules:
                 raise ManifestError(f"{where}: unknown {what} {key!r}; {node.op} has {', '.join(rules) or 'none'}")
         for key in rules:
-            if key not in given and key not in op.defaults:
+            if key not in given and key not in op.defaults and key not in op.spare:
                 raise ManifestError(f"{where}: {what} {key!r} is missing")
     for key, rule in op.attributes.items():
         check_value(node[key], rule, f"{where}: attribute {key!r}")
-    for key, dtype in op.tensors.items():
-        tensor = node.tensors[key]
+    for key, tensor in node.tensors.items():
+        dtype = op.tensors[key]
         if not isinstance(tensor, np.ndarray) or tensor.dtype != np.dtype(dtype):
             found = tensor.dtype if isinstance(tensor, np.ndarray) else type(tensor).__name__
             raise ManifestError(f"{where}, tensor {key!r}: dtype must be {dtype}, not {found}")

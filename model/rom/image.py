@@ -43,7 +43,7 @@ __all__ = ["RomError", "Section", "build", "pack", "print_table", "read", "secti
 
 MAGIC = b"POPS"
 VERSION = 1
-TENSORS = ("weight", "thresholds", "multiplier", "bias", "shift_in", "slope", "shift_out")
+TENSORS = ("weight", "thresholds", "multiplier", "bias", "shift_in", "slope", "shift_out", "table")
 HEADER = "bytes:4, u:16, u:16, u:32, u:32, bytes:32"
 SECTION = "u:16, u:8, u:8, u:32, u:32, u:32, u:32, u:32"
 HEADER_WORDS, SECTION_WORDS, CRC_WORD = 12, 6, 3

@@ -52,7 +52,7 @@ def draw(rng: np.random.Generator, place: Path) -> None:
     seed, count = int(rng.integers(2**31)), int(rng.integers(1, MOST_IMAGES + 1))
     codes = random_images(network.input, seed, count)
     if rng.random() < 0.2:
-        codes = rng.integers(0, 2**network.input.bits, codes.shape, dtype=np.uint8)
+        codes = rng.integers(0, 2**network.entry_bits, codes.shape, dtype=np.uint8)
     np.save(place / IMAGES, codes)
     pauses = {
         "stall_in": pick(rng, STALLS), "stall_out": pick(rng, STALLS), "hold": 2 ** int(rng.integers(0, 8)) - 1,

@@ -8,17 +8,18 @@ import math
 
 import numpy as np
 
-from popstream.model.manifest import Network, Node
+from popstream.model.manifest import Network, Node, entry_bits
 from popstream.sim import golden
+from popstream.sim.golden import ops
 
 SHORTCUTS = ("identity", "A", "B", "avgpool")
 CALIBRATION_IMAGES = 8
 
 
 def random_images(network_input: Node, seed: int, count: int) -> np.ndarray:
-    """Codes uint8 [count, C, H, W] for an input node: noise of another spread and mean in every image."""
+    """Images uint8 [count, C, H, W] for an input node: noise of another spread and mean in every image."""
     rng = np.random.default_rng(seed)
-    top = 2 ** network_input["bits"] - 1
+    top = 2 ** entry_bits(network_input) - 1
     shape = (count, network_input["channels"], network_input["height"], network_input["width"])
     mean = rng.uniform(0.2, 0.8, (count, 1, 1, 1))
     noise = rng.normal(mean, rng.uniform(0.1, 0.5, (count, 1, 1, 1)), shape)
@@ -49,20 +50,23 @@ class Builder:
         node = Node(name, op, inputs, attributes, tensors or {})
         self.nodes.append(node)
         if op == "input":
-            self.values[name] = random_images(node, int(self.rng.integers(2**31)), CALIBRATION_IMAGES)
+            images = random_images(node, int(self.rng.integers(2**31)), CALIBRATION_IMAGES)
+            self.values[name] = ops.entry(node, images)
         else:
             self.values[name] = golden.node_function(node, *(self.values[i] for i in inputs))
         return name
 
     def conv(
-        self, name: str, source: str, out: int, kernel: int, stride: int, padding: int, bits: tuple, weights: str
-    ) -> str:
+        self, name: str, source: str, out: int, kernel: int, stride: int, padding: int, bits: tuple, weights: str,
+        pad_code: int = 0,
+    ) -> str:  # fmt: skip
         """Random weights of the kind `weights`; every code occurs with equal chance."""
         shape = (out, self.values[source].shape[1], kernel, kernel)
         weight = self.rng.integers(0, 2 ** bits[0], shape, dtype=np.uint8)
         attributes = dict(
-            kernel=kernel, stride=stride, padding=padding, weight_bits=bits[0], act_bits=bits[1], weights=weights
-        )
+            kernel=kernel, stride=stride, padding=padding, weight_bits=bits[0], act_bits=bits[1], weights=weights,
+            pad_code=pad_code,
+        )  # fmt: skip
         return self.add(name, "conv", (source,), dict(weight=weight), out_channels=out, **attributes)
 
     def threshold(self, name: str, source: str, bits: int) -> str:
@@ -74,7 +78,7 @@ class Builder:
         t = np.stack([np.quantile(channel, np.clip(s, 0, 1)) for channel, s in zip(flat, share, strict=True)])
         return self.add(name, "threshold", (source,), dict(thresholds=np.sort(np.ceil(t)).astype(np.int32)), bits=bits)
 
-    def requant(self, name: str, source: str, skip: str | None, relu: bool) -> str:
+    def requant(self, name: str, source: str, skip: str | None, relu: bool, ties: str = "up") -> str:
         """Brings each channel to mean about 0 and a deviation of 1/8 of the stream's range; random signs."""
         acc = self.values[source].transpose(1, 0, 2, 3).reshape(self.values[source].shape[1], -1)
         target = max(0.7, 2.0 ** (self.stream_bits - 4)) * self.rng.uniform(0.5, 1.5, len(acc))
@@ -85,7 +89,8 @@ class Builder:
         bias = -np.floor(multiplier * acc.mean(1)) + np.floor(self.rng.normal(0, 0.3, len(acc)) * target * 2**shift)
         tensors = dict(multiplier=multiplier, bias=bias.astype(np.int64))
         attributes = dict(shift=shift, stream_bits=self.stream_bits, fraction_bits=max(0, self.stream_bits - 4))
-        return self.add(name, "requant", (source, skip) if skip else (source,), tensors, relu=relu, **attributes)
+        inputs = (source, skip) if skip else (source,)
+        return self.add(name, "requant", inputs, tensors, relu=relu, ties=ties, **attributes)
 
     def prelu(self, name: str, source: str) -> str:
         """Shifts of about the stream's deviation, slopes of both signs up to 1."""
@@ -96,17 +101,20 @@ class Builder:
         tensors = dict(shift_in=shifts[0], slope=slope, shift_out=shifts[1])
         return self.add(name, "prelu", (source,), tensors, shift=12, stream_bits=self.stream_bits)
 
-    def head(self, source: str, classes: int, bits: tuple[int, int], weights: str) -> None:
+    def head(self, source: str, classes: int, bits: tuple[int, int], weights: str, ties: str = "up") -> None:
         """Pool, scaled so that most codes are below the largest, and linear, biased so that every class wins."""
         total = self.values[source].sum((2, 3))
         reach = max(1.0, float(np.quantile(total, 0.9)))
         shift = max(0, math.floor(math.log2(reach / 2 ** bits[1])) + 1)
-        self.add("pool", "pool", (source,), bits=bits[1], shift=shift)
-        weight = self.rng.integers(0, 2 ** bits[0], (classes, total.shape[1]), dtype=np.uint8)
+        self.linear(self.add("pool", "pool", (source,), bits=bits[1], shift=shift, ties=ties), classes, bits, weights)
+
+    def linear(self, source: str, classes: int, bits: tuple[int, int], weights: str) -> None:
+        """Random weights, and biases so that every class wins."""
+        weight = self.rng.integers(0, 2 ** bits[0], (classes, self.values[source].shape[1]), dtype=np.uint8)
         attributes = dict(out_features=classes, weight_bits=bits[0], act_bits=bits[1], weights=weights)
-        plain = Node("linear", "linear", ("pool",), attributes, dict(weight=weight, bias=np.zeros(classes, np.int32)))
-        bias = -np.floor(golden.linear(plain, self.values["pool"]).mean((0, 2, 3))).astype(np.int32)
-        self.add("linear", "linear", ("pool",), dict(weight=weight, bias=bias), **attributes)
+        plain = Node("linear", "linear", (source,), attributes, dict(weight=weight, bias=np.zeros(classes, np.int32)))
+        bias = -np.floor(ops.linear(plain, self.values[source]).mean((0, 2, 3))).astype(np.int32)
+        self.add("linear", "linear", (source,), dict(weight=weight, bias=bias), **attributes)
 
 
 def random_network(

@@ -25,7 +25,7 @@ def simulate(network: Network, folding: Mapping[str, Any], root: Path, optimize:
     images = IMAGES
     while True:
         shape = (images, *network.input.shape)
-        codes = np.random.default_rng(0).integers(0, 2**network.input.bits, shape, dtype=np.uint8)
+        codes = np.random.default_rng(0).integers(0, 2**network.entry_bits, shape, dtype=np.uint8)
         try:
             occupancy = measure(network, folding, codes, root, optimize)
         except TooFewImagesError:  # for so long a pipeline

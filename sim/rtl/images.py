@@ -54,7 +54,7 @@ def labelled(network: Network, count: int) -> Images:
         raise data.DataError(
             f"{network.name} takes {network.input.shape}, but {network.data} has {pixels.shape[1:]} images"
         )
-    codes = data.quantize_pixels(pixels, network.input.bits)
+    codes = data.quantize_pixels(pixels, network.entry_bits)
     return Images(codes, pixels, loaded.test_labels[:count], f"test images of {network.data}")
 
 
@@ -71,13 +71,13 @@ def images_for(network: Network, count: int, seed: int = 0) -> Images:
     except data.DataError as error:
         if network.data not in data.DATA_SETS:
             pixels = np.random.default_rng(seed).integers(0, 256, (count, *network.input.shape), dtype=np.uint8)
-            return Images(data.quantize_pixels(pixels, network.input.bits), pixels, None, "noise")
+            return Images(data.quantize_pixels(pixels, network.entry_bits), pixels, None, "noise")
         pixels = photographs(count, *network.input.shape)
         notice = (
             f"{error}. {network.name} runs on {count} pieces of scikit-learn's photographs instead: every value is "
             f"compared, but without labels there is no accuracy ({LABELLED} has its own)"
         )
-        return Images(data.quantize_pixels(pixels, network.input.bits), pixels, None, "photographs", notice)
+        return Images(data.quantize_pixels(pixels, network.entry_bits), pixels, None, "photographs", notice)
 
 
 def network_and_images(net: str, count: int, seed: int = 0) -> tuple[Network, Images]:

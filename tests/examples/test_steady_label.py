@@ -41,7 +41,7 @@ def test_labels(times):
     shown = []
 
     async def send(ctx):
-        for beat in to_beats(codes, network.input.bits, network.input.shape[0]):
+        for beat in to_beats(codes, network.entry_bits, network.input.shape[0]):
             ctx.set(dut.i.payload.as_value(), beat)
             ctx.set(dut.i.valid, 1)
             await ctx.tick().until(dut.i.ready)

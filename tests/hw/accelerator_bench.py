@@ -39,7 +39,7 @@ def simulate(accelerator: Accelerator, images: np.ndarray, seed: int = 0, stall_
              patience: int = 3000) -> Result:  # fmt: skip
     """Stream images uint8 [N, C, H, W] through; HangError if nothing moves for `patience` cycles."""
     network, taps = accelerator.network, accelerator.taps
-    beats = to_beats(images, network.input.bits, network.input.shape[0])
+    beats = to_beats(images, network.entry_bits, network.input.shape[0])
     rng = random.Random(seed)
     results: list[int] = []
     times: list[int] = []

@@ -39,7 +39,7 @@ def test_digits():
 
 def test_a_difference_is_counted(monkeypatch):
     def one_wrong(network, pixels):
-        logits = golden.run_batches(network, quantize_pixels(pixels, network.input.bits))
+        logits = golden.run_batches(network, quantize_pixels(pixels, network.entry_bits))
         logits[3, 0] += 1
         return logits
 

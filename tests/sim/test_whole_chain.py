@@ -75,7 +75,7 @@ def test_a_frozen_network(options):
     """From PyTorch to Verilator: Mish between convs, bits that differ from layer to layer, BiNeal with RPReLU."""
     model = trained_like(depth=6, widths=(4, 6), **options)
     network = freeze(model, some_images(64), "frozen", "random", CLASSES)
-    codes = quantize_pixels(some_images(3, seed=5), network.input.bits)
+    codes = quantize_pixels(some_images(3, seed=5), network.entry_bits)
     result = RtlSimulator(network, solve(network, 8000), optimize=0, root=ROOT).simulate(codes, tap_images=3, stall=0.3)
     report = compare(network, codes, result)
     assert report.good, report.divergence

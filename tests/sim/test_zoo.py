@@ -28,7 +28,7 @@ def test_the_zoo_is_there():
 def test_published_accuracy_is_the_golden_models(name):
     network = load(ZOO / name)
     pixels, labels = pixels_and_labels(network, network.accuracy["images"])
-    logits = golden.run_batches(network, data.quantize_pixels(pixels, network.input.bits), workers=2)
+    logits = golden.run_batches(network, data.quantize_pixels(pixels, network.entry_bits), workers=2)
     if labels is not None:
         assert network.accuracy["top1_frozen"] == pytest.approx(frozen.top1(logits, labels), abs=0.005)
         assert network.accuracy["top1_frozen"] > network.accuracy["top1_float"] - 1.5

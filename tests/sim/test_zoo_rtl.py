@@ -18,7 +18,7 @@ ROOT = Path("build/tests")
 def test_rtl_is_the_golden_model(name):
     network = load(ZOO / name)
     pixels, _ = pixels_and_labels(network, 2)
-    codes = quantize_pixels(pixels[:2], network.input.bits)
+    codes = quantize_pixels(pixels[:2], network.entry_bits)
     result = RtlSimulator(network, solve(network), optimize=0, root=ROOT).simulate(codes, tap_images=2, stall=0.1)
     report = compare(network, codes, result)
     assert report.good, report.divergence

@@ -98,7 +98,7 @@ def describe(network: Network) -> dict[str, Any]:
         "classes": list(network.classes),
         "hash": network.hash,
         "input_shape": list(network.input.shape),
-        "input_bits": network.input.bits,
+        "input_bits": network.entry_bits,
         "weights": sum(layer["weights"] for layer in found),
         "products": sum(layer["products"] for layer in found),
         "layers": found,

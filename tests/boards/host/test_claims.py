@@ -38,11 +38,11 @@ def test_what_a_board_says_of_itself_must_be_true_of_the_network(tmp_path):
     manifest.save(network, tmp_path)
     digest = bytes.fromhex(network.hash)[:16]
     true = dataclasses.replace(
-        IDENTITY, network=digest, shape=network.input.shape, input_bits=network.input.bits, classes=3
+        IDENTITY, network=digest, shape=network.input.shape, input_bits=network.entry_bits, classes=3
     )
     assert host.network_of(true, None, [tmp_path]) == network
     assert host.network_of(true, str(tmp_path)) == network
-    for lie in ({"classes": 200}, {"shape": (1, 2, 2)}, {"input_bits": 1 + network.input.bits % 8}):
+    for lie in ({"classes": 200}, {"shape": (1, 2, 2)}, {"input_bits": 1 + network.entry_bits % 8}):
         with pytest.raises(host.HostError, match=r"The board claims .* but it has .*; its bitstream is damaged"):
             host.network_of(dataclasses.replace(true, **lie), None, [tmp_path])
 

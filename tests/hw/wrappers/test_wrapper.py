@@ -34,7 +34,7 @@ def framed(network, seed):
     rng = random.Random(seed)
     images = random_images(network.input, seed, IMAGES)
     pixels = np.prod(images.shape[2:])
-    spare = 0xFF << network.input.bits & 0xFF
+    spare = 0xFF << network.entry_bits & 0xFF
     beats = []
     for number, image in enumerate(images):
         words = to_beats(image[None], 8, image.shape[0])
@@ -89,7 +89,7 @@ def test_plain_with_registers(network):
         await ctx.tick().repeat(2)
         ctx.set(dut.wb_we, 0)
         ctx.set(dut.wb_adr, 3)
-        for beat in to_beats(codes, network.input.bits, network.input.shape[0]):
+        for beat in to_beats(codes, network.entry_bits, network.input.shape[0]):
             ctx.set(dut.i.payload.as_value(), beat)
             ctx.set(dut.i.valid, 1)
             await ctx.tick().until(dut.i.ready)

@@ -81,7 +81,7 @@ def test_frozen_equals_golden_and_follows_the_float_network(options):
     model, images = trained_like(**options), some_images(40, seed=1)
     network = freeze(model, some_images(64), "small", "random", CLASSES)
     logits = frozen.run(network, images)
-    codes = quantize_pixels(images, network.input.bits)
+    codes = quantize_pixels(images, network.entry_bits)
     expected, _ = golden.run(network, codes)
     np.testing.assert_array_equal(logits, expected)
     units = [m for m in model.modules() if isinstance(m, ConvUnit)]

@@ -13,28 +13,34 @@ RANGES = {
     "input": {"channels": (1, EVERY), "height": (1, EVERY), "width": (1, EVERY), "bits": (1, 8)},
     "conv": {
         "out_channels": (1, EVERY), "kernel": (1, 31), "stride": (1, 2), "padding": (0, 30), "weight_bits": (1, 8),
-        "act_bits": (1, 8), "weights": ("odd", "signed"),
+        "act_bits": (1, 8), "weights": ("odd", "signed"), "pad_code": (0, 255),
     },
     "threshold": {"bits": (1, 8)},
-    "requant": {"shift": (1, 31), "stream_bits": (2, 16), "fraction_bits": (0, 31), "relu": (False, True)},
+    "requant": {
+        "shift": (1, 31), "stream_bits": (2, 16), "fraction_bits": (0, 31), "relu": (False, True),
+        "ties": ("up", "even"),
+    },
+    "dequantize": {"stream_bits": (2, 16), "fraction_bits": (0, 31)},
+    "add": {"stream_bits": (2, 16), "relu": (False, True)},
     "prelu": {"shift": (1, 31), "stream_bits": (2, 16)},
     "shortcut": {
         "stride": (1, 2), "reduce": ("sample", "average"), "out_channels": (1, EVERY), "pad_front": (0, EVERY),
     },
     "maxpool": {"size": (2, 8)},
-    "pool": {"bits": (1, 8), "shift": (0, 31)},
+    "pool": {"bits": (1, 8), "shift": (0, 31), "ties": ("up", "even")},
     "linear": {"out_features": (1, 256), "weight_bits": (1, 8), "act_bits": (1, 8), "weights": ("odd", "signed")},
 }  # fmt: skip
 TENSORS = {
-    "input": {}, "conv": {"weight": "uint8"}, "threshold": {"thresholds": "int32"},
+    "input": {"table": "uint8"}, "conv": {"weight": "uint8"}, "threshold": {"thresholds": "int32"},
     "requant": {"multiplier": "int32", "bias": "int64"}, "shortcut": {}, "maxpool": {}, "pool": {},
+    "dequantize": {"table": "int32"}, "add": {},
     "prelu": {"shift_in": "int32", "slope": "int32", "shift_out": "int32"},
     "linear": {"weight": "uint8", "bias": "int32"},
 }  # fmt: skip
 INPUTS = {
     "input": [], "conv": [{"codes"}], "threshold": [{"acc", "stream"}], "requant": [{"acc"}, {"stream"}],
-    "prelu": [{"stream"}], "shortcut": [{"stream"}], "maxpool": [{"codes"}], "pool": [{"stream"}],
-    "linear": [{"codes"}],
+    "prelu": [{"stream"}], "shortcut": [{"stream"}], "maxpool": [{"codes"}],
+    "pool": [{"stream", "codes"}], "linear": [{"codes"}], "dequantize": [{"codes"}], "add": [{"stream"}, {"stream"}],
 }  # fmt: skip
 
 
@@ -52,8 +58,11 @@ def test_tensors_and_inputs():
     assert {op: about.tensors for op, about in OPS.items()} == TENSORS
     assert {op: [set(kinds) for kinds in about.inputs] for op, about in OPS.items()} == INPUTS
     assert {op: about.optional for op, about in OPS.items() if about.optional} == {"requant": 1}  # the skip
-    odd = {"weights": "odd"}
-    assert {op: about.defaults for op, about in OPS.items() if about.defaults} == {"conv": odd, "linear": odd}
+    assert {op: about.spare for op, about in OPS.items() if about.spare} == {"input": ("table",)}
+    assert {op: about.defaults for op, about in OPS.items() if about.defaults} == {
+        "conv": {"weights": "odd", "pad_code": 0}, "linear": {"weights": "odd"}, "requant": {"ties": "up"},
+        "pool": {"ties": "up"},
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("bits", range(1, 9))

@@ -7,6 +7,7 @@ import pytest
 
 from popstream.model.manifest import Network, Node, accumulator_range
 from popstream.sim import golden
+from popstream.sim.golden import ops
 from tests.networks import random_images, random_network
 
 
@@ -87,7 +88,7 @@ def test_sums_beyond_float32_are_exact():
     q = np.full((1, 601, 1, 1), 255, np.uint8)
     codes = np.full((1, 601, 1, 1), 255, np.uint8)
     codes[0, 0] = 254
-    assert accumulator_range(conv_node(q, 8, 8))[1][0] > golden.EXACT_FLOAT32
+    assert accumulator_range(conv_node(q, 8, 8))[1][0] > ops.EXACT_FLOAT32
     assert golden.node_function(conv_node(q, 8, 8), codes).item() == 255 * (255 * 600 + 254)
 
 
