@@ -68,6 +68,8 @@ def finish_cost(plan: StagePlan, constants: Constants) -> Cost:
     result += Cost(ebr=share.pixels * block_rams(plan.stream_words, share.beat * bits))
     table, entry = constants.word_bits, constants.fields["thresholds"][1]
     result += Cost(distributed_luts(plan.constant_words, table), table)
+    if constants.shares > 1:
+        result += Cost(logic(table * (constants.shares / 2)))
     result += Cost(logic(entry * (rom_luts(len(constants.entry)) + 1)), entry)
     word = share.slice * plan.act_bits
     slot = 40 + plan.share.pixels + plan.banks

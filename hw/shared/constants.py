@@ -9,7 +9,7 @@ from amaranth.hdl import Shape, signed, unsigned
 
 from popstream.hw.folding.fold import FoldingError
 from popstream.hw.folding.stage_plan import StagePlan, Walk
-from popstream.hw.lib.memory import EBR_BITS
+from popstream.hw.lib.memory import EBR_BITS, block_rams
 from popstream.hw.lib.popcount import lane_sums
 from popstream.hw.lib.table import range_shape, shape_limits
 
@@ -66,7 +66,8 @@ class Constants:
     """Tables of a shared stage, by words of `beat` channels, and the memory in which they lie behind the weights.
 
     A layer's words are read from there before it begins, into a small memory of the stage's last steps (finish.py):
-    each takes `parts` words of the weights' width.
+    each takes `parts` words of the weights' width, or, where that saves block RAMs, `shares`
+    of them lie in one.
 
     Attributes
     ----------
@@ -76,7 +77,7 @@ class Constants:
     entry : thresholds of the input, alike.
     shifts : the shifts that occur, rising. shift_of : index into them, by layer. relu : by layer.
     counts : words of each layer.
-    parts : see above. memory : bits of weights, then constants, [words, bits]: pe * kernel * slice bits, and what room
+    parts, shares : see above; one of them is 1. memory : bits of weights, then constants, [words, bits]: pe * kernel * slice bits, and what room
         for constants there is in the same block RAMs.
     begins : first word of each layer's constants there.
     """
@@ -126,7 +127,12 @@ class Constants:
         planes = weights(plan)
         room = -(-planes.shape[1] // EBR_BITS) * EBR_BITS  # in the block RAMs that the weights take
         self.parts = -(-self.word_bits // room)
-        width = max(planes.shape[1], -(-self.word_bits // self.parts))
+
+        def rams(shares: int) -> int:
+            return block_rams(len(planes) + sum(-(-count // shares) * self.parts for count in self.counts), room)
+
+        self.shares = min(range(1, max(1, room // self.word_bits) + 1), key=rams)  # of equal ones the first
+        width = max(planes.shape[1], -(-self.word_bits * self.shares // self.parts))
         planes = np.pad(planes, ((0, 0), (0, width - planes.shape[1])))
         rows = np.concatenate(
             [
@@ -136,11 +142,21 @@ class Constants:
             ],
             axis=1,
         )
-        padded = np.zeros((len(rows), self.parts * width), np.uint8)
-        padded[:, : rows.shape[1]] = rows
-        self.memory = np.concatenate([planes, padded.reshape(-1, width)])
-        ends = np.cumsum([0, *self.counts]) * self.parts + len(planes)
-        self.begins = [int(end) for end in ends[:-1]]
+        self.begins, memory = [], [*planes]
+        for layer in np.split(rows, np.cumsum(self.counts)[:-1]):
+            self.begins.append(len(memory))
+            memory += [*self._lines(layer, width)]
+        self.memory = np.stack(memory)
+
+    def _lines(self, words: np.ndarray, width: int) -> np.ndarray:
+        """A layer's words of constants, as they lie in words of `width` bits: a layer begins with one of its own."""
+        count, bits = words.shape
+        lines = -(-count // self.shares)
+        words = np.pad(words, ((0, lines * self.shares - count), (0, 0)))
+        if self.parts > 1:
+            return np.pad(words, ((0, 0), (0, self.parts * width - bits))).reshape(-1, width)
+        lined = words.reshape(lines, self.shares * bits)
+        return np.pad(lined, ((0, 0), (0, width - lined.shape[1])))
 
     @property
     def fields(self) -> dict[str, tuple[int, int]]:

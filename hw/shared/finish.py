@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value, signed, unsigned
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -46,7 +46,8 @@ class Finish(wiring.Component):
     i : In, `beat` values from outside. take : Out, they are used in this cycle.
     emits : Out, v leaves the stage. v : Out, for each pixel `beat` values.
     write : Out, bits of code banks. address, words : Out, see CodeMemory.
-    fill : In, `data` is the part `fill_part` of the layer's word `fill_word` of constants (hw.shared.constants).
+    fill : In, `data` is the part `fill_part` of the layer's word `fill_word` of constants, or holds it as that part
+        (hw.shared.constants).
     """
 
     takes = 6
@@ -66,7 +67,7 @@ class Finish(wiring.Component):
                 "write": Out(plan.banks), "address": Out(len(Signal(self.shape).code)),
                 "words": Out(plan.share.pixels * word),
                 "fill": In(1), "fill_word": In(range(max(2, *constants.counts))),
-                "fill_part": In(range(max(2, constants.parts))), "data": In(constants.memory.shape[1]),
+                "fill_part": In(range(max(2, constants.parts, constants.shares))), "data": In(constants.memory.shape[1]),
             }
         )  # fmt: skip
 
@@ -128,7 +129,9 @@ class Finish(wiring.Component):
         """A layer's constants of this name, at the address in `cycle`'s slot, two cycles later: by channel and n."""
         at, size = self.constants.fields[name]
         width = size // (self.plan.share.beat * count)
-        line = len(self.data)
+        shares, bits = self.constants.shares, self.constants.word_bits
+        data = Array(self.data.word_select(n, bits) for n in range(shares))[self.fill_part] if shares > 1 else self.data
+        line = bits if shares > 1 else len(self.data)
         read: list[Value] = []
         for part in range(at // line, -(-(at + size) // line)):
             low, high = max(at, part * line), min(at + size, (part + 1) * line)
@@ -138,8 +141,8 @@ class Finish(wiring.Component):
             word = Signal(high - low, name=f"{name}{part}_word")
             m.d.comb += [
                 write.addr.eq(self.fill_word),
-                write.data.eq(self.data[low - part * line : high - part * line]),
-                write.en.eq(self.fill & (self.fill_part == part)),
+                write.data.eq(Value.cast(data)[low - part * line : high - part * line]),
+                write.en.eq(self.fill & (Const(1) if shares > 1 else self.fill_part == part)),
                 port.addr.eq(slots[cycle + 1].constant),
             ]
             m.d.sync += word.eq(port.data)

@@ -44,8 +44,8 @@ class Issue(wiring.Component):
         group of pixels' place in a row of all banks. inside : Out, the row is one of the image. x : Out, the
         group of pixels' first column. edge : Out, columns of the layer and its padding on one side. choice : Out, of
         code planes. slices : Out, of the layer.
-    weight : Out, the address of the weight word; ahead of a layer, of a word of its constants (`fill`), the part
-        `fill_part` of the word `fill_word`.
+    weight : Out, the address of the weight word; ahead of a layer, of its constants (`fill`): there is the part
+        `fill_part` of the constants' word `fill_word`, or that word is this part of what is there.
     """
 
     def __init__(self, plan: StagePlan, constants: Constants) -> None:
@@ -68,7 +68,7 @@ class Issue(wiring.Component):
                 "slices": walk.slices, "length": walk.length - 1, "chunks": walk.chunks,
                 "begin": (area.at - self.pad * row) % (1 << bits), "pitch": row, "step": stride * row,
                 "stride": stride - 1, "height": given[1], "weight": weight, "constants": constants.begins[index],
-                "words": constants.counts[index] * constants.parts - 1,
+                "words": constants.counts[index] - 1,
                 "edge": given[2] + self.pad,
             })  # fmt: skip
             weight += walk.groups * walk.chunks * plan.weight_bits
@@ -85,7 +85,7 @@ class Issue(wiring.Component):
                 "choice": Out(range(max(2, max(self.choices) + 1))),
                 "slices": Out(self.program.shape["slices"].shape), "edge": Out(self.program.shape["edge"].shape),
                 "weight": Out(range(max(2, len(constants.memory)))), "fill": Out(1),
-                "fill_word": Out(range(max(2, *constants.counts))), "fill_part": Out(range(max(2, constants.parts))),
+                "fill_word": Out(range(max(2, *constants.counts))), "fill_part": Out(range(max(2, constants.parts, constants.shares))),
             }
         )  # fmt: skip
 
@@ -197,13 +197,18 @@ class Issue(wiring.Component):
 
     def _constants(self, m: Module, now: Any, filling: Value, filled: Signal) -> Signal:
         """The layer's constants, one word of the memory after another: which one it is."""
-        read = Signal(len(now.words), name="read_constant")
+        parts, shares = self.constants.parts, self.constants.shares
+        read = Signal(range(max(2, max(self.constants.counts) * parts)), name="read_constant")
         word, part = Signal(len(self.fill_word), name="word_now"), Signal(len(self.fill_part), name="part_now")
         m.d.sync += [self.fill.eq(filling), self.fill_word.eq(word), self.fill_part.eq(part)]
         with m.If(filling):
-            part_end = part == self.constants.parts - 1
-            m.d.sync += [read.eq(read + 1), part.eq(Mux(part_end, 0, part + 1)), word.eq(word + part_end)]
-            with m.If(read == now.words):
+            part_end = part == max(parts, shares) - 1
+            word_end = part_end if parts > 1 else Const(1)
+            line_end = part_end if shares > 1 else Const(1)
+            m.d.sync += [
+                read.eq(read + line_end), part.eq(Mux(part_end, 0, part + 1)), word.eq(word + word_end)
+            ]  # fmt: skip
+            with m.If(word_end & (word == now.words)):
                 m.d.sync += [filled.eq(1), read.eq(0), word.eq(0), part.eq(0)]
         return read
 

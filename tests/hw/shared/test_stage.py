@@ -4,6 +4,8 @@ import pytest
 
 from popstream.hw.accelerator import Accelerator
 from popstream.hw.folding.folding import Folding, interval
+from popstream.hw.lib.memory import block_rams
+from popstream.hw.shared.constants import Constants
 from popstream.hw.solver.solve import solve
 from popstream.sim import golden
 from popstream.sim.golden.drawn import random_images, random_network
@@ -37,6 +39,18 @@ def test_a_stage_gives_goldens_stream(name):
     seed = list(CASES).index(name)
     network = random_network(seed, **given)
     wrong, _ = mismatches(network, share(network, *size), STALLS[seed % len(STALLS)], seed)
+    assert wrong == 0
+
+
+def test_words_of_constants_share_a_word_of_the_memory_where_that_saves_block_rams():
+    """336 words of weights and 288 of constants are more than a block RAM has; two of these lie in one."""
+    network = random_network(1, **dict(SMALL, channels=(16, 32), blocks=3, strides=(1, 1)))
+    size = share(network, 8, 8, 2, 2, 1)
+    constants = Constants(plan(network, size))
+    words, width = constants.memory.shape
+    assert (constants.shares, words) == (2, 336 + 288 // 2)
+    assert block_rams(words, width) < block_rams(336 + 288, width)
+    wrong, _ = mismatches(network, size, STALLS[1], 0)
     assert wrong == 0
 
 
