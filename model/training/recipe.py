@@ -36,6 +36,9 @@ NotNegative = Annotated[
     float, Meta(ge=0, le=1e30, description="a number from 0 to 1e30")
 ]  # torch counts in float32, which ends at 3.4e38
 
+SHORT = 4
+"""A warm-up takes a part in so many of a phase at most: else one of a single epoch ends at its highest rate."""
+
 
 class RecipeError(InputError):
     """A recipe is missing or wrong; the message names the file and the key."""
@@ -45,7 +48,7 @@ class Phase(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One [[phase]]: bits, and how long and by what the weights are trained. Ranges of bits are the network's affair.
 
     `teacher` and `start` name a network to learn from and to begin from; `label_weight` is the labels' share beside a
-    teacher; `warmup` is in epochs; a `frozen` phase trains on the integers.
+    teacher; `warmup` is in epochs, at most a quarter of them; a `frozen` phase trains on the integers.
 
     What is UNSET may be left away and is not stored then, so that checkpoints from before it came go on: with
     `other_data` teacher and start may be of another data set; with `taught_once` the teacher sees each image once,
@@ -230,12 +233,13 @@ def recipe_up_to(recipe: dict, phase: int) -> str:
 
 
 def learning_rate(phase: dict, epoch: float) -> float:
-    """Linear warm-up, then a cosine to 0 (begun anew `restarts` times, in equal parts: Loshchilov and Hutter,
+    """Linear warm-up, of a short phase at most a quarter, then a cosine to 0 (begun anew `restarts` times, in equal parts: Loshchilov and Hutter,
     arXiv:1608.03983), or steps of 1/10 at 1/2 and 3/4 of the epochs that are left.
     """
-    if epoch < phase["warmup"]:
-        return phase["lr"] * (epoch + 1e-3) / phase["warmup"]
-    done = (epoch - phase["warmup"]) / max(phase["epochs"] - phase["warmup"], 1e-9)
+    warmup = min(phase["warmup"], phase["epochs"] / SHORT)
+    if epoch < warmup:
+        return phase["lr"] * (epoch + 1e-3) / warmup
+    done = (epoch - warmup) / (phase["epochs"] - warmup)
     if phase["schedule"] == "cosine":
         cycles = phase.get("restarts", 0) + 1
         in_cycle = done * cycles - min(math.floor(done * cycles), cycles - 1)

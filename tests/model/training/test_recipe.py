@@ -189,5 +189,7 @@ def test_schedules():
     assert learning_rate(phase, 0.5) == pytest.approx(0.501)
     assert learning_rate(phase, 5) == pytest.approx(0.5)
     assert learning_rate(phase, 9) == pytest.approx(0)
+    short = phase | {"epochs": 1}
+    assert [round(learning_rate(short, e), 3) for e in (0.125, 0.25, 0.625, 1)] == [0.504, 1.0, 0.5, 0.0]
     step = phase | {"schedule": "step"}
     assert [round(learning_rate(step, e), 3) for e in (1, 4.9, 5, 7)] == [1.0, 1.0, 0.1, 0.01]
