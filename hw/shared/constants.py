@@ -77,8 +77,9 @@ class Constants:
     entry : thresholds of the input, alike.
     shifts : the shifts that occur, rising. shift_of : index into them, by layer. relu : by layer.
     counts : words of each layer.
-    parts, shares : see above; one of them is 1. memory : bits of weights, then constants, [words, bits]: pe * kernel * slice bits, and what room
-        for constants there is in the same block RAMs.
+    parts, shares : see above; one of them is 1.
+    memory : bits of weights, then constants, [words, bits]: pe * kernel * slice bits, and what room for constants there
+        is in the same block RAMs.
     begins : first word of each layer's constants there.
     """
 

@@ -67,7 +67,8 @@ class Finish(wiring.Component):
                 "write": Out(plan.banks), "address": Out(len(Signal(self.shape).code)),
                 "words": Out(plan.share.pixels * word),
                 "fill": In(1), "fill_word": In(range(max(2, *constants.counts))),
-                "fill_part": In(range(max(2, constants.parts, constants.shares))), "data": In(constants.memory.shape[1]),
+                "fill_part": In(range(max(2, constants.parts, constants.shares))),
+                "data": In(constants.memory.shape[1]),
             }
         )  # fmt: skip
 

@@ -85,7 +85,8 @@ class Issue(wiring.Component):
                 "choice": Out(range(max(2, max(self.choices) + 1))),
                 "slices": Out(self.program.shape["slices"].shape), "edge": Out(self.program.shape["edge"].shape),
                 "weight": Out(range(max(2, len(constants.memory)))), "fill": Out(1),
-                "fill_word": Out(range(max(2, *constants.counts))), "fill_part": Out(range(max(2, constants.parts, constants.shares))),
+                "fill_word": Out(range(max(2, *constants.counts))),
+                "fill_part": Out(range(max(2, constants.parts, constants.shares))),
             }
         )  # fmt: skip
 

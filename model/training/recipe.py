@@ -233,8 +233,8 @@ def recipe_up_to(recipe: dict, phase: int) -> str:
 
 
 def learning_rate(phase: dict, epoch: float) -> float:
-    """Linear warm-up, of a short phase at most a quarter, then a cosine to 0 (begun anew `restarts` times, in equal parts: Loshchilov and Hutter,
-    arXiv:1608.03983), or steps of 1/10 at 1/2 and 3/4 of the epochs that are left.
+    """Linear warm-up, of a short phase at most a quarter, then a cosine to 0 (begun anew `restarts` times, in equal
+    parts: Loshchilov and Hutter, arXiv:1608.03983), or steps of 1/10 at 1/2 and 3/4 of the epochs that are left.
     """
     warmup = min(phase["warmup"], phase["epochs"] / SHORT)
     if epoch < warmup:
