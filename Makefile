@@ -8,12 +8,12 @@ PYTHON ?= python3
 
 VENV := .venv
 PY := $(VENV)/bin/python
-TESTED := $(VENV)/.dev $(VENV)/.sim $(VENV)/.build $(VENV)/.train $(VENV)/.host $(VENV)/.farm $(VENV)/.plot $(VENV)/.report $(VENV)/.soc $(VENV)/.prove $(VENV)/.mutate $(VENV)/.fuzz $(VENV)/.qonnx
+TESTED := $(VENV)/.dev $(VENV)/.sim $(VENV)/.build $(VENV)/.train $(VENV)/.host $(VENV)/.farm $(VENV)/.plot $(VENV)/.report $(VENV)/.soc $(VENV)/.prove $(VENV)/.mutate $(VENV)/.fuzz $(VENV)/.qonnx $(VENV)/.brevitas
 # A file of tests goes to one process, long files first (tests/conftest.py).
 PYTEST = PYTEST_ADDOPTS=$(call quoted,ARGUMENTS) $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 ARGUMENTS ?=
 # What is given to one make is not for another that it starts, as a test does.
-unexport ARGUMENTS BAUD BOARD BUS CHECK CODE FAMILY FITS FLASH FPS FREQ HOURS N NAME NET PYTHON REGISTERS RELOADABLE RTL SEED SEEDS SPEC STALL TAKE TIME WAVES
+unexport ARGUMENTS BAUD BOARD BUS CHECK CODE DATA FAMILY FITS FLASH FPS FREQ HOURS MODEL N NAME NET PYTHON REGISTERS RELOADABLE RTL SEED SEEDS SPEC STALL TAKE TIME WAVES
 # Freed activations stay with the process: without, glibc returns and faults them in again at every step.
 TRAINING := MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=4000000000
 
@@ -25,7 +25,7 @@ SEEDED = --seed $(call quoted,SEED) $(call if_given,SEEDS,--seeds)
 
 .NOTPARALLEL:  # two pip in one environment undo each other's work
 .DEFAULT_GOAL := help
-.PHONY: help sim test check soak fuzz train sweep tables speed export export-qonnx rom accuracy bits fold cost occupancy report prove mutate verilog \
+.PHONY: help sim test check soak fuzz train sweep tables speed export export-qonnx import rom accuracy bits fold cost occupancy report prove mutate verilog \
     resources unit bitstream bitstreams bench boards flash board-sim netlist reload host docs lint clean
 
 help:  ## list the targets
@@ -66,6 +66,9 @@ export: $(VENV)/.train  ## freeze a trained NET, write model/zoo/NET and its ROM
 
 export-qonnx: $(VENV)/.qonnx  ## write NET as a QONNX file, and compare every node of N images in its own executor with golden
 	$(RUN) export-qonnx $(call quoted,NET) --images $(call quoted,N)
+
+import: $(VENV)/.qonnx  ## take in MODEL, a QONNX file of Brevitas or QKeras, as the network NAME (DATA=cifar10; ARGUMENTS='--mean .. --std ..')
+	$(RUN) import $(call if_given,MODEL) $(call if_given,NAME,--name) $(call if_given,DATA,--data)
 
 rom: $(VENV)/.core  ## pack NET's manifest into a ROM image (.bin, .mem) and read it back
 	$(RUN) rom $(call quoted,NET)
@@ -157,7 +160,7 @@ $(VENV)/.core: pyproject.toml constraints.txt | $(VENV)/.python
 	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	@touch $@
 
-$(VENV)/.sim $(VENV)/.build $(VENV)/.train $(VENV)/.host $(VENV)/.farm $(VENV)/.plot $(VENV)/.report $(VENV)/.soc $(VENV)/.prove $(VENV)/.mutate $(VENV)/.fuzz $(VENV)/.qonnx $(VENV)/.dev: $(VENV)/.%: $(VENV)/.core
+$(VENV)/.sim $(VENV)/.build $(VENV)/.train $(VENV)/.host $(VENV)/.farm $(VENV)/.plot $(VENV)/.report $(VENV)/.soc $(VENV)/.prove $(VENV)/.mutate $(VENV)/.fuzz $(VENV)/.qonnx $(VENV)/.brevitas $(VENV)/.dev: $(VENV)/.%: $(VENV)/.core
 	@echo "setting up $(VENV): $*"
 	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$*]'
 	@touch $@

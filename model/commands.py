@@ -12,7 +12,7 @@ import popstream
 __all__ = ["CHECKOUT", "here", "installs"]
 
 CHECKOUT = (Path(popstream.__file__).parents[1] / "Makefile").exists()
-POSITIONAL = ("NET", "SPEC", "BOARD")  # in the verbs' order
+POSITIONAL = ("NET", "MODEL", "SPEC", "BOARD")  # in the verbs' order
 # Where the names differ, and switches.
 OPTIONS = {"N": "images", "CODE": "code", "RELOADABLE": "reloadable", "FITS": "fits", "WAVES": "waves"}
 TARGET = re.compile(r"\bmake ([a-z]+(?:-[a-z]+)*)((?: [A-Z]+=[^\s;,`)]+)*)")

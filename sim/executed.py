@@ -1,5 +1,6 @@
 """A QONNX file run by its own executor (the package qonnx), every tensor of it, beside the golden model."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -7,9 +8,11 @@ import numpy as np
 from onnx import ModelProto
 
 from popstream.model.manifest import Network
+from popstream.model.qonnx.take import Taken
+from popstream.model.qonnx.write import entry_of
 from popstream.sim import golden
 
-__all__ = ["Compared", "compare_written", "execute", "with_batch"]
+__all__ = ["Compared", "compare_taken", "compare_written", "execute", "with_batch"]
 
 
 @dataclass(frozen=True)
@@ -43,11 +46,40 @@ def with_batch(model: ModelProto, images: int) -> ModelProto:
 def compare_written(network: Network, model: ModelProto, images: np.ndarray) -> Iterator[Compared]:
     """Golden's value at every node against that of the executor, for the tensor of the node's name.
 
-    model: as model/qonnx/write.py makes it. images: codes uint8 [N, C, H, W].
+    model: as model/qonnx/write.py makes it. images: uint8 [N, C, H, W] as they enter.
     """
-    found = execute(with_batch(model, len(images)), {network.input.name: images.astype(np.float32)})
+    found = execute(with_batch(model, len(images)), {entry_of(network): images.astype(np.float32)})
     _, taps = golden.run(network, images, [node.name for node in network.nodes])
     for node in network.nodes:
         expected = taps[node.name]
         given = found[node.name].reshape(expected.shape)
         yield Compared(node.name, expected.size, int(np.count_nonzero(given != expected)))
+
+
+def compare_taken(taken: Taken, images: np.ndarray) -> list[Compared]:
+    """Codes and streams of all quantizers of a file, as its executor gives them, against golden's; and the logits.
+
+    images: uint8 [N, C, H, W] as they enter the network. Of the logits those count that are further from golden's than
+    the rounding of biases and float32 explain.
+    """
+    network = taken.network
+    names = [check.node for check in taken.checks]
+    logits, taps = golden.run(network, images, names)
+    (source,) = (value.name for value in taken.model.graph.input)
+    wrong: Counter[str] = Counter()
+    for index, image in enumerate(images):
+        pixels = image.reshape(len(taken.entry), -1)
+        entering = np.stack([row[x] for row, x in zip(taken.entry, pixels, strict=True)]).reshape(taken.shape)
+        found = execute(taken.model, {source: entering.astype(np.float32)})
+        for check in taken.checks:
+            a, b = (np.array([float(v) for v in line]).reshape(-1, 1, 1) for line in (check.a, check.b))
+            expected = taps[check.node][index]
+            given = np.rint((found[check.tensor].astype(np.float64).reshape(expected.shape) - b) / a)
+            wrong[check.node] += int(np.count_nonzero(given != expected))
+        given = found[taken.logits].astype(np.float64).reshape(-1) / float(taken.unit)
+        far = np.abs(given - logits[index]) > float(taken.off) + np.maximum(1e-3, np.abs(given) * 1e-5)
+        if taken.sign:
+            far = (given >= 0) != (logits[index] >= 0)
+        wrong[network.output.name] += int(np.count_nonzero(far))
+    sizes = {name: taps[name].size for name in names} | {network.output.name: logits.size}
+    return [Compared(name, size, wrong[name]) for name, size in sizes.items()]

@@ -64,6 +64,7 @@ TENSORS: dict[str, Callable[[np.ndarray, Node], np.ndarray]] = {
     "bias": lambda values, node: (
         flat(values, np.int64) - 2 ** (node["shift"] - 1) if node.op == "requant" else flat(values, np.int32)
     ),
+    "table": lambda values, node: flat(values, np.uint8 if node.op == "input" else np.int32),
     "shift_in": lambda values, node: flat(values, np.int32),
     "slope": lambda values, node: flat(values, np.int32),
     "shift_out": lambda values, node: flat(values, np.int32),
@@ -91,7 +92,10 @@ def read_back(model: ModelProto, source: str) -> Network:
                 for key, take in TENSORS.items()
                 if f"{node.name}.{key}" in stored
             }
-        except (KeyError, TypeError, ValueError) as error:
+            if "table" in tensors:  # a row for all, or one for each of those whose places in it are stored
+                rows = f"{node.name}.rows"
+                tensors["table"] = tensors["table"].reshape(stored[rows].dims[1] if rows in stored else 1, -1)
+        except (IndexError, KeyError, TypeError, ValueError) as error:
             raise QonnxError(f"{where}: node {node.name!r} does not go with its tensors ({error})") from None
         nodes.append(Node(entry.name, entry.op, tuple(entry.inputs), attributes, tensors))
     try:

@@ -13,7 +13,7 @@ import numpy as np
 from popstream.model.manifest import ManifestError, Node, accumulator_range, node_weights
 from popstream.model.qonnx.graph import BOOL, DOUBLE, FLOAT, INT64, Graph
 
-__all__ = ["EXACT", "OPS", "channels"]
+__all__ = ["EXACT", "OPS", "channels", "looked_up"]
 
 EXACT = 2**24  # float32 holds all whole numbers up to here
 
@@ -55,10 +55,16 @@ def check_sums(node: Node) -> None:
 
 
 def conv(graph: Graph, node: Node, source: str) -> None:
-    """Conv over codes (R14)."""
+    """Conv over codes (R14); a pad code (R28) goes around the codes before."""
     check_sums(node)
     k, s, p = node["kernel"], node["stride"], node["padding"]
     shape = (1, *node.shape)
+    if p and node["pad_code"]:
+        _, c, h, w = graph.shapes[source]
+        pads = graph.constant(f"pads{p}", [0, 0, p, p] * 2, np.int64)
+        code = graph.constant(f"code{node['pad_code']}", node["pad_code"])
+        source = graph.add("Pad", f"{node.name}.padded", [source, pads, code], (1, c, h + 2 * p, w + 2 * p))
+        p = 0
     inputs = [source, weights(graph, node)]
     graph.add("Conv", node.name, inputs, shape, kernel_shape=[k, k], strides=[s, s], pads=[p] * 4)
 
@@ -101,6 +107,17 @@ class Whole:
         divisor = self.number(2**count)
         return self.step("Div", self.step("Sub", source, self.step("Mod", source, divisor, fmod=0)), divisor)
 
+    def nearest(self, source: str, count: int, ties: str) -> str:
+        """source / 2^count, where halves count up, and `source` has half of 2^count added already, or to even (R25)."""
+        if ties == "even" and count:
+            odd = self.step("Mod", self.shift(source, count), self.number(2), fmod=0)
+            is_tie = self.step(
+                "Equal", self.step("Mod", source, self.number(2**count), fmod=0), self.number(0), kind=BOOL
+            )
+            down = self.step("Where", is_tie, odd, self.number(0))
+            return self.step("Sub", self.shift(source, count), down)
+        return self.shift(source, count)
+
     def give(self, source: str, low: int, high: int) -> None:
         """The node's output: `source` within low..high, in float32."""
         clipped = self.step("Clip", source, self.number(low), self.number(high))
@@ -112,10 +129,28 @@ def requant(graph: Graph, node: Node, source: str, skip: str | None = None) -> N
     whole, count, limit = Whole(graph, node), node["shift"], 2 ** (node["stream_bits"] - 1)
     m = whole.constant(f"{node.name}.multiplier", channels(node.tensors["multiplier"]))
     b = whole.constant(f"{node.name}.bias", channels(node.tensors["bias"] + 2 ** (count - 1)))
-    y = whole.shift(whole.step("Add", whole.step("Mul", whole.take(source), m), b), count)
+    y = whole.nearest(whole.step("Add", whole.step("Mul", whole.take(source), m), b), count, node["ties"])
     if skip is not None:
         y = whole.step("Add", y, whole.take(skip))
     whole.give(y, 0 if node["relu"] else -limit, limit - 1)
+
+
+def add(graph: Graph, node: Node, first: str, second: str) -> None:
+    """R26."""
+    whole, limit = Whole(graph, node), 2 ** (node["stream_bits"] - 1)
+    total = whole.step("Add", whole.take(first), whole.take(second))
+    whole.give(total, 0 if node["relu"] else -limit, limit - 1)
+
+
+def looked_up(graph: Graph, node: Node, source: str) -> None:
+    """R27 and R29: the table's rows behind one another, and a code's place in them."""
+    whole, table = Whole(graph, node), node.tensors["table"]
+    place = whole.take(source)
+    if len(table) > 1:
+        rows = whole.constant(f"{node.name}.rows", channels(np.arange(len(table)) * table.shape[1]))
+        place = whole.step("Add", place, rows)
+    stored = graph.constant(f"{node.name}.table", table.reshape(-1))
+    graph.add("Gather", node.name, [stored, place], (1, *node.shape), axis=0)
 
 
 def prelu(graph: Graph, node: Node, source: str) -> None:
@@ -174,7 +209,7 @@ def pool(graph: Graph, node: Node, source: str) -> None:
     )  # fmt: skip
     if count:
         total = whole.step("Add", total, whole.number(2 ** (count - 1)))
-    whole.give(whole.shift(total, count), 0, 2 ** node["bits"] - 1)
+    whole.give(whole.nearest(total, count, node["ties"]), 0, 2 ** node["bits"] - 1)
 
 
 def linear(graph: Graph, node: Node, source: str) -> None:
@@ -195,6 +230,8 @@ OPS: dict[str, Callable[..., None]] = {
     "conv": conv,
     "threshold": threshold,
     "requant": requant,
+    "add": add,
+    "dequantize": looked_up,
     "prelu": prelu,
     "shortcut": shortcut,
     "maxpool": maxpool,

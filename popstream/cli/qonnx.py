@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Annotated
 
 from popstream.cli.app import TRAIN, app
-from popstream.cli.checks import at_least
-from popstream.cli.options import BUILD, Failed, Net, Seed, option
+from popstream.cli.checks import at_least, check_folder, check_name
+from popstream.cli.options import BUILD, Failed, Net, Seed, UsageError, option
 
 
 @app.command(group=TRAIN, name="export-qonnx")
@@ -51,3 +51,46 @@ def export_qonnx(
     print(f"{network.name}: {images} random images, {values:,} values of every node, {wrong:,} differ -> {path}")
     if wrong:
         raise Failed(f"{wrong:,} of {values:,} values differ from golden, first at node {first!r}")
+
+
+@app.command(group=TRAIN, name="import")
+def import_(
+    model: Annotated[Path, option("a QONNX file, as Brevitas and QKeras write", metavar="MODEL")],
+    /,
+    *,
+    name: Annotated[str, option("what the network is to be called", check_name, metavar="NAME")],
+    data: Annotated[str, option("the data set that it is for, as cifar10 (none that is known)")] = "noise",
+    raw: Annotated[bool, option("pixels enter as 0 to 255, not as 0 to 1")] = False,
+    mean: Annotated[tuple[float, ...], option("taken from pixels: one, or one a channel", consume_multiple=True)] = (),
+    std: Annotated[tuple[float, ...], option("what they are then divided by", consume_multiple=True)] = (),
+    images: Annotated[int, option("images to compare on", at_least(1), metavar="N")] = 10,
+    seed: Seed = 0,
+    out: Annotated[Path | None, option("folder (build/imported/NAME)", check_folder, metavar="FOLDER")] = None,
+) -> None:
+    """Take in a QONNX file: exactly, or not at all.
+
+    Says of every node what it was taken as. Then the file's own executor runs beside golden: every quantizer's codes
+    must be equal, else status 1 and nothing is written. All verbs take the manifest that is.
+
+    Example: popstream import model.onnx --name mine --data cifar10
+    Takes a few seconds; a ResNet-20 a minute.
+    """
+    from popstream.model.console import plain_console, table_console
+    from popstream.model.manifest import save
+    from popstream.model.qonnx.take import Entry
+    from popstream.sim.imported import import_file, table
+
+    if any(not value > 0 for value in std):
+        raise UsageError(f"--std must be above 0, not {min(std):g}")
+    entry = Entry(raw, mean or (0.0,), std or (1.0,)) if raw or mean or std else None
+    with plain_console().status(f"{model}: reading, then {images} images in qonnx's executor"):
+        found = import_file(model, name, entry, data, images, seed)
+    table_console(140).print(table(found))
+    print(found.sentence)
+    if found.mismatches:
+        raise Failed(
+            f"{model}: {found.mismatches:,} values of the file's executor differ, first at {found.first!r}; {found.why}"
+        )
+    folder = out or BUILD / "imported" / name
+    save(found.network, folder)
+    print(f"-> {folder}  (NET={folder})")

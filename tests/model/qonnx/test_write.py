@@ -13,6 +13,7 @@ from popstream.model.qonnx.load import QonnxError, load_model  # noqa: E402
 from popstream.model.qonnx.write import KEY, model_of, write  # noqa: E402
 from popstream.sim.executed import compare_written  # noqa: E402
 from popstream.sim.golden.drawn import random_images, random_network  # noqa: E402
+from popstream.sim.golden.drawn_post import random_mlp, random_post  # noqa: E402
 from tests.command import run_cli  # noqa: E402
 
 DIGITS = ("digits-w1a2", "digits-react-w1a1")
@@ -38,11 +39,25 @@ def test_every_node_of_a_trained_network(net, tmp_path):
     assert differing(network, model, random_images(network.input, 7, 3)) == {}
 
 
-@pytest.mark.parametrize("how", DRAWN)
+POST = {
+    "add, ties to even": dict(ties="even", own_rows=True, table_rows=3),
+    "requant with skip, a row for all": dict(join="requant", table_rows=1, weights="odd"),
+    "pad codes, pool of a stream": dict(pad_code=2, pool_codes=False, act_bits=3, first_bits=(4, 3)),
+}
+
+
+@pytest.mark.parametrize("how", [*DRAWN, *POST])
 def test_every_node_of_a_drawn_network(how):
-    network = random_network(11, **DRAWN[how])
+    network = random_network(11, **DRAWN[how]) if how in DRAWN else random_post(11, **POST[how])
     model = model_of(network)
     assert differing(network, model, random_images(network.input, 5, 2)) == {}
+    assert read_back(model, "file") == network
+
+
+def test_a_chain_of_linear_layers():
+    network = random_mlp(5)
+    model = model_of(network)
+    assert differing(network, model, random_images(network.input, 5, 3)) == {}
     assert read_back(model, "file") == network
 
 
