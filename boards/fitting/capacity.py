@@ -14,6 +14,7 @@ from popstream.hw.cost.network import ECP5_PRICES, ICE40_PRICES, UNPAIRED, Cost,
 from popstream.hw.folding.folding import Fold, Folding
 from popstream.hw.folding.folding import interval as cycles_of
 from popstream.hw.solver.candidates import over
+from popstream.hw.solver.shared import fastest_shared
 from popstream.hw.solver.solve import fastest as fastest_of
 from popstream.hw.solver.solve import intervals, solve, within
 from popstream.model.manifest import Network
@@ -31,6 +32,10 @@ FILL = {  # share of a device that `fastest` takes, so that it routes at speed
     "gowin": {"lut": 0.6, "ff": 0.5, "ebr": 0.9, "dsp": 1.0},  # beyond it, placement takes ten times as long
     "xilinx": {"lut": 0.7, "ff": 0.7, "ebr": 0.9, "dsp": 1.0},
 }
+SHARED = {  # the same of a folding whose layers share a stage, for the families on which one was routed
+    "ecp5": {"lut": 0.7, "ff": 0.62, "ebr": 0.97, "dsp": 1.0},
+}
+SHARED_CLOCK = 0.65  # of a pipeline's clock, at which a shared stage routes
 LEAN = ("ice40", "gowin")  # families short of flip-flops: foldings without prefetch and row FIFOs alone
 ICE40_EBR = 2  # block RAMs of 4 kbit for one of 18 kbit, which a small network leaves nearly empty (measured)
 
@@ -75,9 +80,9 @@ def room(board: Board, share: Mapping[str, float] | None = None) -> dict[str, in
     }
 
 
-def routable(board: Board) -> tuple[tuple[str, int], ...]:
+def routable(board: Board, fill: Mapping[str, Mapping[str, float]] = FILL) -> tuple[tuple[str, int], ...]:
     """What a folding may take of the device so that it routes at speed, as a cache key."""
-    return tuple(room(board, FILL[board.family]).items())
+    return tuple(room(board, fill[board.family]).items())
 
 
 def lacking(board: Board, needed: Mapping[str, int], share: Mapping[str, float] | None = None) -> dict[str, int]:
@@ -110,9 +115,25 @@ def fastest_within(family: str, network: Network, budget: tuple[tuple[str, int],
     )
 
 
+@lru_cache(maxsize=256)
+def shared_within(family: str, network: Network, budget: tuple[tuple[str, int], ...]) -> tuple[int, Folding] | None:
+    return fastest_shared(network, lambda folding: needed_by(family, network, folding), dict(budget), prices(family))
+
+
+def sharing(board: Board, network: Network) -> tuple[int, Folding] | None:
+    """The least interval, and its folding, of all layers on a shared stage; None where that fits, or was tried, not."""
+    return shared_within(board.family, network, routable(board, SHARED)) if board.family in SHARED else None
+
+
 def fastest(board: Board, network: Network) -> tuple[int, Folding] | None:
-    """The least interval whose folding fits the board with room to route, and that folding; None if none does."""
-    return fastest_within(board.family, network, routable(board))
+    """The fastest folding that fits the board with room to route, and its interval; None if none does.
+
+    Of a pipeline and a shared stage the one of more images a second, as the stage's clock is lower.
+    """
+    alone, shared = fastest_within(board.family, network, routable(board)), sharing(board, network)
+    if alone is None or shared is None:
+        return alone or shared
+    return shared if shared[0] < SHARED_CLOCK * alone[0] else alone
 
 
 def offered(board: Board, network: Network, target: int) -> list[Folding]:
@@ -131,6 +152,9 @@ def fit(board: Board, network: Network, target: int | None = None) -> Fit | None
         found = fastest(board, network)
         folding, target = found[1] if found else None, intervals(network)[-1]
     folding = folding or fitting(board.family, network, target, routable(board))
+    shared = sharing(board, network) if folding is None else None
+    if shared and shared[0] <= target:
+        folding = shared[1]
     roomy = folding is not None
     if folding is None:
         small = (each for each in offered(board, network, target) if not lacking(board, need(board, network, each)))

@@ -11,6 +11,7 @@ from typing import Any
 from popstream.boards.board.board import Board
 from popstream.boards.board.devices import chip_database, nextpnr_options
 from popstream.boards.board.top import Top
+from popstream.boards.flow.ends import ending
 from popstream.boards.flow.timing import Timing, analyse, rules
 from popstream.boards.flow.toolchain import ToolError, run
 from popstream.hw.synthesis.collisions import heed_promises
@@ -165,7 +166,7 @@ def route(board: Board, folder: Path, mhz: float, seed: int, progress: Progress 
         "--log", f"{out.name}/route.log",
     ]  # fmt: skip
     try:
-        run(flow.tools[1], arguments, folder, f"{out.name}/route.log", progress)
+        run(flow.tools[1], arguments, folder, f"{out.name}/route.log", ending(progress))
         lacking = unregistered(folder / "top.json") if board.family == "ice40" else {}
         write_json(out / TIMING, analyse(delays, board.family, lacking)._asdict())
     finally:

@@ -1,0 +1,41 @@
+"""Whether a place and route that runs will come to an end, from the lines of its log."""
+
+import re
+from collections.abc import Callable
+
+from popstream.boards.flow.toolchain import ToolError
+
+__all__ = ["ending"]
+
+# What a design that routed took at most: 700 steps of the static placer; router2 found fewer wires used twice with every
+# iteration but one or two in a row.
+STEPS, STUCK = 3000, 15
+
+Progress = Callable[[str], None]
+
+
+def ending(progress: Progress) -> Progress:
+    """`progress`, which also raises ToolError where a line of nextpnr's log tells of a run that goes round in circles.
+
+    The analytical placer may push a memory to and fro for ever, and a router that once had fewer wires used twice, and
+    has had more ever since, does not come back. Another seed often ends.
+    """
+    best, since = 0, 0
+
+    def watched(text: str) -> None:
+        nonlocal best, since
+        progress(text)
+        if step := re.search(r"\biter=(\d+) steplen=", text):
+            if int(step[1]) > STEPS:
+                raise ToolError(f"the placement had not ended after {STEPS:,} steps; another seed, or clock, may")
+        elif route := re.search(r"\biter=(\d+) wires=\d+ overused=(\d+)", text):
+            at, wires = int(route[1]), int(route[2])
+            if not since or wires < best:
+                best, since = wires, at
+            if at - since > STUCK:
+                raise ToolError(
+                    f"routing stood still: {best:,} wires used twice in its iteration {since}, {wires:,} in {at}; another "
+                    f"seed, a slower clock or a folding of more cycles may route"
+                )
+
+    return watched
