@@ -72,10 +72,11 @@ class CodeMemory(wiring.Component):
         m = Module()
         plan, bits = self.plan, len(self.row)
         address = Signal(bits)
-        blocks = {by: Signal(bits, name=f"block{index}") for index, by in enumerate((-1, 0, 1))}
+        before, at, behind = (Signal(bits, name=f"block{index}") for index in range(3))
+        blocks = {-1: before, 0: at, 1: behind}
         m.d.sync += address.eq(self.row + self.column)
         slices = delay(m, self.slices, 1, "slices")
-        m.d.sync += [blocks[by].eq(address + by * slices if by else address) for by in blocks]
+        m.d.sync += [before.eq(address - slices), at.eq(address), behind.eq(address + slices)]
         place = delay(m, self.place, 2, "place")
         read: list[Value] = []
         for bank in range(plan.banks):
