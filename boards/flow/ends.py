@@ -1,17 +1,14 @@
 """Whether a place and route that runs will come to an end, from the lines of its log."""
 
 import re
-from collections.abc import Callable
 
-from popstream.boards.flow.toolchain import ToolError
+from popstream.boards.flow.toolchain import Progress, ToolError
 
 __all__ = ["ending"]
 
-# What a design that routed took at most: 700 steps of the static placer; router2 found fewer wires used twice with every
-# iteration but one or two in a row.
+# What a design that routed took at most: 700 steps of the static placer; and with every iteration of router2, but one or
+# two in a row, fewer wires were used twice.
 STEPS, STUCK = 3000, 15
-
-Progress = Callable[[str], None]
 
 
 def ending(progress: Progress) -> Progress:
@@ -34,8 +31,8 @@ def ending(progress: Progress) -> Progress:
                 best, since = wires, at
             if at - since > STUCK:
                 raise ToolError(
-                    f"routing stood still: {best:,} wires used twice in its iteration {since}, {wires:,} in {at}; another "
-                    f"seed, a slower clock or a folding of more cycles may route"
+                    f"routing stood still: {best:,} wires used twice in its iteration {since}, {wires:,} in {at}; "
+                    f"another seed, a slower clock or a folding of more cycles may route"
                 )
 
     return watched

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,11 @@ from typing import Any
 from popstream.boards.board.board import Board
 from popstream.boards.board.devices import chip_database, nextpnr_options
 from popstream.boards.board.top import Top
+from popstream.boards.flow import memories
 from popstream.boards.flow.ends import ending
+from popstream.boards.flow.memories import fix_memories, nearly_full
 from popstream.boards.flow.timing import Timing, analyse, rules
-from popstream.boards.flow.toolchain import ToolError, run
+from popstream.boards.flow.toolchain import Progress, ToolError, run
 from popstream.hw.synthesis.collisions import heed_promises
 from popstream.hw.synthesis.mapped import trim_carries, unregistered, widen_luts
 from popstream.hw.synthesis.yosys import count
@@ -22,8 +24,6 @@ from popstream.model.files import write_json, write_whole
 __all__ = [
     "BITSTREAM", "FLOWS", "Flow", "Routed", "again", "digest", "filled", "pack", "route", "synthesise", "write_design",
 ]  # fmt: skip
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -119,6 +119,7 @@ def digest(board: Board, folder: Path, more: Sequence[str]) -> str:
     design = "\n".join(line for line in text if not line.lstrip().startswith("attribute \\src"))
     told = [script(board), *nextpnr_options(board.platform(), board.part), *flow.options, *board.pack]
     told += [rules(board.family)]  # by which a clock is met or not
+    told += [memories.RULE] if board.family == "ecp5" else []
     told += ["LUT4 alone"] if board.family == "gowin" else []  # synthesise() says so
     return hashlib.sha256(
         "\0".join([design, (folder / flow.constraints).read_text(), *told, *more]).encode()
@@ -138,8 +139,13 @@ def synthesise(board: Board, folder: Path, progress: Progress = lambda text: Non
         trim_carries(folder / "top.json")
     if board.family == "gowin":
         widen_luts(folder / "top.json")
+    return count(board.device, synthesised(folder))
+
+
+def synthesised(folder: Path) -> dict[str, int]:
+    """Cells of the mapped design in `folder`, by type."""
     cells = json.loads((folder / "stat.json").read_text())["design"]["num_cells_by_type"]
-    return count(board.device, {name: number for name, number in cells.items() if not name.startswith("$")})
+    return {name: number for name, number in cells.items() if not name.startswith("$")}
 
 
 def route(board: Board, folder: Path, mhz: float, seed: int, progress: Progress = lambda text: None) -> Routed:
@@ -159,18 +165,23 @@ def route(board: Board, folder: Path, mhz: float, seed: int, progress: Progress 
     if (folder / KEPT).exists():
         files += ["--write", f"{out.name}/routed.json"]
     # Timing is judged here, from the report, so that a failure of the tool and a slow design are told apart.
+    told = [*nextpnr_options(platform, board.part), "--seed", str(seed), "--freq", f"{mhz:.6f}", "--timing-allow-fail"]
     arguments = [
-        *nextpnr_options(platform, board.part), *flow.options, "--json", "top.json", *files,
-        "--seed", str(seed), "--freq", f"{mhz:.6f}", "--timing-allow-fail",
+        *told, *flow.options, *files,
         "--report", f"{out.name}/{REPORT}", "--sdf", f"{out.name}/{delays.name}", "--quiet",
         "--log", f"{out.name}/route.log",
     ]  # fmt: skip
     try:
-        run(flow.tools[1], arguments, folder, f"{out.name}/route.log", ending(progress))
+        if board.family == "ecp5" and nearly_full(synthesised(folder), board.device.capacity["ebr"]):
+            netlist = fix_memories(flow.tools[1], folder, out, [*told, "--lpf", flow.constraints], progress)
+        else:
+            netlist = "top.json"
+        run(flow.tools[1], [*arguments, "--json", netlist], folder, f"{out.name}/route.log", ending(progress))
         lacking = unregistered(folder / "top.json") if board.family == "ice40" else {}
         write_json(out / TIMING, analyse(delays, board.family, lacking)._asdict())
     finally:
-        delays.unlink(missing_ok=True)
+        for large in (delays, out / memories.FIXED):
+            large.unlink(missing_ok=True)
     return again(board, folder, mhz, seed)
 
 

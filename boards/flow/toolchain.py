@@ -12,7 +12,7 @@ from popstream.model.commands import installs
 from popstream.model.files import full_disk
 from popstream.model.machine import ending_with_us, interrupts_held
 
-__all__ = ["ToolError", "last_line", "locate", "run", "version"]
+__all__ = ["Progress", "ToolError", "last_line", "locate", "run", "version"]
 
 # The tools, and the package that brings each.
 PACKAGES = {
@@ -25,6 +25,8 @@ PACKAGES = {
     "gowin_pack": "apycula",
 }
 POLL_SECONDS = 0.2
+
+Progress = Callable[[str], None]
 
 
 class ToolError(RuntimeError):

@@ -1,0 +1,54 @@
+"""Places for the block RAMs of an ECP5 that has few left, before all else is placed.
+
+nextpnr's static placer spreads a design best, and designs route that otherwise do not. But it pushes all cells apart at
+once, and where nearly every block RAM is taken it may never get them onto places of their own (its log then says RAM
+overlap for ever). The heap placer does, so its places are kept.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from popstream.boards.flow.toolchain import Progress, run
+from popstream.model.files import write_whole
+
+__all__ = ["FIXED", "FULL", "RULE", "fix_memories", "nearly_full"]
+
+FULL = 0.9  # of the block RAMs: designs of less were placed by the static placer alone, of 0.94 not
+RULE = f"block RAMs first, from {FULL}"  # told to whoever asks whether two builds are alike
+MEMORY = "DP16KD"
+PLACED, FIXED, LOG = "placed.json", "fixed.json", "memories.log"
+
+
+def nearly_full(cells: Mapping[str, int], total: int) -> bool:
+    """Whether a synthesised design of `cells` takes nearly all of a device's `total` block RAMs."""
+    return cells.get(MEMORY, 0) >= FULL * total
+
+
+def top_of(netlist: Mapping[str, Any]) -> dict[str, Any]:
+    """The cells of a netlist's top module, by name."""
+    tops = (module for module in netlist["modules"].values() if int(str(module["attributes"].get("top", "0")), 2))
+    return next(tops)["cells"]
+
+
+def fix_memories(
+    tool: str, folder: Path, out: Path, arguments: Sequence[str], progress: Progress = lambda text: None
+) -> str:
+    """`folder`/top.json with places for its block RAMs, as `out`/fixed.json; returns that name within `folder`.
+
+    `arguments` are nextpnr's for the device, clock and seed. ToolError where there are not enough block RAMs.
+    """
+    name = out.name
+    told = ["--placer", "heap", "--no-route", "--json", "top.json", "--write", f"{name}/{PLACED}"]
+    try:
+        run(tool, [*arguments, *told, "--quiet", "--log", f"{name}/{LOG}"], folder, f"{name}/{LOG}", progress)
+        placed = top_of(json.loads((out / PLACED).read_text()))
+    finally:
+        (out / PLACED).unlink(missing_ok=True)  # large, and read once
+    design = json.loads((folder / "top.json").read_text())
+    for cell, content in top_of(design).items():
+        if content["type"] == MEMORY:
+            content["attributes"]["BEL"] = placed[cell]["attributes"]["NEXTPNR_BEL"]
+    write_whole(out / FIXED, json.dumps(design).encode())
+    return f"{name}/{FIXED}"

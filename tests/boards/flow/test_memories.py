@@ -1,0 +1,58 @@
+"""Block RAMs of a nearly full device are placed first, and nothing else is told where to go."""
+
+import json
+
+from popstream.boards.flow import memories, place
+from popstream.boards.flow.memories import fix_memories, nearly_full
+from popstream.boards.known import find
+
+
+def netlist(**attributes):
+    """A mapped design of two block RAMs and a LUT in its top module, each with these attributes and its own name."""
+    cells = {
+        name: {"type": kind, "attributes": {key: f"{value}{name}" for key, value in attributes.items()}}
+        for name, kind in (("weights", "DP16KD"), ("codes", "DP16KD"), ("carry", "LUT4"))
+    }
+    other = {"attributes": {"blackbox": "1"}, "cells": {}}
+    return {"modules": {"DP16KD": other, "top": {"attributes": {"top": "00000001"}, "cells": cells}}}
+
+
+def placing(told):
+    """In the place of nextpnr: keeps what it was told, and writes what it would."""
+
+    def run(tool, arguments, folder, log, progress=lambda text: None):
+        told.append([tool, *arguments])
+        if "--write" in arguments:
+            (folder / arguments[arguments.index("--write") + 1]).write_text(json.dumps(netlist(NEXTPNR_BEL="X1/Y2/")))
+
+    return run
+
+
+def test_memories_keep_the_places_that_the_heap_placer_found(tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(memories, "run", placing(told))
+    (tmp_path / "top.json").write_text(json.dumps(netlist(src="line of ")))
+    (tmp_path / "seed3").mkdir()
+    name = fix_memories("nextpnr-ecp5", tmp_path, tmp_path / "seed3", ["--25k", "--seed", "3"])
+    cells = memories.top_of(json.loads((tmp_path / name).read_text()))
+    assert cells["codes"]["attributes"] == {"src": "line of codes", "BEL": "X1/Y2/codes"}
+    assert cells["weights"]["attributes"]["BEL"] == "X1/Y2/weights"
+    assert cells["carry"]["attributes"] == {"src": "line of carry"}
+    assert told[0][:6] == ["nextpnr-ecp5", "--25k", "--seed", "3", "--placer", "heap"]
+    assert sorted(path.name for path in (tmp_path / "seed3").iterdir()) == ["fixed.json"]
+
+
+def test_only_a_nearly_full_device_has_its_memories_placed_first(tmp_path, monkeypatch):
+    board, told = find("ulx3s-25f"), []
+    for module in (memories, place):
+        monkeypatch.setattr(module, "run", placing(told))
+    monkeypatch.setattr(place, "analyse", lambda *given: place.Timing({}, {}))
+    monkeypatch.setattr(place, "again", lambda *given: None)
+    (tmp_path / "top.json").write_text(json.dumps(netlist()))
+    for used, netlists in ((50, ["top.json"]), (51, ["top.json", "seed0/fixed.json"])):
+        assert nearly_full({"DP16KD": used}, board.device.capacity["ebr"]) == (used == 51)
+        (tmp_path / "stat.json").write_text(json.dumps({"design": {"num_cells_by_type": {"DP16KD": used}}}))
+        told.clear()
+        place.route(board, tmp_path, 60, 0)
+        assert [call[call.index("--json") + 1] for call in told] == netlists
+        assert told[-1][told[-1].index("--placer") + 1] == "static"
