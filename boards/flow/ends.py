@@ -6,8 +6,8 @@ from popstream.boards.flow.toolchain import Progress, ToolError
 
 __all__ = ["ending"]
 
-# What a design that routed took at most: 700 steps of the static placer; and with every iteration of router2, but one or
-# two in a row, fewer wires were used twice.
+# Designs that routed took 700 steps of the static placer at most, and with every iteration of router2, but one or two in a
+# row, fewer wires were used twice.
 STEPS, STUCK = 3000, 15
 
 
