@@ -6,7 +6,7 @@ from popstream.boards.flow.toolchain import Progress, ToolError
 
 __all__ = ["ending"]
 
-# Designs that routed took 700 steps of the static placer at most, and with every iteration of router2, but one or two in a
+# Designs that routed took 700 steps of the static placer at most; with every iteration of router2, but one or two in a
 # row, fewer wires were used twice.
 STEPS, STUCK = 3000, 15
 
