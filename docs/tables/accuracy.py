@@ -4,6 +4,7 @@ import io
 import re
 from collections import defaultdict
 from functools import cache
+from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
@@ -52,7 +53,8 @@ def epochs_of(name: str) -> str:
     phases = net.training.get("recipe", {}).get("phase", ()) if net else ()
     if not phases:
         return ""
-    begun = phases[0].get("start", "").rpartition("/")[2]
+    start = Path(phases[0].get("start", ""))  # a network, or the checkpoint of a sweep's run: @/float-seed0/final.pt
+    begun = start.parent.name.partition("-seed")[0] if start.suffix == ".pt" else start.name
     return f" ({sum(phase['epochs'] for phase in phases)} epochs{f' from {begun}' if begun else ''})"
 
 
