@@ -35,7 +35,7 @@ FILL = {  # share of a device that `fastest` takes, so that it routes at speed
 SHARED = {  # the same of a folding whose layers share a stage, for the families on which one was routed
     "ecp5": {"lut": 0.7, "ff": 0.62, "ebr": 0.97, "dsp": 1.0},
 }
-SHARED_CLOCK = 0.65  # of a pipeline's clock, at which a shared stage routes
+SHARED_CLOCK = 0.8  # of a pipeline's clock, at which a shared stage routes (90 MHz on a 25F, where pipelines reach 105)
 LEAN = ("ice40", "gowin")  # families short of flip-flops: foldings without prefetch and row FIFOs alone
 ICE40_EBR = 2  # block RAMs of 4 kbit for one of 18 kbit, which a small network leaves nearly empty (measured)
 
