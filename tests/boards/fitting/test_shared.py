@@ -1,0 +1,41 @@
+"""A network whose pipeline is too large for a board is offered on a shared stage, and only where that is routed."""
+
+import pytest
+
+from popstream.boards.fitting.capacity import SHARED, SHARED_CLOCK, fastest_within, fit, lacking, routable, sharing
+from popstream.boards.known import find
+from popstream.hw.folding.folding import interval
+from popstream.hw.folding.outline import plans
+from popstream.model import manifest
+
+
+@pytest.fixture(scope="module")
+def resnet():
+    return manifest.load(manifest.find("resnet20-w1a2"))
+
+
+def test_resnet20_fits_a_25f_on_a_shared_stage(resnet):
+    board = find("ulx3s-25f")
+    assert fastest_within(board.family, resnet, routable(board)) is None
+    found = fit(board, resnet)
+    assert found.roomy
+    assert len(plans(resnet, found.folding)) == 1
+    assert not lacking(board, found.needed, SHARED["ecp5"])
+    assert found.interval == max(interval(resnet, found.folding).values()) < 34_000
+
+
+def test_where_both_fit_the_faster_one_is_offered(resnet):
+    board = find("ulx3s-45f")
+    alone, (cycles, _) = fastest_within(board.family, resnet, routable(board)), sharing(board, resnet)
+    assert cycles < SHARED_CLOCK * alone[0]
+    assert fit(board, resnet).interval == cycles
+
+
+def test_a_target_takes_the_pipeline_that_reaches_it_else_the_stage(resnet):
+    board = find("ulx3s-45f")
+    assert not plans(resnet, fit(board, resnet, 100_000).folding)
+    assert plans(resnet, fit(board, resnet, 20_000).folding)
+
+
+def test_no_other_family_is_offered_one(resnet):
+    assert sharing(find("tang-primer-20k"), resnet) is None
