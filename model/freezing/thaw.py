@@ -47,6 +47,17 @@ def trained_config(network: Network) -> ResNetConfig:
     return config
 
 
+def check_form(network: Network) -> None:
+    """ThawError names the first node that no network which trains freezes to."""
+    foreign = {"ties": "sends halves to even", "pad_code": "pads with another code than 0"}
+    for node in network.nodes:
+        said = [words for key, words in foreign.items() if key in node.attributes]  # else it is at its default
+        said += ["has a table of pixels"] if node.op == "input" and node.tensors else []
+        said += [f"is of the op {node.op!r}"] if node.op in ("add", "dequantize") else []
+        if said:
+            raise ThawError(f"Node {node.name!r} {said[0]}, as no network that trains here; it cannot be thawed")
+
+
 def tensor(node: Node, key: str) -> Tensor:
     """A node's tensor in float64."""
     return torch.from_numpy(node.tensors[key].astype(np.float64))
@@ -75,8 +86,6 @@ def latent_weights(quantizer: WeightQuantizer, units: Tensor, deviation: float) 
 
 def set_conv(conv: QuantConv2d, node: Node) -> None:
     """Latent weights, of the deviation that those of a new conv have (He et al. 2015)."""
-    if node["pad_code"]:
-        raise ThawError(f"Node {node.name!r} pads with code {node['pad_code']}, a network that trains with 0")
     fan_in = node.tensors["weight"][0].size
     conv.weight.copy_(latent_weights(conv.quantizer, unit_weights(node), (2 / fan_in) ** 0.5))
 
@@ -212,9 +221,10 @@ def thaw(network: Network, images: np.ndarray, labels: np.ndarray) -> ResNet:
     """The network of a manifest, ready to train, on the CPU. images: uint8 [N, C, H, W] of its data set, with labels.
 
     Raises ThawError for a network of another family than 'resnet', of quantizers whose steps are learned (LSQ, EWGS,
-    BiNeal), or without the recipe of its training.
+    BiNeal), without the recipe of its training, or with what only others' networks have.
     """
     config = trained_config(network)
+    check_form(network)
     model = build_network(config.to_dict())
     assert isinstance(model, ResNet)
     model.eval()

@@ -197,6 +197,23 @@ def test_a_recipe_that_cannot_be_read_is_named(recipe, digits):
         thaw(network, *digits)
 
 
+@pytest.mark.parametrize(("op", "attributes", "tensors", "message"), [
+    ("requant", {"ties": "even"}, {}, "'stem.requant' sends halves to even"),
+    ("conv", {"pad_code": 1}, {}, "'stem.conv' pads with another code than 0"),
+    ("input", {}, {"table": np.zeros((1, 256), np.uint8)}, "'image' has a table of pixels"),
+])  # fmt: skip
+def test_what_only_others_networks_have_is_refused(op, attributes, tensors, message, digits):
+    network = manifest.load(manifest.find("digits-w1a2"))
+    first = next(node for node in network.nodes if node.op == op)
+    changed = dataclasses.replace(
+        first, attributes={**first.attributes, **attributes}, tensors={**first.tensors, **tensors}
+    )
+    nodes = [changed if node is first else node for node in network.nodes]
+    network = manifest.Network.build("x", network.data, network.classes, nodes, {}, network.training)
+    with pytest.raises(ThawError, match=message):
+        thaw(network, *digits)
+
+
 def test_a_recipe_starts_from_the_zoo(tmp_path):
     recipe = load_recipe(write(tmp_path, START))
     final = Trainer(recipe, tmp_path / "out", torch.device("cpu")).train()
