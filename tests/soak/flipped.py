@@ -9,8 +9,10 @@ from popstream.soak import networks
 
 
 def draw(rng: np.random.Generator, place: Path) -> None:
-    """As ever, but for the bit."""
+    """As ever, but for the bit; a network that has that weight, which linear layers in a row lack."""
     networks.draw(rng, place)
+    while "stem.conv" not in (place / "network.json").read_text():
+        networks.draw(rng, place)
     (place / networks.FAULT).write_text("stem.conv.weight[0,0,0,0]^0")
 
 
