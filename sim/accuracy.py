@@ -56,9 +56,11 @@ def measure(
     processes: int | None = None,
     optimize: int = 1,
     root: Path = ROOT,
+    models: bool = True,
 ) -> dict[str, Any]:
     """The content of accuracy.json, which it writes; the RTL sees the first `rtl` images, 0 leaves it out.
 
+    models: whether models stand for some of its blocks, as in DriverModel.
     TorchError, BuildError, SimulationError where the RTL hangs.
     """
     frozen = frozen_logits(network, images.pixels)
@@ -81,12 +83,13 @@ def measure(
         "network_hash": network.hash,
     }
     if few:
-        result = simulate(network, images.codes[:few], folding, stall, seed, processes, optimize, root)
+        result = simulate(network, images.codes[:few], folding, stall, seed, processes, optimize, root, models)
         report = compare(network, images.codes[:few], result, expected[:few])
         content |= dict(
             top1_rtl=images.top1(result.labels),
             mismatches_golden_rtl=report.mismatches,
             first_divergence=None if report.divergence is None else str(report.divergence),
+            rtl_models=models,
             interval_cycles=result.interval,
             cycles=result.cycles,
             cpu_seconds=round(result.cpu, 1),
@@ -105,10 +108,11 @@ def simulate(
     processes: int | None,
     optimize: int,
     root: Path,
+    models: bool,
 ) -> Result:
     """The RTL on codes uint8 [N, C, H, W], with a progress bar."""
     with stage(plain_console(), "the accelerator", maybe_done=True) as progress:
-        model = DriverModel(network, folding, optimize=optimize, root=root, progress=progress)
+        model = DriverModel(network, folding, models=models, optimize=optimize, root=root, progress=progress)
     with tqdm(total=len(codes), desc="RTL", unit="image", leave=False, disable=None) as bar:
         folder = root / network.name / "rtl"
         return simulate_many(
@@ -129,4 +133,6 @@ def table(content: dict[str, Any]) -> Table:
     shown.add_row("RTL (Verilator)", percent(content["top1_rtl"]), rtl, differ)
     if content["rtl_images"]:
         shown.caption = f"RTL: {content['cycles']:,} cycles, {content['cycles_per_second']:,} a second of one core"
+        if content["rtl_models"]:
+            shown.caption += "; its adder trees are models (--trees: not)"
     return shown

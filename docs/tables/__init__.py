@@ -17,6 +17,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "cycles": accuracy.cycles,
     "fuzz": proofs.fuzz,
     "grids": training.grids,
+    "models": accuracy.models,
     "netlists": accuracy.netlists,
     "proofs": proofs.proofs,
     "rules": rules.rules,

@@ -14,7 +14,7 @@ from popstream.model.manifest import Network, find, load, zoo
 from popstream.model.published import FLOAT, RESNET20
 from popstream.sim import run as sim_run
 
-__all__ = ["agreement", "beside_published", "cycles", "netlists", "sim_output", "zoo_table"]
+__all__ = ["agreement", "beside_published", "cycles", "models", "netlists", "sim_output", "zoo_table"]
 
 Record = dict[str, Any]
 BITS = ((1, 1), (1, 2), (2, 2), (4, 4), (FLOAT, FLOAT))
@@ -167,6 +167,25 @@ def cycles() -> str:
             count(result["latency_cycles"]),
         ])  # fmt: skip
     columns = ("network", "images>", "values compared>", "mismatches>", "cycles an image>", "predicted>", "latency>")
+    return noted(table(columns, rows)) + "\n\n" + measured(found)
+
+
+def models() -> str:
+    """What models in the place of adder trees and planes save of a simulation of many images."""
+    found, rows = records.load("models"), []
+    if not found:
+        return "*Not measured yet.*"
+    for record in found:
+        result = record["result"]
+        rates = result["images_per_cpu_second"]
+        rows.append([
+            f"`{result['network']}`{old(record)}", count(result["interval"]),
+            f"{count(result['images'])}, {result['rounds']} times each", f"{rates['blocks']:.2f}",
+            f"{rates['models']:.2f}", f"**{result['ratio']:.2f}**", count(result["mismatches"]),
+        ])  # fmt: skip
+    columns = (
+        "network", "cycles an image>", "images", "images/s of a core>", "with models>", "ratio>", "mismatches>",
+    )  # fmt: skip
     return noted(table(columns, rows)) + "\n\n" + measured(found)
 
 

@@ -1,9 +1,16 @@
-"""The order of bit planes: pairs of weight and code planes, the heaviest first, and how much lighter each is."""
+"""Bit planes: those of codes; pairs of weight and code planes, the heaviest first, and how much lighter each is."""
 
 from collections.abc import Sequence
 from itertools import pairwise
 
-__all__ = ["falls", "plane_pairs"]
+from amaranth.hdl import Value
+
+__all__ = ["bit_planes", "falls", "plane_pairs"]
+
+
+def bit_planes(codes: Value, bits: int) -> list[Value]:
+    """The planes of codes of `bits` bits, the lowest first."""
+    return [codes[plane::bits] for plane in range(bits)]
 
 
 def plane_pairs(weight_bits: int, act_bits: int, planes: int = 1) -> list[tuple[int, int]]:

@@ -12,8 +12,11 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from popstream.hw.lib.carry import And, Bit, Number, Xor, add_in_chains, chain_luts, delayed, passed, plain
+from popstream.hw.lib.models import is_simulation, model_count
 
 __all__ = ["AdderTree", "PopCount", "lane_sums"]
+
+GATES = (None, Xor, And)  # as the model of a PopCount numbers them
 
 
 def lane_sums(
@@ -197,6 +200,10 @@ class PopCount(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
+        if is_simulation(platform):
+            j, gate = (self.j, GATES.index(self.pair)) if self.pair else (None, 0)
+            model_count(m, self.i, j, self.o, n=self.n, planes=self.planes, gate=gate, latency=self.latency)
+            return m
         codes: list[list[Bit]] = []
         for index in range(self.n):
             if self.pair:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,9 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from popstream.hw.lib.carry import And, Bit, Number, Xor, add_in_chains, plain
+from popstream.hw.lib.models import is_simulation, model_planes
 from popstream.hw.lib.pipeline import delay, select
+from popstream.hw.lib.planes import bit_planes
 from popstream.hw.lib.stream import value_layout
 from popstream.hw.lib.table import checked_storage
 from popstream.hw.unit.bitplane import AndTerm, MacTerm, XnorTerm, extremes
@@ -215,7 +218,8 @@ class MatVec(wiring.Component):
             m.d.comb += [work.valid.eq(self.i.valid), self.i.ready.eq(work.ready), self.soon.eq(work.soon)]
             following = Cat(following, work.next_chunk)
         m.d.comb += [self.busy.eq(work.issue), self.blocked.eq(work.valid & ~work.issue)]
-        codes = select(m, plan.views(Value.cast(self.i.payload)), following, work.advance)
+        split = partial(model_planes, m) if is_simulation(platform) else bit_planes
+        codes = select(m, plan.views(Value.cast(self.i.payload), split), following, work.advance)
         before_acc = self.plan.total - self.plan.accumulates
         first = delay(m, work.first, before_acc, "first")
         fall = delay(m, work.fall, before_acc, "fall")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,7 +11,7 @@ from amaranth.hdl import Cat, Shape, Value
 
 from popstream.hw.lib.fifo import StreamFifo
 from popstream.hw.lib.pipeline import select_latency
-from popstream.hw.lib.planes import plane_pairs
+from popstream.hw.lib.planes import bit_planes, plane_pairs
 from popstream.hw.lib.popcount import AdderTree, lane_sums
 from popstream.hw.unit.bitplane import MacTerm, XnorTerm
 from popstream.model.manifest import Node, weight_integers
@@ -132,9 +133,9 @@ class MatVecPlan:
         """Chunks and choices of planes of which the lanes see one."""
         return (1 if self.turns else self.chunks) << self.plane_bits
 
-    def views(self, codes: Value) -> list[Value]:
+    def views(self, codes: Value, split: Callable[[Value, int], list[Value]] = bit_planes) -> list[Value]:
         """What the lanes may see of a window's codes: choice p of planes of chunk j, at j * 2**plane_bits + p; mac:
-        chunk j.
+        chunk j. `split` gives a chunk's planes.
         """
         bits, simd = self.act_bits, self.simd
         chunks = range(1 if self.turns else self.chunks)
@@ -142,7 +143,7 @@ class MatVecPlan:
             return [codes.word_select(chunk, simd * bits) for chunk in chunks]
         views = []
         for chunk in chunks:
-            planes = [Cat(codes[(chunk * simd + lane) * bits + m] for lane in range(simd)) for m in range(bits)]
+            planes = split(codes.word_select(chunk, simd * bits), bits)
             some = [Cat(planes[m : m + self.planes]) for m in range(0, bits, self.planes)]
             views += some + some[-1:] * ((1 << self.plane_bits) - len(some))
         return views

@@ -1,6 +1,7 @@
 """Verbs that run a network in simulation."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 from popstream.cli.app import SIMULATE, app
 from popstream.cli.checks import at_least, between, check_stem, each, recipes
@@ -16,6 +17,7 @@ from popstream.cli.options import (
     Root,
     Seed,
     Stall,
+    UsageError,
     exclusive,
     option,
 )
@@ -82,6 +84,8 @@ def accuracy(
     *,
     images: Images = 1000,
     rtl: Annotated[int, option("how many of them for the RTL; 0 leaves it out", at_least(0), metavar="N")] = 20,
+    trees: Annotated[bool, option("simulate adder trees and bit planes themselves, no models; slower")] = False,
+    compare: Annotated[int | None, option("time both in N runs on the RTL's images", at_least(1), metavar="N")] = None,
     stall: Stall = 0.0,
     seed: Seed = 0,
     interval: Interval = None,
@@ -92,7 +96,8 @@ def accuracy(
 ) -> int:
     """Put float, frozen, golden and RTL top-1 side by side.
 
-    The RTL runs by Ray on every core, or on the cluster that RAY_ADDRESS names. Writes build/<net>/accuracy.json.
+    The RTL runs by Ray on every core, or on the cluster that RAY_ADDRESS names. Writes build/<net>/accuracy.json;
+    with --compare only build/<net>/models.json.
 
     Example: popstream accuracy digits-w1a2 --images 360 --rtl 360
     Takes 20 seconds; resnet20-w1a2 on all 10,000 images 20 minutes of two cores.
@@ -103,12 +108,17 @@ def accuracy(
     from popstream.sim.rtl.images import folding_for, labelled
 
     exclusive(interval=interval, folding=folding)
+    exclusive(trees=trees or None, compare=compare)
     console = plain_console()
     network = load(find(net))
     chosen = labelled(network, images)
+    whole = folding_for(network, interval, folding)
+    if compare:
+        given = dict(stall=stall, seed=seed, optimize=optimize)
+        return compare_ways(network, whole, chosen.codes[:rtl], compare, root=root, **given)
     content = measure(
-        network, chosen, folding_for(network, interval, folding),
-        rtl=rtl, stall=stall, seed=seed, processes=processes, optimize=optimize, root=root,
+        network, chosen, whole,
+        rtl=rtl, stall=stall, seed=seed, processes=processes, optimize=optimize, root=root, models=not trees,
     )  # fmt: skip
     path = root / network.name / "accuracy.json"
     console.print(table(content))
@@ -116,6 +126,25 @@ def accuracy(
     if wrong:
         first = f", RTL at {content['first_divergence']}" if content["first_divergence"] else ""
         raise Failed(f"{wrong} mismatches{first}; {path}")
+    console.print(f"All agree. {path}", soft_wrap=True)
+    return 0
+
+
+def compare_ways(network: Any, folding: Any, codes: Any, rounds: int, *, root: Path, **given: Any) -> int:
+    """Time the RTL with models in the place of blocks, and without."""
+    from popstream.model.console import plain_console
+    from popstream.model.progress import stage
+    from popstream.sim.reports.models import measure, table
+
+    if not len(codes):
+        raise UsageError("--compare needs images for the RTL: --rtl at least 1, not 0")
+    console = plain_console()
+    with stage(console, "both ways", maybe_done=False) as progress:
+        content = measure(network, folding, codes, rounds, root=root, progress=progress, **given)
+    console.print(table(content))
+    path = root / network.name / "models.json"
+    if content["mismatches"]:
+        raise Failed(f"{content['mismatches']} of {content['images']} images differ; {path}")
     console.print(f"All agree. {path}", soft_wrap=True)
     return 0
 

