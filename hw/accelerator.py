@@ -20,7 +20,7 @@ from amaranth.lib.wiring import In, Out
 from popstream.hw.blocks.head import LOGIT_BITS
 from popstream.hw.blocks.window import Window
 from popstream.hw.folding.buffering import Buffers, buffers
-from popstream.hw.folding.folding import Fold, Folding, FoldingError, geometry, turns
+from popstream.hw.folding.folding import Fold, Folding, FoldingError, entry_lanes, geometry, turns
 from popstream.hw.folding.outline import STAGE, outline, plans, units
 from popstream.hw.lib.fifo import StreamFifo
 from popstream.hw.lib.stream import Fork, Repack, connect, value_layout
@@ -86,25 +86,21 @@ class Accelerator(wiring.Component):
         self._branches: dict[str, list[Any]] = {}
         pixel = value_layout(unsigned(network.entry_bits), network.input.shape[0])
         self._entry = stream.Signature(pixel).create()
-        self._set(network.input, Values(self._entry, Shape.cast(unsigned(network.entry_bits)), network.input.shape[0]))
+        self._enter(network.input)
         self.depths: dict[str, Buffers] = {}
         joins: list[Node] = []
         self._plans = plans(network, self.folding)
         make = {
             STAGE: self._stage,
             "conv": self._conv,
-            "threshold": self._threshold,
             "requant": self._requant,
-            "prelu": self._prelu,
-            "shortcut": self._shortcut,
-            "maxpool": self._maxpool,
-            "pool": self._pool,
+            "add": self._sum,
             "linear": self._linear,
         }
         for node in self._outline.nodes:
             if node.op != "input":
-                make[node.op](node)
-            if node.op == "requant" and len(node.inputs) == 2:
+                make.get(node.op, self._follower)(node)
+            if len(node.inputs) == 2:
                 joins.append(node)
         self.depths = dict(depths) if depths is not None else buffers(network, self.folding, self.latencies)
         for node in joins:
@@ -158,7 +154,8 @@ class Accelerator(wiring.Component):
         """The window of `node`, `port` of `lanes` channels a beat before it; a linear layer's is one pixel."""
         fold, g = self.folding[node.name], geometry(self.network, node)
         size, turn = (g.channels, g.height, g.width), fold.simd if turns(node, fold) else 0
-        window = Window(*size, node["act_bits"], g.kernel, g.stride, g.padding, lanes, prefetch, turn)
+        outside = node["pad_code"] if node.op == "conv" else 0
+        window = Window(*size, node["act_bits"], g.kernel, g.stride, g.padding, lanes, prefetch, turn, outside)
         return self._add(node, "window", window, port)
 
     def _matvec(self, node: Node, window: Any) -> Values:
@@ -185,6 +182,16 @@ class Accelerator(wiring.Component):
             self._beside.append((window.soon, unit.soon))
         return Values(unit.o, Shape.cast(unit.acc_shape), fold.beat, np.asarray(unit.correction, dtype=np.int64))
 
+    def _enter(self, node: Node) -> None:
+        """What enters: codes, or pixels that go to the input's table a few channels at a time."""
+        values = Values(self._entry, Shape.cast(unsigned(self.network.entry_bits)), node.shape[0])
+        if "table" in node.tensors:
+            lanes = entry_lanes(node)
+            port = self._repack(node, "repack", values, lanes, node.shape[0])
+            block = self._add(node, "table", stages.entry(node, lanes, self.storage), port)
+            values = Values(block.o, Shape.cast(unsigned(node.bits)), lanes)
+        self._set(node, values)
+
     def _conv(self, node: Node) -> None:
         fold, codes = self.folding[node.name], self._take(node.inputs[0])
         channels = self.network.node(node.inputs[0]).shape[0]
@@ -204,11 +211,14 @@ class Accelerator(wiring.Component):
         block = self._add(node, "stage", SharedStage(plan), port)
         self._set(node, Values(block.o, values.shape, plan.share.beat))
 
-    def _threshold(self, node: Node) -> None:
+    def _follower(self, node: Node) -> None:
+        """A node of one input that is neither folded nor a requant."""
         values = self._take(node.inputs[0])
-        block = stages.threshold(node, values, self.storage)
-        codes = Shape.cast(unsigned(node["bits"]))
-        self._set(node, Values(self._add(node, "threshold", block, values.port).o, codes, values.lanes))
+        source = self.network.node(node.inputs[0]).shape
+        block, shape = stages.follower(node, source, values, self.storage)
+        port = self._repack(node, "repack", values, block.lanes, source[0])
+        self._add(node, node.op, block, port)
+        self._set(node, Values(block.o, shape, block.lanes))
 
     def _requant(self, node: Node) -> None:
         """The block alone: its inputs are connected here without a skip, and by `_join` with one."""
@@ -217,9 +227,15 @@ class Accelerator(wiring.Component):
         self._add(node, "requant", block, None if block.skip else self._take(node.inputs[0]).port)
         self._set(node, Values(block.o, Shape.cast(signed(node["stream_bits"])), acc.lanes))
 
+    def _sum(self, node: Node) -> None:
+        """The block alone; both inputs are connected by `_join`."""
+        first, second = (self._values[name] for name in node.inputs)
+        block = self._add(node, "add", stages.add(node, first, second))
+        self._set(node, Values(block.o, Shape.cast(signed(node.bits)), first.lanes))
+
     def _join(self, node: Node) -> None:
-        """Bring both inputs of a requant with skip to it through FIFOs of the depths computed."""
-        block = self.blocks[f"{flat_name(node.name)}_requant"]
+        """Bring both inputs of a requant with skip, or of an add, to it through FIFOs of the depths computed."""
+        block = self.blocks[f"{flat_name(node.name)}_{node.op}"]
         acc, skip, depth = self._take(node.inputs[0]), self._take(node.inputs[1]), self.depths[node.name]
         channels, main = node.shape[0], acc.port
         if depth.main is not None:
@@ -231,32 +247,6 @@ class Accelerator(wiring.Component):
         wide = Values(fifo.o, skip.shape, skip.lanes)
         self._links.append((main, block.i))
         self._links.append((self._repack(node, "skip_repack", wide, acc.lanes, channels), block.i_skip))
-
-    def _prelu(self, node: Node) -> None:
-        values = self._take(node.inputs[0])
-        block = stages.prelu(node, values.lanes)
-        self._set(node, Values(self._add(node, "prelu", block, values.port).o, values.shape, values.lanes))
-
-    def _shortcut(self, node: Node) -> None:
-        values = self._take(node.inputs[0])
-        source = self.network.node(node.inputs[0]).shape
-        block = stages.shortcut(node, source, values.lanes)
-        self._add(node, "shortcut", block, self._repack(node, "repack", values, block.lanes, source[0]))
-        self._set(node, Values(block.o, values.shape, block.lanes))
-
-    def _maxpool(self, node: Node) -> None:
-        values = self._take(node.inputs[0])
-        source = self.network.node(node.inputs[0]).shape
-        block = stages.maxpool(node, source, values.shape.width, values.lanes)
-        self._add(node, "maxpool", block, values.port)
-        self._set(node, Values(block.o, values.shape, values.lanes))
-
-    def _pool(self, node: Node) -> None:
-        values = self._take(node.inputs[0])
-        source = self.network.node(node.inputs[0]).shape
-        block = stages.pool(node, source, values.shape.width, values.lanes)
-        self._add(node, "pool", block, values.port)
-        self._set(node, Values(block.o, Shape.cast(unsigned(node["bits"])), values.lanes))
 
     def _linear(self, node: Node) -> None:
         codes = self._take(node.inputs[0])

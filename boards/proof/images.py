@@ -38,8 +38,9 @@ def pool(bench: Bench) -> None:
     (image, group), here = f.place, f.at
     mine = f.comes & (here[0] == image) & (here[2] == group)
     half = 1 << block.shift - 1 if block.shift else 0
-    total = f.gather(mine, f.item(signed(block.stream_bits)), lambda old, new: old + new, half, signed(8), "total")
+    total = f.gather(mine, f.item(block.shape), lambda old, new: old + new, half, signed(8), "total")
     average, top = total >> block.shift, (1 << block.bits) - 1
+    average -= block.even & (half > 0) & average[0] & ((total & (1 << block.shift) - 1) == 0)
     value = Mux(average < 0, 0, Mux(average > top, top, average))
     f.expect(value, unsigned(block.bits), beat_at((image, block.pixels - 1, group), inputs))
     bench.never_idle(block.latency + 1)
@@ -112,7 +113,10 @@ def window(bench: Bench) -> None:
     found: Value = Const(0, block.bits)
     for number in range(kernel * kernel * block.channels):
         found = Mux(index == number, codes[number * block.bits : (number + 1) * block.bits], found)
-    bench.check(~f.due | (found == Mux(inside, kept, 0)), "each code of each window is the image's, or 0 beside it")
+    bench.check(
+        ~f.due | (found == Mux(inside, kept, block.pad_code)),
+        "each code of each window is the image's, or the pad code",
+    )
     below = (at * stride + kernel - 1 - padding for at in (out_row, out_column))
     edge = [Mux(at < size, at, size - 1) for at, size in zip(below, (block.height, block.width), strict=True)]
     needs = beat_at((image, *edge, block.groups - 1), inputs)
@@ -166,7 +170,9 @@ def window_proof(what: str, *geometry: Any, **more: Any) -> Proof:
 
 
 PROOFS = [
-    image_proof("Pool", "3 pixels, 2 groups", lambda: Pool(4, 3, 3, 2, 1, 2), pool, 6),
+    image_proof("Pool", "3 pixels, 2 groups", lambda: Pool(4, 3, signed(3), 2, 1, 2), pool, 6),
+    image_proof("Pool", "of codes, halves to even", lambda: Pool(2, 3, unsigned(2), 2, 1, 1, "even"), pool, 6),
+    image_proof("Pool", "halves to even", lambda: Pool(2, 3, signed(3), 2, 2, 1, "even"), pool, 6),
     image_proof("MaxPool", "3x3, squares of 2x2", lambda: MaxPool(1, 3, 3, 2, 2, 1), maxpool, 9),
     image_proof("MaxPool", "2x2, 2 groups", lambda: MaxPool(2, 2, 2, 2, 2, 1), maxpool, 8),
     image_proof("Shortcut", "stride 1, more channels", lambda: Shortcut(2, 1, 2, 2, 1, "sample", 4, 1, 1), shortcut, 8),
@@ -177,6 +183,7 @@ PROOFS = [
                 8, platform=ICE40),
     image_proof("Shortcut", "means of 2x2", lambda: Shortcut(2, 2, 2, 2, 2, "average", 3, 1, 1), shortcut, 8),
     window_proof("2x2, 2 channels, 3x3 kernel", 2, 2, 2, 1, 3, 1, 1, 1),
+    window_proof("2x2, 3x3 kernel, pad code 2", 1, 2, 2, 2, 3, 1, 1, 1, pad_code=2),
     window_proof("3x4, 3x3 kernel, no padding", 1, 3, 4, 1, 3, 1, 0, 1),
     window_proof("3x2, 3x3 kernel, stride 2", 1, 3, 2, 1, 3, 2, 1, 1),
     window_proof("1x3, 3x3 kernel, without a store", 1, 1, 3, 1, 3, 1, 1, 1, prefetch=False),

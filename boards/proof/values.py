@@ -10,7 +10,9 @@ from amaranth.hdl import Array, Cat, Const, Mux, Shape, Signal, Value, signed, u
 from popstream.boards.proof.contract import Bench
 from popstream.boards.proof.follow import Follow, free, largest, walk
 from popstream.boards.proof.proofs import Proof
+from popstream.hw.blocks.add import Add
 from popstream.hw.blocks.head import Classifier
+from popstream.hw.blocks.lookup import Lookup
 from popstream.hw.blocks.prelu import PReLU
 from popstream.hw.blocks.requant import Requant
 from popstream.hw.blocks.threshold import Threshold
@@ -73,18 +75,42 @@ def requant(bench: Bench) -> None:
     block, groups = bench.block, bench.block.channels // bench.block.lanes
     y = followed(f, block.acc_shape) * entry(block.multiplier) + entry(block.bias) + (1 << block.shift - 1)
     total = y >> block.shift
+    if block.even:
+        total = total - (total[0] & ((y & (1 << block.shift) - 1) == 0))
     if block.skip:
-        port = bench.inputs["i_skip"]
-        at = walk(bench, port, (TURNS, groups), "skip_at")
-        mine = Cat(a == b for a, b in zip(at, f.place, strict=True)).all() & bench.moves(port)
-        lane = Value.cast(port.payload).word_select(f.lane, block.stream_bits).as_signed()
-        total = total + f.keep(mine, lane, "skipped")
-        come = bench.count(port, "i_skip") > number(f, groups)
-        bench.check(~f.due | come, "no sum comes before its skip beat")
+        total = total + skipped(bench, f, groups, block.stream_bits)
     result = saturate(total, block.stream_bits)
     if block.relu:
         result = Mux(result < 0, 0, result)
     f.expect(result, signed(block.stream_bits), number(f, groups))
+
+
+def skipped(bench: Bench, f: Follow, groups: int, bits: int) -> Signal:
+    """The value at i_skip that belongs to the followed one, which does not come before it."""
+    port = bench.inputs["i_skip"]
+    at = walk(bench, port, (TURNS, groups), "skip_at")
+    mine = Cat(a == b for a, b in zip(at, f.place, strict=True)).all() & bench.moves(port)
+    lane = Value.cast(port.payload).word_select(f.lane, bits).as_signed()
+    come = bench.count(port, "i_skip") > number(f, groups)
+    bench.check(~f.due | come, "no sum comes before its skip beat")
+    return f.keep(mine, lane, "skipped")
+
+
+def add(bench: Bench) -> None:
+    block = bench.block
+    f = Follow(bench, (TURNS, 1), (TURNS, 1), block.lanes)
+    total = followed(f, signed(block.bits[0])) + skipped(bench, f, 1, block.bits[1])
+    result = saturate(total, block.stream_bits)
+    f.expect(Mux((result < 0) & block.relu, 0, result), signed(block.stream_bits), number(f, 1))
+    bench.never_idle(block.latency + 1)
+
+
+def lookup(bench: Bench) -> None:
+    f, entry = each(bench)
+    block = bench.block
+    code = followed(f, unsigned(block.bits))
+    found = Array(entry(column) for column in block.table.T)[code]
+    f.expect(found, block.shape, number(f, block.channels // block.lanes))
 
 
 def classifier(bench: Bench) -> None:
@@ -153,6 +179,7 @@ def value_proof(block: str, what: str, make: Any, claims: Any, beats: int, laten
     return Proof(block, what, make, claims, FORMULA, beats + latency + PAUSES, ROUND)
 
 
+VALUES = [[-8, 0, 1, 7], [-1, -1, 3, 2], [-8, 0, 1, 7], [0, 1, 4, -3]]
 THRESHOLDS = [[-2, 0, 1], [-1, -1, 3], [-4, 2, 2], [0, 1, 4]]
 PROOFS = [
     value_proof("Threshold", "2 bits, 2 lanes of 4", lambda: Threshold(THRESHOLDS, signed(3), 2), threshold, 4, 3),
@@ -164,6 +191,12 @@ PROOFS = [
                 4, 6),
     value_proof("Requant", "with a skip, tables in block RAM",
                 lambda: Requant([1, 3], [-2, 1], 1, 3, True, signed(3), 1, True, "block"), requant, 4, 7),
+    value_proof("Requant", "with a skip, halves to even",
+                lambda: Requant([1, -2], [2, 1], 2, 3, False, signed(3), 1, True, ties="even"), requant, 4, 6),
+    value_proof("Add", "2 lanes", lambda: Add((3, 2), 3, False, 2), add, 2, 2),
+    value_proof("Add", "with a ReLU, to more bits", lambda: Add((2, 2), 3, True, 1), add, 2, 2),
+    value_proof("Lookup", "2 bits, 2 lanes of 4", lambda: Lookup(VALUES, signed(4), 2), lookup, 4, 2),
+    value_proof("Lookup", "block RAM", lambda: Lookup(VALUES, signed(4), 2, "block"), lookup, 4, 3),
     value_proof("Classifier", "3 classes", lambda: Classifier([1, -1, 0], unsigned(2), 1), classifier, 10, 3),
     value_proof("Classifier", "4 classes, 2 lanes", lambda: Classifier([1, -1, 0, 2], unsigned(2), 2), classifier,
                 12, 3),

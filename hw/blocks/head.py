@@ -6,12 +6,13 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from amaranth.hdl import Module, Mux, Shape, ShapeLike, Signal, signed, unsigned
+from amaranth.hdl import Cat, Module, Mux, Shape, ShapeLike, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from popstream.hw.lib.accumulate import PartialSums
 from popstream.hw.lib.pipeline import delay, next_of
+from popstream.hw.lib.rounding import checked_ties
 from popstream.hw.lib.skid import LastStage
 from popstream.hw.lib.stream import connect, value_layout
 from popstream.hw.lib.table import Table, checked_storage, range_shape, shape_limits
@@ -21,7 +22,7 @@ LABEL_BITS = 8
 
 
 class Pool(wiring.Component):
-    """code = clip((sum over all pixels + (2^(s-1) if s else 0)) >> s, 0, 2^A-1), for every channel.
+    """code = clip((sum over all pixels + (2^(s-1) if s else 0)) >> s, 0, 2^A-1), for every channel (rule R10).
 
     One word of `lanes` sums a channel group, in a memory. One beat a cycle in; the codes of an image come out with its
     last pixel, `latency` (3, with the sums in block RAM 4) cycles after each beat.
@@ -29,14 +30,15 @@ class Pool(wiring.Component):
     Parameters
     ----------
     channels, pixels : C and H*W of the input, each at least 1.
-    stream_bits : R, 2 to 16.
+    shape : of the input: signed(R) of a stream, R 2 to 16, or unsigned codes of 1 to 8 bits.
     bits : A, 1 to 8.
     shift : s, not negative.
     lanes : channels a beat on both sides, a divisor of C.
+    ties : "up", or "even": a half then goes to the even neighbour (rule R25).
 
     Members
     -------
-    i : In, stream of `lanes` values signed(R).
+    i : In, stream of `lanes` values of `shape`.
     o : Out, stream of `lanes` unsigned codes of A bits, C/lanes beats an image.
 
     Raises
@@ -44,29 +46,34 @@ class Pool(wiring.Component):
     ValueError : for a parameter outside of these ranges.
     """
 
-    def __init__(self, channels: int, pixels: int, stream_bits: int, bits: int, shift: int, lanes: int):
+    def __init__(
+        self, channels: int, pixels: int, shape: ShapeLike, bits: int, shift: int, lanes: int, ties: str = "up"
+    ):
+        self.shape = Shape.cast(shape)
         if channels < 1 or pixels < 1:
             raise ValueError(f"Channels and pixels must be at least 1, not {channels} and {pixels}")
-        if not 2 <= stream_bits <= 16:
-            raise ValueError(f"Stream bits must be 2 to 16, not {stream_bits}")
+        least, most = (2, 16) if self.shape.signed else (1, 8)
+        if not least <= self.shape.width <= most:
+            what = "Stream" if self.shape.signed else "Code"
+            raise ValueError(f"{what} bits must be {least} to {most}, not {self.shape.width}")
         if not 1 <= bits <= 8:
             raise ValueError(f"Bits must be 1 to 8, not {bits}")
         if shift < 0:
             raise ValueError(f"Shift must not be negative, not {shift}")
         if lanes < 1 or channels % lanes:
             raise ValueError(f"Lanes must divide the {channels} channels, not be {lanes}")
+        self.even = checked_ties(ties) == "even"
         self.channels = channels
         self.pixels = pixels
-        self.stream_bits = stream_bits
         self.bits = bits
         self.shift = shift
         self.lanes = lanes
         groups, half = channels // lanes, 1 << (shift - 1) if shift else 0
-        self._sums = (signed(stream_bits), lanes, groups, pixels, half, groups)
+        self._sums = (self.shape, lanes, groups, pixels, half, groups)
         self.latency = PartialSums.latency_of(*self._sums) + 1
         super().__init__(
             {
-                "i": In(stream.Signature(value_layout(signed(stream_bits), lanes))),
+                "i": In(stream.Signature(value_layout(self.shape, lanes))),
                 "o": Out(stream.Signature(value_layout(unsigned(bits), lanes))),
             }
         )
@@ -96,10 +103,13 @@ class Pool(wiring.Component):
         for lane in range(self.lanes):
             average = Signal(sums.sum_shape, name=f"average_{lane}")
             above = Signal(name=f"above_{lane}")
+            kept: Value = average
+            if self.even and self.shift:  # the sum of a half has nothing but zeros below
+                kept = Cat(average[0] & sums.o.payload[lane][: self.shift].any(), average[1:])
             m.d.comb += [
                 average.eq(sums.o.payload[lane] >> self.shift),
                 above.eq(average[self.bits :].any()),
-                last.i.payload[lane].eq(Mux(average < 0, 0, Mux(above, (1 << self.bits) - 1, average))),
+                last.i.payload[lane].eq(Mux(average < 0, 0, Mux(above, (1 << self.bits) - 1, kept))),
             ]
         return m
 

@@ -6,11 +6,12 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from amaranth.hdl import Module, Mux, Shape, Signal, Value, signed
+from amaranth.hdl import Module, Mux, Shape, Signal, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from popstream.hw.lib.pipeline import next_of
+from popstream.hw.lib.rounding import saturated
 from popstream.hw.lib.skid import LastStage
 from popstream.hw.lib.stream import connect, value_layout
 from popstream.hw.lib.table import Table, checked_storage, lane_values, range_shape, shape_limits
@@ -105,15 +106,6 @@ class PReLU(wiring.Component):
         p_shape = range_shape(min(*bent, -1), max(*bent, high - min(below)))
         return d_shape, range_shape(min(*products, -1), max(products)), p_shape
 
-    def _saturate(self, value: Value) -> Value:
-        """A signed value limited to signed(R)."""
-        low, high = shape_limits(signed(self.stream_bits))
-        if len(value) <= self.stream_bits:
-            return value
-        negative, above = value[-1], value[self.stream_bits - 1 : -1]
-        kept = Mux(~negative & above.any(), high, value[: self.stream_bits].as_signed())
-        return Mux(negative & ~above.all(), low, kept)
-
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         groups = self.channels // self.lanes
@@ -154,5 +146,5 @@ class PReLU(wiring.Component):
                     held.eq(d),
                     p.eq(Mux(held[-1], (product + half) >> self.shift, held)),
                 ]
-            m.d.comb += last.i.payload[lane].eq(self._saturate(total))
+            m.d.comb += last.i.payload[lane].eq(saturated(total, self.stream_bits))
         return m

@@ -6,12 +6,13 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from amaranth.hdl import Cat, Module, Mux, Shape, ShapeLike, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Shape, ShapeLike, Signal, Value, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from popstream.hw.lib.multiply import Multiplier
 from popstream.hw.lib.pipeline import next_of
+from popstream.hw.lib.rounding import checked_ties, saturated
 from popstream.hw.lib.skid import LastStage
 from popstream.hw.lib.stream import connect, value_layout
 from popstream.hw.lib.table import RELOAD_MULTIPLIER, Table, checked_storage, lane_values, range_shape, shape_limits
@@ -41,6 +42,8 @@ class Requant(wiring.Component):
     lanes : channels a beat, a divisor of C.
     skip : whether there is a second input to add.
     storage : of the tables, see `hw.lib.table.Table`.
+    ties : "up", or "even": a half then goes to the even neighbour (rule R25). Whether there is one is seen beside the
+        adder, and the lowest bit of y is cleared in the next stage.
 
     Attributes
     ----------
@@ -71,6 +74,7 @@ class Requant(wiring.Component):
         lanes: int,
         skip: bool,
         storage: str = "auto",
+        ties: str = "up",
     ):
         self.multiplier = np.array(multiplier, dtype=np.int64)
         self.bias = np.array(bias, dtype=np.int64)
@@ -93,6 +97,7 @@ class Requant(wiring.Component):
         self.acc_shape = Shape.cast(acc_shape)
         self.lanes = lanes
         self.skip = bool(skip)
+        self.even = checked_ties(ties) == "even"
         self.storage = checked_storage(storage)
         self.reads = Table.latency_of(self.channels // lanes, storage)
         factor = range_shape(int(self.multiplier.min()), int(self.multiplier.max()))
@@ -124,7 +129,9 @@ class Requant(wiring.Component):
         products = [[m * acc for acc in acc_limits] for m in multiplier]
         sums = [b + product for b, row in zip(bias, products, strict=True) for product in row]
         flat = [product for row in products for product in row]
-        return range_shape(min(flat), max(flat)), range_shape(min(sums) >> self.shift, max(sums) >> self.shift)
+        least = min(sums) >> self.shift
+        least -= self.even and least & 1
+        return range_shape(min(flat), max(flat)), range_shape(least, max(sums) >> self.shift)
 
     def constants(self, lane: int) -> tuple[list[int], list[int]]:
         """Multipliers, and biases with the rounding constant 2^(F-1) added, of one lane."""
@@ -134,17 +141,6 @@ class Requant(wiring.Component):
             low, high = shape_limits(self.reload_shapes()[1])
             biases = [min(max(bias, low), high) for bias in biases]
         return lane_values(self.multiplier, self.lanes, lane), biases
-
-    def _saturate(self, value: Value) -> Value:
-        """A signed value limited to signed(R), or to its non-negative half with relu."""
-        low, high = shape_limits(signed(self.stream_bits))
-        kept = value[: self.stream_bits].as_signed()
-        negative = value[-1]
-        if len(value) > self.stream_bits:
-            above = value[self.stream_bits - 1 : -1]
-            kept = Mux(~negative & above.any(), high, kept)
-            kept = kept if self.relu else Mux(negative & ~above.all(), low, kept)
-        return Mux(negative, 0, kept) if self.relu else kept
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
@@ -200,9 +196,19 @@ class Requant(wiring.Component):
                 known = known.as_signed()
             with m.If(enable):
                 m.d.sync += y.eq((known + bias.o) >> self.shift)
+            rounded: Value = y
+            if self.even:
+                # The lowest bits of a sum are all 0 where a ^ b is (a | b) << 1: no carry goes from bit to bit.
+                a, b = (Signal(self.shift, name=f"{name}_{lane}") for name in ("low_product", "low_bias"))
+                m.d.comb += [a.eq(known), b.eq(bias.o)]
+                half = Signal(name=f"half_{lane}", reset_less=True)
+                with m.If(enable):
+                    m.d.sync += half.eq((a ^ b) == Cat(Const(0, 1), a | b)[: self.shift])
+                rounded = Cat(y[0] & ~half, y[1:])
+                rounded = rounded.as_signed() if y_shape.signed else rounded
             total_shape = Shape(max(y_shape.width + (not y_shape.signed), self.stream_bits) + self.skip, signed=True)
             total = Signal(total_shape, name=f"total_{lane}", reset_less=True)
             with m.If(free):
-                m.d.sync += total.eq(self.i_skip.payload[lane] + y if self.skip else y)
-            m.d.comb += last.i.payload[lane].eq(self._saturate(total))
+                m.d.sync += total.eq(self.i_skip.payload[lane] + rounded if self.skip else rounded)
+            m.d.comb += last.i.payload[lane].eq(saturated(total, self.stream_bits, self.relu))
         return m

@@ -20,8 +20,8 @@ __all__ = ["Window"]
 class Window(wiring.Component):
     """Turns an image's pixels, in raster order, into the K x K windows that a convolution multiplies.
 
-    o[(ky*K + kx)*C + c] = image[c, y*stride + ky - padding, x*stride + kx - padding] for output pixel (y, x), 0 outside
-    the image. Windows come in raster order, a beat each, out_height * out_width an image; images follow without a gap.
+    o[(ky*K + kx)*C + c] = image[c, y*stride + ky - padding, x*stride + kx - padding] for output pixel (y, x), and
+    `pad_code` outside the image. Windows come in raster order, a beat each, out_height * out_width an image.
 
     One line memory of K-1 rows feeds a store of the next `stride` columns (K pixels each, at most K of them), `lanes`
     codes a row and beat; a row above the image is masked, one below it scanned without input. A full store enters the
@@ -44,6 +44,8 @@ class Window(wiring.Component):
     turn : codes by which a complete window is turned each time its reader asks for it, a divisor of K*K*C; 0 for none.
         A reader of `turn` codes at a time then looks at the lowest ones alone, where it would choose among all codes:
         the LUTs before the window's flip-flops do it. Only without prefetch.
+    pad_code : code outside of the image. Inside, it is 0 that stands for it: codes are inverted in its bits on their
+        way in and out, which lanes and line memory take into their own logic.
 
     Attributes
     ----------
@@ -73,14 +75,10 @@ class Window(wiring.Component):
         lanes: int,
         prefetch: bool = True,
         turn: int = 0,
+        pad_code: int = 0,
     ) -> None:
-        for name, value in {
-            "channels": channels,
-            "height": height,
-            "width": width,
-            "bits": bits,
-            "stride": stride,
-        }.items():
+        numbers = {"channels": channels, "height": height, "width": width, "bits": bits, "stride": stride}
+        for name, value in numbers.items():
             if value < 1:
                 raise ValueError(f"Window {name} must be at least 1, not {value}")
         if kernel < 1 or kernel % 2 == 0:
@@ -104,6 +102,9 @@ class Window(wiring.Component):
         self.lanes = lanes
         self.prefetch = prefetch
         self.turn = turn
+        if not 0 <= pad_code < 1 << bits:
+            raise ValueError(f"A pad code must have {bits} bits, {pad_code} has not")
+        self.pad_code = pad_code
         self.groups = channels // lanes
         self.geometry = WindowGeometry(channels, height, width, kernel, stride, padding)
         self.out_height = self.geometry.out_height
@@ -134,7 +135,8 @@ class Window(wiring.Component):
             self._move(m, store, shifted, load, valid, due)
             return m
         full = Signal()
-        m.d.comb += [load.eq(~full | self.o.ready), self.o.valid.eq(full), Value.cast(self.o.payload).eq(Cat(store))]
+        m.d.comb += [load.eq(~full | self.o.ready), self.o.valid.eq(full)]
+        m.d.comb += Value.cast(self.o.payload).eq(self._inverted(Cat(store)))
         with m.If(load):
             m.d.sync += full.eq(valid & due)
         with m.If(load & valid):
@@ -195,7 +197,12 @@ class Window(wiring.Component):
             with m.If(wipe):
                 m.d.sync += newest.eq(0)
             window += [older, newest]
-        m.d.comb += Value.cast(self.o.payload).eq(Cat(window))
+        m.d.comb += Value.cast(self.o.payload).eq(self._inverted(Cat(window)))
+
+    def _inverted(self, codes: Value) -> Value:
+        """Codes with the bits of `pad_code` inverted."""
+        pattern = sum(self.pad_code << place for place in range(0, len(codes), self.bits))
+        return codes ^ pattern if pattern else codes
 
     def _scan(self, m: Module, load: Value) -> tuple[list[Value], Value, Value]:
         """Walks over the image while `load`; K rows of codes for the store, whether they are valid and fill it."""
@@ -224,7 +231,7 @@ class Window(wiring.Component):
         column_on_grid = self._grid(m, column, advance & column_end, row_end, columns.start, first)
         row_on_grid = self._grid(m, row, advance & row_end, image_end, g.rows.start, self.kernel - 1)
         due = column_end & column_on_grid & row_on_grid
-        newest = Mux(needs, self.i.payload.as_value(), 0)
+        newest = Mux(needs, self._inverted(self.i.payload.as_value()), 0)
         if self.kernel == 1:
             return [newest], advance, due
         entering, valid = self._line_memory(m, newest, load, advance, inside, row_end, image_end)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from math import gcd
 
+from popstream.hw.blocks.add import Add
 from popstream.hw.blocks.head import Classifier, Pool
+from popstream.hw.blocks.lookup import Lookup
 from popstream.hw.blocks.maxpool import MaxPool
 from popstream.hw.blocks.prelu import PReLU
 from popstream.hw.blocks.requant import Requant
@@ -29,9 +31,11 @@ from popstream.hw.lib.multiply import Multiplier
 from popstream.hw.lib.table import TablePair
 
 __all__ = [
+    "add_cost",
     "classifier_cost",
     "fork_cost",
     "last_stage_cost",
+    "lookup_cost",
     "maxpool_cost",
     "pool_cost",
     "prelu_cost",
@@ -42,6 +46,9 @@ __all__ = [
     "threshold_cost",
     "window_cost",
 ]
+
+
+TIE = 0.8  # LUTs a bit below the point, to see whether they are a half
 
 
 def window_cost(geometry: WindowGeometry, bits: int, lanes: int, prefetch: bool, turns: bool = False) -> Cost:
@@ -97,7 +104,22 @@ def requant_cost(block: Requant) -> Cost:
         elif blocks > 1:
             result += Cost(adder(product), 2 * product + 17)
         result += Cost(adder(product) + (adder(total) if block.skip else 0) + logic(stream))
+        if block.even:
+            result += Cost(logic(block.shift * TIE), 1)
     return result
+
+
+def add_cost(block: Add) -> Cost:
+    """hw.blocks.add.Add."""
+    each = Cost(adder(block.total_bits) + logic(block.stream_bits), block.total_bits)
+    return each * block.lanes + Cost(logic(3), 1) + last_stage_cost(block.lanes * block.stream_bits)
+
+
+def lookup_cost(block: Lookup) -> Cost:
+    """hw.blocks.lookup.Lookup."""
+    result = Cost(logic(2), block.reads) + counter(block.channels // block.lanes)
+    result += last_stage_cost(block.lanes * block.shape.width)
+    return sum((table_cost(entries, block.storage) for entries in block.entries), result)
 
 
 def prelu_cost(block: PReLU) -> Cost:
@@ -144,8 +166,10 @@ def shortcut_cost(block: Shortcut) -> Cost:
 def pool_cost(block: Pool) -> Cost:
     """hw.blocks.head.Pool."""
     lanes, groups = block.lanes, block.channels // block.lanes
-    width = lanes * (block.stream_bits + register_bits(block.pixels))
-    result = sums_cost(width, groups, groups, lanes * block.stream_bits)
+    width = lanes * (block.shape.width + register_bits(block.pixels))
+    result = sums_cost(width, groups, groups, lanes * block.shape.width)
+    if block.even:
+        result += Cost(logic(lanes * block.shift / 3))
     result += last_stage_cost(lanes * block.bits)
     return result + counter(groups) + counter(block.pixels) + Cost(logic(lanes * (block.bits + 4)))
 

@@ -13,8 +13,10 @@ from amaranth.hdl import Shape, signed, unsigned
 
 from popstream.hw.blocks.window import Window
 from popstream.hw.cost.blocks import (
+    add_cost,
     classifier_cost,
     fork_cost,
+    lookup_cost,
     maxpool_cost,
     pool_cost,
     prelu_cost,
@@ -29,7 +31,17 @@ from popstream.hw.cost.prices import ECP5_PRICES, ICE40_PRICES, UNPAIRED, Cost, 
 from popstream.hw.cost.stage import stage_parts
 from popstream.hw.cost.unit import matvec_cost
 from popstream.hw.folding.buffering import Buffers, buffers
-from popstream.hw.folding.folding import FOLDED, Fold, channels_out, folded, geometry, products, stream_lanes, turns
+from popstream.hw.folding.folding import (
+    FOLDED,
+    Fold,
+    channels_out,
+    entry_lanes,
+    folded,
+    geometry,
+    products,
+    stream_lanes,
+    turns,
+)
 from popstream.hw.folding.outline import STAGE, outline, plans
 from popstream.hw.folding.stage_plan import StagePlan
 from popstream.hw.lib.fifo import StreamFifo
@@ -44,6 +56,16 @@ __all__ = [
     "ECP5_PRICES", "ICE40_PRICES", "UNPAIRED", "Cost", "Prices", "latencies", "layer_cost", "memory_choices",
     "network_cost", "network_parts", "storage_of",
 ]  # fmt: skip
+
+
+FOLLOWERS: dict[str, Callable[[Any], Cost]] = {
+    "threshold": threshold_cost,
+    "dequantize": lookup_cost,
+    "prelu": prelu_cost,
+    "shortcut": shortcut_cost,
+    "maxpool": maxpool_cost,
+    "pool": pool_cost,
+}
 
 
 class Kept:
@@ -117,25 +139,17 @@ def arrive(network: Network, node: Node, fold: Fold, lanes: int) -> tuple[Cost, 
 
 def block_of(network: Network, node: Node, values: Values) -> tuple[Cost, int, Values]:
     """Cost and latency of the block of a node behind a folded one, which reads `values`; and what it gives."""
-    source, lanes = network.node(node.inputs[0]).shape, values.lanes
-    if node.op == "threshold":
-        limit = stages.threshold(node, values, "auto")
-        return threshold_cost(limit), limit.latency, Values(None, unsigned(node["bits"]), lanes)
+    lanes = values.lanes
     if node.op == "requant":
         scale = stages.requant(node, values, "auto")
         return requant_cost(scale), scale.latency, Values(None, signed(node["stream_bits"]), lanes)
-    if node.op == "prelu":
-        bend = stages.prelu(node, lanes)
-        return prelu_cost(bend), bend.latency, Values(None, values.shape, lanes)
-    if node.op == "shortcut":
-        way = stages.shortcut(node, source, lanes)
-        cost = shortcut_cost(way) + repack_cost(values.shape.width, lanes, way.lanes)
-        return cost, way.latency + Repack.latency_of(lanes, way.lanes), Values(None, values.shape, way.lanes)
-    if node.op == "maxpool":
-        most = stages.maxpool(node, source, values.shape.width, lanes)
-        return maxpool_cost(most), most.latency, Values(None, values.shape, lanes)
-    mean = stages.pool(node, source, values.shape.width, lanes)
-    return pool_cost(mean), mean.latency, Values(None, unsigned(node["bits"]), lanes)
+    if node.op == "add":
+        other = Values(None, signed(network.node(node.inputs[1]).bits), lanes)
+        both = stages.add(node, values, other)
+        return add_cost(both), both.latency, Values(None, signed(node.bits), lanes)
+    block, shape = stages.follower(node, network.node(node.inputs[0]).shape, values, "auto")
+    cost = FOLLOWERS[node.op](block) + repack_cost(values.shape.width, lanes, block.lanes)
+    return cost, block.latency + Repack.latency_of(lanes, block.lanes), Values(None, shape, block.lanes)
 
 
 def after(network: Network, node: Node, fold: Fold) -> tuple[dict[str, Cost], dict[str, int]]:
@@ -169,6 +183,18 @@ def walk_on(network: Network, node: Node, values: Values) -> tuple[dict[str, Cos
     return dict(parts), delays
 
 
+def behind_input(network: Network) -> tuple[dict[str, Cost], dict[str, int]]:
+    """The same of what reads the input, with its table of pixels."""
+    node, bits = network.input, network.entry_bits
+    lanes = entry_lanes(node)
+    parts, delays = walk_on(network, node, Values(None, unsigned(node.bits), lanes))
+    if "table" in node.tensors:
+        table, repack = stages.entry(node, lanes, "auto"), repack_cost(bits, node.shape[0], lanes)
+        parts["table"] = lookup_cost(table) + repack
+        delays[node.name] = table.latency + Repack.latency_of(node.shape[0], lanes)
+    return parts, delays
+
+
 def behind_stage(network: Network, name: str, plan: StagePlan) -> tuple[dict[str, Cost], dict[str, int]]:
     """The same of what reads a shared stage, in an outlined network."""
     node = network.node(name)
@@ -190,8 +216,8 @@ def layer_cost(network: Network, node: Node, fold: Fold, lanes: int) -> Cost:
 def latencies(whole: Network, folding: Mapping[str, Fold]) -> dict[str, int]:
     """Cycles from input to output of each node's blocks, by name, FIFOs ahead of joins left out."""
     lanes = stream_lanes(whole, folding)
-    result: dict[str, int] = {}
     network = outline(whole, folding)
+    result: dict[str, int] = behind_input(network)[1]
     for name, plan in plans(whole, folding).items():
         result |= behind_stage(network, name, plan)[1]
     for node in folded(network):
@@ -202,26 +228,30 @@ def latencies(whole: Network, folding: Mapping[str, Fold]) -> dict[str, int]:
 
 
 def join_cost(network: Network, node: Node, folding: Mapping[str, Fold], pixels: Buffers) -> Cost:
-    """FIFOs ahead of a requant with skip, and the change of lanes behind the one of the skip."""
-    lanes, channels, bits = stream_lanes(network, folding), node.shape[0], node["stream_bits"]
-    main, skip = (lanes[source] for source in node.inputs)
+    """FIFOs ahead of a requant with skip, or of an add, and the change of lanes behind the one of the skip."""
+    lanes, channels = stream_lanes(network, folding), node.shape[0]
+    first, second = (network.node(name) for name in node.inputs)
+    main, skip, bits = lanes[first.name], lanes[second.name], second.bits
     result = fifo_cost(skip * bits, pixels.skip.pixels * (channels // skip)) + repack_cost(bits, skip, main)
     if pixels.main is not None:
-        conv = network.node(node.inputs[0])
-        shape, _ = sums(network, conv, folding[conv.name].arithmetic)
-        result += fifo_cost(main * shape.width, pixels.main.pixels * (channels // main))
+        conv = first.op == "conv"
+        width = sums(network, first, folding[first.name].arithmetic)[0].width if conv else first.bits
+        result += fifo_cost(main * width, pixels.main.pixels * (channels // main))
     return result
 
 
 def network_parts(network: Network, folding: Mapping[str, Fold]) -> dict[str, dict[str, Cost]]:
-    """Costs of every folded layer by name, by kind of block; "join" are the FIFOs of a join, by its requant's name. A
-    shared stage is named like the node that ends it.
+    """Costs of every folded layer by name, by kind of block; "join" are the FIFOs of a join, by its node's name. A
+    shared stage is named like the node that ends it, what reads the input at once like the input.
     """
     lanes, late, ends = stream_lanes(network, folding), latencies(network, folding), plans(network, folding)
     network = outline(network, folding)
     result = {
         node.name: layer_parts(network, node, folding[node.name], lanes[node.inputs[0]]) for node in folded(network)
     }
+    entry = {kind: cost for kind, cost in behind_input(network)[0].items() if kind != "fork"}
+    if entry:
+        result[network.input.name] = entry
     for name, plan in ends.items():
         feed = repack_cost(network.node(plan.source).bits, lanes[plan.source], plan.share.beat)
         parts = stage_parts(plan)

@@ -1,14 +1,15 @@
 """Depths of the FIFOs where two paths meet, from what each path needs before it can give its next pixel.
 
-A requant with skip adds two chains that part at one fork. Its output pixel j needs input pixels up to N(j) of the fork
-along the conv chain. Of the pixels up to n the skip chain makes P(n) outputs, j of which are used up when pixel j
-is due. So the FIFO at the skip's end must hold
+A requant with skip, or an add, sums two chains that part at one fork. Its output pixel j needs input pixels up to N(j)
+of the fork along the first chain, the conv chain. Of the pixels up to n the skip chain makes P(n) outputs, j of which
+are used up when pixel j is due. So the FIFO at the skip's end must hold
 
     max over j of P(N(j)) - j                        pixels, or the fork blocks and nothing moves (deadlock bound)
     max over j of P(N'(j)) - j                       pixels, so that the fork never blocks the conv chain
 
 where N' looks as far ahead as the chain's latencies and buffers reach. The same holds for the conv chain's end where
-the skip is the path that waits (a 1x1 conv beside 2x2 means).
+the skip is the path that waits (a 1x1 conv beside 2x2 means). A first chain without a conv, which takes in all of a
+pixel before it gives any of it, always ends in a FIFO of a pixel at least.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,7 +34,7 @@ class Buffer:
 
 @dataclass(frozen=True)
 class Buffers:
-    """FIFOs ahead of a requant with skip: `skip` always, `main` (raw accumulators) only where the skip lags."""
+    """FIFOs ahead of a requant with skip, or of an add: `skip` always, `main` only where the skip lags."""
 
     fork: str
     skip: Buffer
@@ -102,12 +103,19 @@ def depth(
     return int((np.searchsorted(given, needed, side="right") - outputs).max())
 
 
+def whole(network: Network, main: Sequence[Node], skip: Sequence[Node], out_pixels: int) -> bool:
+    """Whether a conv of `main` has taken in, before it gives a pixel, all that `skip` needs for the same one."""
+    outputs = np.arange(out_pixels)
+    ahead_of_it = reach(main, network, outputs, {}) >= reach(skip, network, outputs, {})
+    return any(node.op == "conv" for node in main) and bool(ahead_of_it.all())
+
+
 def buffers(network: Network, folding: Mapping[str, Fold], latencies: Mapping[str, int]) -> dict[str, Buffers]:
-    """FIFOs of every requant with skip, by its name; `latencies` in cycles by node name, 0 where missing."""
+    """FIFOs of every requant with skip and every add, by its name; `latencies` in cycles by node name, else 0."""
     lanes, network = stream_lanes(network, folding), outline(network, folding)
     result = {}
     for node in network.nodes:
-        if node.op != "requant" or len(node.inputs) != 2:
+        if len(node.inputs) != 2:
             continue
         source, main, skip = fork(network, node)
         steps = {}
@@ -120,6 +128,9 @@ def buffers(network: Network, folding: Mapping[str, Fold], latencies: Mapping[st
         bound = max(1, depth(network, main, skip, *sizes, {}, 0))
         full = max(bound, depth(network, main, skip, *sizes, steps, first))
         lag = depth(network, skip, main, *sizes, {}, 0)
-        late = None if lag <= 1 else Buffer(max(lag, depth(network, skip, main, *sizes, steps, first)), lag)
+        late = None
+        if lag > 1 or not whole(network, main, skip, sizes[0]):
+            lag = max(1, lag)
+            late = Buffer(max(lag, depth(network, skip, main, *sizes, steps, first)), lag)
         result[node.name] = Buffers(source.name, Buffer(full, bound), late)
     return result

@@ -102,6 +102,13 @@ def _layer(network: Network, conv: Node, codes: Node) -> Layer:
             f"Node {conv.name!r}: kernels of a shared stage are odd and padded by their half, not "
             f"{conv['kernel']} padded by {conv['padding']}"
         )
+    if conv["pad_code"]:
+        raise FoldingError(f"Node {conv.name!r}: a shared stage pads with code 0, not with {conv['pad_code']}")
+    others = [node.name for node in network.consumers(codes.name) if node is not conv]
+    if others:
+        raise FoldingError(f"Node {codes.name!r}: only {conv.name!r} may read it in a shared stage, not {others[0]!r}")
+    if readers[0].op == "requant" and readers[0]["ties"] != "up":
+        raise FoldingError(f"Node {readers[0].name!r}: halves go up in a shared stage, not to {readers[0]['ties']}")
     if conv["stride"] > 2:
         raise FoldingError(f"Node {conv.name!r}: strides of a shared stage are 1 and 2, not {conv['stride']}")
     if readers[0].op == "threshold":

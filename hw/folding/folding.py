@@ -15,8 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from popstream.hw.folding.built import check_built
-from popstream.hw.folding.fold import MOST_LEVELS, Fold, FoldingError, read_fold, read_folds
+from popstream.hw.folding.fold import MOST_LEVELS, Fold, FoldingError, divisors, read_fold, read_folds
 from popstream.hw.folding.outline import STAGE, outline, plans
 from popstream.hw.folding.share import Share, read_share
 from popstream.hw.folding.timing import Timing, WindowGeometry, window_timing
@@ -44,6 +43,7 @@ __all__ = [
 ARITHMETICS = ("lanes", "mac")
 DEFAULT_INTERVAL = 20_000
 FOLDED = ("conv", "linear")
+MOST_TABLES = 4  # of pixels, side by side
 SHARED = "shared"  # the key of shared stages in a file; no node is called so
 
 
@@ -67,7 +67,6 @@ class Folding(Mapping[str, Fold]):
         """Return self if every node of `network` that is folded on its own, and no other, has a legal entry, and the
         shared stages are legal; else FoldingError.
         """
-        check_built(network)
         network = outline(network, self)
         names = {node.name for node in folded(network)}
         for name in sorted(names ^ set(self.entries)):
@@ -186,7 +185,7 @@ def stream_lanes(network: Network, folding: Mapping[str, Fold]) -> dict[str, int
     ends = plans(network, folding)
     for node in outline(network, folding).nodes:
         if node.op == "input":
-            lanes[node.name] = node.shape[0]
+            lanes[node.name] = entry_lanes(node)
         elif node.op == STAGE:
             lanes[node.name] = ends[node.name].share.beat
         elif node.op in FOLDED:
@@ -196,6 +195,12 @@ def stream_lanes(network: Network, folding: Mapping[str, Fold]) -> dict[str, int
             source = lanes[node.inputs[0]]
             lanes[node.name] = shortcut_lanes(node, source) if node.op == "shortcut" else source
     return lanes
+
+
+def entry_lanes(node: Node) -> int:
+    """Lanes in which the codes of an input node come: all channels, of its table's a few, which is a memory a lane."""
+    channels = node.shape[0]
+    return max(d for d in divisors(channels) if d <= MOST_TABLES) if "table" in node.tensors else channels
 
 
 def shortcut_lanes(node: Node, source: int) -> int:
@@ -227,7 +232,8 @@ def pixel_cycles(network: Network, folding: Mapping[str, Fold], name: str, lanes
         return max(least, node["size"] ** 2 * pixel_cycles(network, folding, node.inputs[0], lanes))
     if node.op == "pool" or (node.op == "shortcut" and node["stride"] > 1):
         return least
-    return max(least, *(pixel_cycles(network, folding, source, lanes) for source in node.inputs[:1]))
+    sources = node.inputs if node.op == "add" else node.inputs[:1]
+    return max(least, *(pixel_cycles(network, folding, source, lanes) for source in sources))
 
 
 def timing(network: Network, node: Node, folding: Mapping[str, Fold], lanes: Mapping[str, int]) -> Timing:

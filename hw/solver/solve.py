@@ -7,7 +7,6 @@ from functools import lru_cache
 from itertools import product
 
 from popstream.hw.cost.network import ECP5_PRICES, Prices, layer_cost, memory_choices
-from popstream.hw.folding.built import check_built
 from popstream.hw.folding.fold import divisors
 from popstream.hw.folding.folding import (
     DEFAULT_INTERVAL,
@@ -59,7 +58,6 @@ def solve(
     """
     if target < 1:
         raise FoldingError(f"Target interval must be at least 1 cycle, not {target}")
-    check_built(network)
     order = folded(network)
     least = {node.name: 1 for node in order}  # output lanes
     for _ in range(8 * len(order)):

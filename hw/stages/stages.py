@@ -4,10 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from amaranth.hdl import Shape, signed, unsigned
 
+from popstream.hw.blocks.add import Add
 from popstream.hw.blocks.head import Classifier, Pool
+from popstream.hw.blocks.lookup import Lookup
 from popstream.hw.blocks.maxpool import MaxPool
 from popstream.hw.blocks.prelu import PReLU
 from popstream.hw.blocks.requant import Requant
@@ -17,7 +21,7 @@ from popstream.hw.folding.folding import shortcut_lanes
 from popstream.hw.stages.tap import Values
 from popstream.model.manifest import Node
 
-__all__ = ["classifier", "maxpool", "pool", "prelu", "requant", "shortcut", "threshold"]
+__all__ = ["add", "classifier", "entry", "follower", "requant"]
 
 
 def threshold(node: Node, values: Values, storage: str) -> Threshold:
@@ -36,7 +40,7 @@ def requant(node: Node, acc: Values, storage: str, shift: int | None = None) -> 
     if acc.correction is not None:
         bias = bias - multiplier * acc.correction
     bits, relu, skip = node["stream_bits"], node["relu"], len(node.inputs) == 2
-    return Requant(multiplier, bias, shift, bits, relu, acc.shape, acc.lanes, skip, storage)
+    return Requant(multiplier, bias, shift, bits, relu, acc.shape, acc.lanes, skip, storage, node["ties"])
 
 
 def prelu(node: Node, lanes: int) -> PReLU:
@@ -51,14 +55,39 @@ def shortcut(node: Node, source: Sequence[int], lanes: int) -> Shortcut:
     return Shortcut(channels, height, width, node.bits, *change, shortcut_lanes(node, lanes))
 
 
-def maxpool(node: Node, source: Sequence[int], bits: int, lanes: int) -> MaxPool:
-    channels, height, width = source
-    return MaxPool(channels, height, width, bits, node["size"], lanes)
+def add(node: Node, first: Values, second: Values) -> Add:
+    return Add((first.shape.width, second.shape.width), node["stream_bits"], node["relu"], first.lanes)
 
 
-def pool(node: Node, source: Sequence[int], bits: int, lanes: int) -> Pool:
+def entry(node: Node, lanes: int, storage: str) -> Lookup:
+    """The table of an input node, which makes its codes of pixels (rule R29)."""
+    return Lookup(_rows(node, node.shape[0]), unsigned(node["bits"]), lanes, storage)
+
+
+def _rows(node: Node, channels: int) -> np.ndarray:
+    """A row of the node's table for each channel."""
+    table = node.tensors["table"]
+    return np.broadcast_to(table, (channels, table.shape[1]))
+
+
+def follower(node: Node, source: Sequence[int], values: Values, storage: str) -> tuple[Any, Shape]:
+    """The block of a node of one input that is neither folded nor a requant, which reads `values` of the shape `source`
+    (C, H, W), in `lanes` of its own; and the shape of what it gives.
+    """
     channels, height, width = source
-    return Pool(channels, height * width, bits, node["bits"], node["shift"], lanes)
+    shape, lanes = values.shape, values.lanes
+    codes, stream = Shape.cast(unsigned(node.bits)), Shape.cast(signed(node.bits))
+    if node.op == "threshold":
+        return threshold(node, values, storage), codes
+    if node.op == "dequantize":
+        return Lookup(_rows(node, channels), stream, lanes, storage), stream
+    if node.op == "prelu":
+        return prelu(node, lanes), shape
+    if node.op == "shortcut":
+        return shortcut(node, source, lanes), shape
+    if node.op == "maxpool":
+        return MaxPool(channels, height, width, shape.width, node["size"], lanes), shape
+    return Pool(channels, height * width, shape, node["bits"], node["shift"], lanes, node["ties"]), codes
 
 
 def classifier(node: Node, acc: Values, storage: str) -> Classifier:

@@ -6,8 +6,9 @@ from typing import TypeVar
 import numpy as np
 
 from popstream.model.manifest import Network
-from popstream.model.manifest.node import WEIGHTS
+from popstream.model.manifest.node import TIES, WEIGHTS
 from popstream.sim.golden.drawn import SHORTCUTS, random_network
+from popstream.sim.golden.drawn_post import JOINS, random_mlp, random_post
 
 __all__ = ["mutate", "pick", "tiny_network"]
 
@@ -21,6 +22,42 @@ def pick(rng: np.random.Generator, choices: Sequence[T]) -> T:
 
 
 def tiny_network(rng: np.random.Generator, name: str = "random") -> Network:
+    """A network on some pixels: of our own form, post-activation, or linear layers in a row; any bits and weights."""
+    form = rng.random()
+    return tiny_own(rng, name) if form < 0.6 else tiny_post(rng, name) if form < 0.9 else tiny_mlp(rng, name)
+
+
+def tiny_post(rng: np.random.Generator, name: str) -> Network:
+    """A post-activation network of one or two blocks."""
+    blocks, act_bits = pick(rng, (1, 1, 1, 2)), pick(rng, BITS)
+    in_channels = int(rng.integers(1, 4))
+    return random_post(
+        int(rng.integers(2**31)),
+        weight_bits=pick(rng, BITS), act_bits=act_bits, kernel=pick(rng, (1, 3)),
+        strides=tuple(pick(rng, (1, 1, 2)) for _ in range(blocks)),
+        height=int(rng.integers(1, 5)), width=int(rng.integers(1, 5)), in_channels=in_channels,
+        channels=tuple(int(rng.integers(1, 4)) for _ in range(blocks)),
+        stream_bits=int(rng.integers(4, 17)), sum_bits=int(rng.integers(3, 17)),
+        first_bits=(pick(rng, BITS), pick(rng, BITS)), last_bits=(pick(rng, BITS), pick(rng, BITS)),
+        weights=pick(rng, WEIGHTS), join=pick(rng, JOINS), skip_first=rng.random() < 0.5, relu=rng.random() < 0.7,
+        ties=pick(rng, TIES), pad_code=int(rng.integers(2**act_bits)), table_rows=pick(rng, (0, 0, 1, in_channels)),
+        own_rows=rng.random() < 0.3, pool_codes=rng.random() < 0.6, classes=int(rng.integers(1, 5)), name=name,
+    )  # fmt: skip
+
+
+def tiny_mlp(rng: np.random.Generator, name: str) -> Network:
+    """Up to three linear layers in a row."""
+    features = int(rng.integers(1, 20))
+    return random_mlp(
+        int(rng.integers(2**31)), features=features,
+        hidden=tuple(int(rng.integers(1, 6)) for _ in range(rng.integers(3))),
+        weight_bits=pick(rng, BITS), act_bits=pick(rng, BITS), first_bits=(pick(rng, BITS), pick(rng, BITS)),
+        weights=pick(rng, WEIGHTS), table_rows=pick(rng, (0, 0, 1, features)), classes=int(rng.integers(1, 5)),
+        name=name,
+    )  # fmt: skip
+
+
+def tiny_own(rng: np.random.Generator, name: str) -> Network:
     """A network of one or two groups on some pixels, with any bits, weights, shortcuts and streams."""
     groups, convs = pick(rng, (1, 1, 1, 1, 1, 2)), pick(rng, (1, 1, 1, 2))
     shortcut, kernel = pick(rng, SHORTCUTS), 5 if rng.random() < 0.05 else pick(rng, (1, 3))

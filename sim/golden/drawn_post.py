@@ -8,7 +8,7 @@ import numpy as np
 from popstream.model.manifest import Network
 from popstream.sim.golden.drawn import Builder
 
-__all__ = ["random_mlp", "random_post"]
+__all__ = ["JOINS", "random_mlp", "random_post"]
 
 JOINS = ("add", "requant")
 

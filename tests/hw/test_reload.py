@@ -14,13 +14,15 @@ from popstream.hw.lib.table import Table, guarded
 from popstream.hw.solver.solve import solve
 from popstream.hw.unit.matvec import MatVec
 from popstream.hw.unit.weights import WeightMemory
+from popstream.sim.golden.drawn_post import random_post
 from tests.hw.accelerator_bench import compare, simulate
 from tests.networks import random_images, random_network
 
 SIZES = dict(height=4, width=4, channels=(2, 4), classes=3, first_bits=(2, 4), last_bits=(2, 4), in_channels=1)
 KINDS = {
     "plain": {}, "projection": {"shortcut": "B"}, "signed": {"weights": "signed", "end_weights": "signed",
-    "weight_bits": 2},
+    "weight_bits": 2}, "post": {"ties": "even", "table_rows": 1, "own_rows": True, "pad_code": 1, "height": 3,
+    "channels": (2,), "strides": (1,)},
 }  # fmt: skip
 
 
@@ -42,7 +44,8 @@ def skeleton(network, folding, reload):
 @pytest.fixture(scope="module", params=KINDS)
 def pair(request):
     """Two networks of one shape, their folding and shifts."""
-    networks = [random_network(seed, **SIZES, **KINDS[request.param]) for seed in (1, 2)]
+    make = random_post if request.param == "post" else random_network
+    networks = [make(seed, **SIZES | KINDS[request.param]) for seed in (1, 2)]
     pool = [network.node("pool")["shift"] for network in networks]
     assert pool[0] == pool[1]
     return networks, solve(networks[0], 400), shifts(*networks)

@@ -22,9 +22,12 @@ def skips(network: Network) -> list[dict[str, Any]]:
     """
     found = []
     for node in network.nodes:
-        if node.op != "requant" or len(node.inputs) != 2:
+        if len(node.inputs) != 2:
             continue
-        _, main, way = fork(network, node)
+        _, *paths = fork(network, node)
+        main, way = sorted(
+            paths, key=lambda path: -sum(step.op == "conv" for step in path)
+        )  # an add's, either way round
         around = [step.name for step in main if step.op == "conv"]
         if not around:
             continue
@@ -42,13 +45,15 @@ def skips(network: Network) -> list[dict[str, Any]]:
 
 
 def between(network: Network, node: Node) -> list[str]:
-    """Ops other than thresholds and requantizers on the main way from a layer to the next."""
+    """Max-pooling, PReLU and pooling on the main way from a layer to the next."""
     found, source = [], node
-    while readers := [reader for reader in network.consumers(source.name) if reader.inputs[0] == source.name]:
-        source = readers[0]
+    while readers := [
+        reader for reader in network.consumers(source.name) if reader.inputs[0] == source.name or reader.op == "add"
+    ]:
+        source = next((reader for reader in readers if reader.op in ("conv", "linear")), readers[0])
         if source.op in ("conv", "linear"):
             break
-        if source.op not in ("threshold", "requant", "shortcut"):
+        if source.op not in ("threshold", "requant", "shortcut", "dequantize", "add"):
             found.append(source.op)
     return found
 
@@ -83,7 +88,7 @@ def chosen_taps(network: Network) -> list[Node]:
     way = [node for node in network.nodes if node.kind in ("stream", "codes") and node.op != "input"]
     after_first = next((node for node in way if node.inputs[0] == first.name), None)
     codes = next((node for node in way if node.op == "threshold"), None)
-    last_of = {node.shape[1:]: node for node in way if node.op in ("requant", "prelu", "maxpool")}
+    last_of = {node.shape[1:]: node for node in way if node.op in ("requant", "add", "prelu", "maxpool")}
     chosen = {node.name for node in (after_first, codes, *last_of.values()) if node is not None}
     chosen |= {node.name for node in way if node.op == "pool"}
     return [node for node in way if node.name in chosen]

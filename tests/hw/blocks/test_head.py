@@ -12,11 +12,13 @@ from tests.hw.beats import STALLS, from_beats, to_beats
 from tests.hw.stream_bench import run_stream, unpack
 
 
-def check_pool(x, stream_bits, bits, shift, lanes, seed=0, stalls=(0.4, 0.4), times=None):
+def check_pool(x, shape, bits, shift, lanes, seed=0, stalls=(0.4, 0.4), times=None, ties="up"):
+    """`shape`: that of the values, or the bits of a stream."""
     images, channels, height, width = x.shape
-    expected = node_function(Node("p", "pool", attributes={"bits": bits, "shift": shift}), x)
-    dut = Pool(channels, height * width, stream_bits, bits, shift, lanes)
-    inputs = {"i": to_beats(x, stream_bits, lanes)}
+    shape = signed(shape) if isinstance(shape, int) else shape
+    expected = node_function(Node("p", "pool", attributes={"bits": bits, "shift": shift, "ties": ties}), x)
+    dut = Pool(channels, height * width, shape, bits, shift, lanes, ties)
+    inputs = {"i": to_beats(x, shape.width, lanes)}
     got = run_stream(dut, inputs, {"o": images * channels // lanes}, seed, *stalls, times=times)["o"]
     np.testing.assert_array_equal(from_beats(got, expected.shape, bits, lanes), expected)
     return expected
@@ -40,6 +42,25 @@ def test_pool_saturates_and_rounds_halves_up():
     assert check_pool(x, 4, 3, 9, 1).ravel().tolist() == [0] * 6
 
 
+@pytest.mark.parametrize(("channels", "lanes"), [(4, 2), (6, 3), (5, 1)])
+@pytest.mark.parametrize("shift", [0, 1, 3, 9])
+@pytest.mark.parametrize("ties", ["up", "even"])
+def test_pool_of_codes_and_ties(ties, shift, channels, lanes):
+    rng = np.random.default_rng(shift + channels)
+    codes = rng.integers(0, 16, (4, channels, 2, 3), np.uint8)
+    codes[0] = 15
+    seed = shift + channels
+    check_pool(codes, unsigned(4), 5, shift, lanes, seed, STALLS[seed % len(STALLS)], ties=ties)
+    check_pool(codes.astype(np.int32) - 6, 5, 5, shift, lanes, seed, STALLS[seed % len(STALLS)], ties=ties)
+
+
+def test_pool_sends_halves_to_even():
+    x = np.array([[0, 0], [1, 0], [1, 1], [2, 1], [3, 2], [-1, 0], [6, 7]], np.int32).reshape(7, 1, 1, 2)
+    assert check_pool(x, 4, 3, 1, 1, ties="even").ravel().tolist() == [0, 0, 1, 2, 2, 0, 6]
+    assert check_pool(x[[4, 6]], 4, 3, 9, 1, ties="even").ravel().tolist() == [0, 0]
+    assert check_pool(x[[2, 4]], 4, 3, 0, 1, ties="even").ravel().tolist() == [2, 5]
+
+
 def test_pool_of_the_widest_sums():
     x = np.concatenate([np.full((1, 2, 4, 5), 2**15 - 1), np.full((1, 2, 4, 5), -(2**15))]).astype(np.int32)
     assert check_pool(x, 16, 8, 12, 1).ravel().tolist() == [160, 160, 0, 0]
@@ -56,7 +77,7 @@ def test_pool_takes_one_beat_a_cycle(channels, lanes, latency):
     assert times["i"] == list(range(18 * groups))
     last = [(image * 6 + 5) * groups + group for image in range(3) for group in range(groups)]
     assert times["o"] == [beat + latency for beat in last]
-    assert Pool(channels, 6, 4, 3, 1, lanes).latency == latency
+    assert Pool(channels, 6, signed(4), 3, 1, lanes).latency == latency
 
 
 @pytest.mark.parametrize(
@@ -64,14 +85,16 @@ def test_pool_takes_one_beat_a_cycle(channels, lanes, latency):
     [
         ({"channels": 0}, "at least 1, not 0 and 9"),
         ({"pixels": 0}, "not 4 and 0"),
-        ({"stream_bits": 1}, "2 to 16, not 1"),
+        ({"shape": signed(1)}, "Stream bits must be 2 to 16, not 1"),
+        ({"shape": unsigned(9)}, "Code bits must be 1 to 8, not 9"),
+        ({"ties": "down"}, "Ties must be one of up, even, not 'down'"),
         ({"bits": 9}, "1 to 8, not 9"),
         ({"shift": -1}, "not be negative, not -1"),
         ({"lanes": 3}, "divide the 4 channels, not be 3"),
     ],
 )
 def test_wrong_pool_parameters(change, message):
-    right = {"channels": 4, "pixels": 9, "stream_bits": 8, "bits": 2, "shift": 3, "lanes": 2}
+    right = {"channels": 4, "pixels": 9, "shape": signed(8), "bits": 2, "shift": 3, "lanes": 2}
     with pytest.raises(ValueError, match=message):
         Pool(**(right | change))
 

@@ -20,10 +20,11 @@ from tests.hw.stream_bench import run_stream
 
 
 def check(
-    acc, skip, multiplier, bias, shift, bits, relu, shape, lanes, seed=0, stalls=(0.4, 0.4), storage="auto", times=None
-):
+    acc, skip, multiplier, bias, shift, bits, relu, shape, lanes, seed=0, stalls=(0.4, 0.4), storage="auto", times=None,
+    ties="up",
+):  # fmt: skip
     shape = Shape.cast(shape)
-    dut = Requant(multiplier, bias, shift, bits, relu, shape, lanes, skip is not None, storage)
+    dut = Requant(multiplier, bias, shift, bits, relu, shape, lanes, skip is not None, storage, ties)
     inputs = {"i": to_beats(acc, shape.width, lanes)}
     if skip is not None:
         inputs["i_skip"] = to_beats(skip, bits, lanes)
@@ -31,7 +32,7 @@ def check(
     node = Node(
         "r",
         "requant",
-        attributes={"shift": shift, "stream_bits": bits, "relu": relu},
+        attributes={"shift": shift, "stream_bits": bits, "relu": relu, "ties": ties},
         tensors={"multiplier": np.array(multiplier, np.int32), "bias": np.array(bias, np.int64)},
     )
     expected = node_function(node, acc) if skip is None else node_function(node, acc, skip)
@@ -97,6 +98,34 @@ def test_halves_round_up_on_both_sides_of_zero():
     assert got[0, 0, 0, 6] == 0  # -2/4
     assert got[0, 0, 0, 2] == -1  # -6/4
     assert got[0, 0, 0, 10] == 1  # 2/4
+
+
+@pytest.mark.parametrize("shift", [1, 2, 4, 9, 31])
+@pytest.mark.parametrize("skip", [False, True])
+def test_halves_go_to_even(skip, shift):
+    """Multipliers that are powers of two, so that many sums are exact halves; every accumulator, both signs."""
+    acc = np.broadcast_to(np.arange(-128, 128, dtype=np.int32), (1, 4, 1, 256))
+    other = random_values(np.random.default_rng(shift), signed(8), acc.shape) if skip else None
+    one = 1 << max(0, shift - 3)
+    scale = [one, -one, 3 * one, 0], [0, one, -5 * one, 1 << shift - 1]
+    shape, stalls = signed(8), STALLS[shift % len(STALLS)]
+    even = check(acc, other, *scale, shift, 8, False, shape, 2, shift, stalls, ties="even")
+    up = check(acc, other, *scale, shift, 8, False, shape, 2, shift, (0, 0))
+    differ = (even != up).sum()
+    assert differ == (up - even).sum()
+    assert differ > 250
+
+
+@pytest.mark.parametrize("storage", ["block", "reload"])
+def test_halves_go_to_even_with_tables_in_block_ram(storage):
+    acc = np.broadcast_to(np.arange(-16, 16, dtype=np.int32), (1, 2, 1, 32))
+    check(acc, None, [1, 5], [2, -4], 3, 4, True, signed(5), 1, storage=storage, ties="even")
+
+
+def test_the_least_sum_may_be_a_half():
+    """-1/2 to the even 0, -3/2 to -2: a bit more than halves that go up need."""
+    acc = np.arange(0, 2, dtype=np.int32).reshape(1, 1, 1, 2)
+    assert check(acc, None, [-2], [-1], 1, 4, False, unsigned(1), 1, ties="even").ravel().tolist() == [0, -2]
 
 
 @pytest.mark.parametrize(

@@ -40,9 +40,9 @@ CASES = [
 ]
 
 
-def windows(images, kernel, stride, padding):
+def windows(images, kernel, stride, padding, pad_code=0):
     """All windows in stream order, [windows, K, K, C]."""
-    padded = np.pad(images, ((0, 0), (0, 0), (padding, padding), (padding, padding)))
+    padded = np.pad(images, ((0, 0), (0, 0), (padding, padding), (padding, padding)), constant_values=pad_code)
     view = np.lib.stride_tricks.sliding_window_view(padded, (kernel, kernel), axis=(2, 3))[:, :, ::stride, ::stride]
     view = view.transpose(0, 2, 3, 4, 5, 1)
     return view.reshape(-1, *view.shape[3:])
@@ -53,11 +53,11 @@ def beats(images, lanes, bits):
     return [pack(beat, bits) for beat in flat.tolist()]
 
 
-def build(case, prefetch, images=3):
+def build(case, prefetch, images=3, pad_code=0):
     channels, height, width, bits, kernel, stride, padding, lanes = case
     codes = np.random.default_rng(channels * 7 + height).integers(0, 2**bits, (images, channels, height, width))
-    wanted = [pack(window.ravel().tolist(), bits) for window in windows(codes, kernel, stride, padding)]
-    return Window(*case, prefetch=prefetch), beats(codes, lanes, bits), wanted
+    wanted = [pack(window.ravel().tolist(), bits) for window in windows(codes, kernel, stride, padding, pad_code)]
+    return Window(*case, prefetch=prefetch, pad_code=pad_code), beats(codes, lanes, bits), wanted
 
 
 @pytest.mark.parametrize("prefetch", [False, True])
@@ -67,6 +67,14 @@ def test_windows_equal_numpy(case, prefetch, stalls):
     dut, offered, wanted = build(case, prefetch)
     assert dut.out_height * dut.out_width * 3 == len(wanted)
     assert run_stream(dut, {"i": offered}, {"o": len(wanted)}, 5, *stalls)["o"] == wanted
+
+
+@pytest.mark.parametrize("prefetch", [False, True])
+@pytest.mark.parametrize("index", range(len(CASES)))
+def test_a_code_outside_of_the_image(index, prefetch):
+    case = CASES[index]
+    dut, offered, wanted = build(case, prefetch, 2, pad_code=2 ** case[3] - 1 - index % 2 ** case[3])
+    assert run_stream(dut, {"i": offered}, {"o": len(wanted)}, index, 0.3, 0.3)["o"] == wanted
 
 
 @pytest.mark.parametrize("prefetch", [False, True])
@@ -190,6 +198,7 @@ def test_latency_from_the_beat_that_completes_a_window():
         ({"lanes": 3}, "divide the 4 channels, 3 do not"),
         ({"height": 1, "padding": 0}, "1x8 image with padding 0 is smaller than kernel 3"),
         ({"turn": 5, "prefetch": False}, "must divide the 36 codes of a window without prefetch, not be 5 codes"),
+        ({"pad_code": 4}, "pad code must have 2 bits, 4 has not"),
         ({"turn": 4}, "must divide the 36 codes of a window without prefetch, not be 4 codes"),
     ],
 )

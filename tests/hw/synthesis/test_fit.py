@@ -16,13 +16,19 @@ from popstream.hw.lib.popcount import PopCount
 from popstream.hw.solver.solve import solve
 from popstream.hw.synthesis.alone import Ecp5
 from popstream.hw.synthesis.fit import TOLERANCE, compare, measure
+from popstream.sim.golden.drawn_post import random_post
 from tests.hw.accelerator_bench import random_folding
 from tests.networks import random_network
 
+SMALL = dict(height=8, width=8, channels=(8, 16), in_channels=1, act_bits=2)
 
-def test_a_small_network_as_synthesised(tmp_path, monkeypatch):
+
+@pytest.mark.parametrize("post", [False, True])
+def test_a_small_network_as_synthesised(post, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # the WebAssembly yosys sees the working folder
-    network = random_network(3, height=8, width=8, channels=(8, 16), in_channels=1, weight_bits=1, act_bits=2)
+    network = random_network(3, **SMALL, weight_bits=1)
+    if post:
+        network = random_post(3, **SMALL, ties="even", table_rows=1, pad_code=1, own_rows=True)
     folding = solve(network, 3000)
     total = measure(network, folding, tmp_path)
     estimate = sum(network_cost(network, folding).values(), Cost())
