@@ -4,11 +4,15 @@ import re
 
 from popstream.boards.flow.toolchain import Progress, ToolError
 
-__all__ = ["ending"]
+__all__ = ["NeverPlaced", "ending"]
 
 # Designs that routed took 700 steps of the static placer at most; with every iteration of router2, but one or two in a
 # row, fewer wires were used twice.
-STEPS, STUCK = 3000, 15
+STEPS, STUCK = 1500, 15
+
+
+class NeverPlaced(ToolError):
+    """The placement goes round in circles."""
 
 
 def ending(progress: Progress) -> Progress:
@@ -24,7 +28,7 @@ def ending(progress: Progress) -> Progress:
         progress(text)
         if step := re.search(r"\biter=(\d+) steplen=", text):
             if int(step[1]) > STEPS:
-                raise ToolError(f"the placement had not ended after {STEPS:,} steps; another seed, or clock, may")
+                raise NeverPlaced(f"the placement had not ended after {STEPS:,} steps; another seed, or clock, may")
         elif route := re.search(r"\biter=(\d+) wires=\d+ overused=(\d+)", text):
             at, wires = int(route[1]), int(route[2])
             if not since or wires < best:

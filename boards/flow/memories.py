@@ -1,8 +1,8 @@
-"""Places for the block RAMs of an ECP5 that has few left, before all else is placed.
+"""Places for the block RAMs of an ECP5 before all else is placed: where few are left, or it never ends otherwise.
 
 nextpnr's static placer spreads a design best, and designs route that otherwise do not. But it pushes all cells apart at
-once, and where nearly every block RAM is taken it may never get them onto places of their own (its log then says RAM
-overlap for ever). The heap placer does, so its places are kept.
+once, and where nearly every block RAM is taken, or several hang on the same wires, it may never get them onto places of
+their own (its log then says RAM overlap for ever). The heap placer does, so its places are kept.
 """
 
 import json
@@ -16,7 +16,9 @@ from popstream.model.files import write_whole
 __all__ = ["FIXED", "FULL", "RULE", "fix_memories", "nearly_full"]
 
 FULL = 0.9  # of the block RAMs: designs of less were placed by the static placer alone, of 0.94 not
-RULE = f"block RAMs first, from {FULL}"  # told to whoever asks whether two builds are alike
+RULE = (
+    f"block RAMs first, from {FULL} or where placement never ends"  # told to whoever asks whether two builds are alike
+)
 MEMORY = "DP16KD"
 PLACED, FIXED, LOG = "placed.json", "fixed.json", "memories.log"
 

@@ -12,7 +12,7 @@ from popstream.boards.board.board import Board
 from popstream.boards.board.devices import chip_database, nextpnr_options
 from popstream.boards.board.top import Top
 from popstream.boards.flow import memories
-from popstream.boards.flow.ends import ending
+from popstream.boards.flow.ends import NeverPlaced, ending
 from popstream.boards.flow.memories import fix_memories, nearly_full
 from popstream.boards.flow.timing import Timing, analyse, rules
 from popstream.boards.flow.toolchain import Progress, ToolError, run
@@ -171,18 +171,31 @@ def route(board: Board, folder: Path, mhz: float, seed: int, progress: Progress 
         "--report", f"{out.name}/{REPORT}", "--sdf", f"{out.name}/{delays.name}", "--quiet",
         "--log", f"{out.name}/route.log",
     ]  # fmt: skip
+    first = board.family == "ecp5" and nearly_full(synthesised(folder), board.device.capacity["ebr"])
     try:
-        if board.family == "ecp5" and nearly_full(synthesised(folder), board.device.capacity["ebr"]):
-            netlist = fix_memories(flow.tools[1], folder, out, [*told, "--lpf", flow.constraints], progress)
-        else:
-            netlist = "top.json"
-        run(flow.tools[1], [*arguments, "--json", netlist], folder, f"{out.name}/route.log", ending(progress))
+        try:
+            place_and_route(board, folder, out, told, arguments, first, progress)
+        except NeverPlaced:
+            if first or board.family != "ecp5":
+                raise
+            place_and_route(board, folder, out, told, arguments, True, progress)
         lacking = unregistered(folder / "top.json") if board.family == "ice40" else {}
         write_json(out / TIMING, analyse(delays, board.family, lacking)._asdict())
     finally:
         for large in (delays, out / memories.FIXED):
             large.unlink(missing_ok=True)
     return again(board, folder, mhz, seed)
+
+
+def place_and_route(
+    board: Board, folder: Path, out: Path, told: list[str], arguments: list[str], memories_first: bool,
+    progress: Progress,
+) -> None:  # fmt: skip
+    """Run nextpnr with `arguments`, of which `told` are those of every run; on demand with places for block RAMs."""
+    flow, netlist = FLOWS[board.family], "top.json"
+    if memories_first:
+        netlist = fix_memories(flow.tools[1], folder, out, [*told, "--lpf", flow.constraints], progress)
+    run(flow.tools[1], [*arguments, "--json", netlist], folder, f"{out.name}/route.log", ending(progress))
 
 
 def again(board: Board, folder: Path, mhz: float, seed: int) -> Routed:

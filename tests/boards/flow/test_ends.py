@@ -14,7 +14,7 @@ def test_a_placement_that_does_not_end_is_given_up():
     watched = ending(seen.append)
     for step in (1, 700, STEPS):
         watched(STEP.format(step))
-    with pytest.raises(ToolError, match=r"had not ended after 3,000 steps; another seed"):
+    with pytest.raises(ToolError, match=r"had not ended after 1,500 steps; another seed"):
         watched(STEP.format(STEPS + 1))
     assert len(seen) == 4
 

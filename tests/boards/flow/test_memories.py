@@ -3,6 +3,7 @@
 import json
 
 from popstream.boards.flow import memories, place
+from popstream.boards.flow.ends import STEPS
 from popstream.boards.flow.memories import fix_memories, nearly_full
 from popstream.boards.known import find
 
@@ -56,3 +57,23 @@ def test_only_a_nearly_full_device_has_its_memories_placed_first(tmp_path, monke
         place.route(board, tmp_path, 60, 0)
         assert [call[call.index("--json") + 1] for call in told] == netlists
         assert told[-1][told[-1].index("--placer") + 1] == "static"
+
+
+def test_where_placement_never_ends_memories_are_placed_first(tmp_path, monkeypatch):
+    told = []
+    usual = placing(told)
+
+    def endless(tool, arguments, folder, log, progress=lambda text: None):
+        usual(tool, arguments, folder, log)
+        if arguments[arguments.index("--json") + 1] == "top.json" and "--write" not in arguments:
+            progress(f"Info: iter={STEPS + 1} steplen=1.0 a=1.0")
+
+    for module in (memories, place):
+        monkeypatch.setattr(module, "run", endless)
+    monkeypatch.setattr(place, "analyse", lambda *given: place.Timing({}, {}))
+    monkeypatch.setattr(place, "again", lambda *given: None)
+    (tmp_path / "top.json").write_text(json.dumps(netlist()))
+    (tmp_path / "stat.json").write_text(json.dumps({"design": {"num_cells_by_type": {"DP16KD": 2}}}))
+    place.route(find("ulx3s-45f"), tmp_path, 60, 0)
+    assert [call[call.index("--json") + 1] for call in told] == ["top.json", "top.json", "seed0/fixed.json"]
+    assert ["--write" in call for call in told] == [False, True, False]
