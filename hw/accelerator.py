@@ -207,9 +207,9 @@ class Accelerator(wiring.Component):
         plan, values = self._plans[node.name], self._take(node.inputs[0])
         if self.reload is not None:
             raise FoldingError(f"Node {node.name!r} ends a shared stage, whose content cannot be exchanged yet")
-        port = self._repack(node, "feed", values, plan.share.beat, plan.source_shape[0])
+        port = self._repack(node, "feed", values, plan.entry, plan.source_shape[0])
         block = self._add(node, "stage", SharedStage(plan), port)
-        self._set(node, Values(block.o, values.shape, plan.share.beat))
+        self._set(node, Values(block.o, Shape.cast(signed(plan.end_bits)), plan.share.beat))
 
     def _follower(self, node: Node) -> None:
         """A node of one input that is neither folded nor a requant."""

@@ -13,8 +13,8 @@ from popstream.boards.proof.contract import Bench
 from popstream.boards.proof.proofs import Proof
 from popstream.hw.accelerator import Accelerator
 from popstream.hw.folding.chain import chain
+from popstream.hw.folding.fold import Share
 from popstream.hw.folding.folding import parallel
-from popstream.hw.folding.share import Share
 from popstream.hw.folding.stage_plan import StagePlan
 from popstream.hw.shared.stage import SharedStage
 from popstream.model.manifest import Network, Node

@@ -35,7 +35,7 @@ LEFT_OUT = {
     "Harness": "no block of a design: it gives a unit pins, to be placed and routed by itself",
     "Wrapper": "made of Entry, Words, LastStage and an accelerator",
     **dict.fromkeys(
-        ("CodeMemory", "Emit", "Finish", "Issue", "Load", "Program", "Retire"),
+        ("CodeMemory", "Emit", "Encode", "Finish", "Issue", "Load", "Program", "Retire", "Squares"),
         "a part of SharedStage, which is proven whole; its order of reads and writes is checked when it is made",
     ),
     "_LaneTerm": "what XnorTerm and AndTerm have in common, none of which has a stream",

@@ -197,8 +197,7 @@ def behind_input(network: Network) -> tuple[dict[str, Cost], dict[str, int]]:
 
 def behind_stage(network: Network, name: str, plan: StagePlan) -> tuple[dict[str, Cost], dict[str, int]]:
     """The same of what reads a shared stage, in an outlined network."""
-    node = network.node(name)
-    return walk_on(network, node, Values(None, signed(node.bits), plan.share.beat))
+    return walk_on(network, network.node(name), Values(None, signed(plan.end_bits), plan.share.beat))
 
 
 def layer_parts(network: Network, node: Node, fold: Fold, lanes: int) -> dict[str, Cost]:
@@ -234,8 +233,10 @@ def join_cost(network: Network, node: Node, folding: Mapping[str, Fold], pixels:
     main, skip, bits = lanes[first.name], lanes[second.name], second.bits
     result = fifo_cost(skip * bits, pixels.skip.pixels * (channels // skip)) + repack_cost(bits, skip, main)
     if pixels.main is not None:
-        conv = first.op == "conv"
-        width = sums(network, first, folding[first.name].arithmetic)[0].width if conv else first.bits
+        ends = plans(network, folding)
+        width = ends[first.name].end_bits if first.name in ends else first.bits
+        if first.op == "conv":
+            width = sums(network, first, folding[first.name].arithmetic)[0].width
         result += fifo_cost(main * width, pixels.main.pixels * (channels // main))
     return result
 
@@ -253,7 +254,7 @@ def network_parts(network: Network, folding: Mapping[str, Fold]) -> dict[str, di
     if entry:
         result[network.input.name] = entry
     for name, plan in ends.items():
-        feed = repack_cost(network.node(plan.source).bits, lanes[plan.source], plan.share.beat)
+        feed = repack_cost(network.node(plan.source).bits, lanes[plan.source], plan.entry)
         parts = stage_parts(plan)
         result[name] = {**parts, "window": parts["window"] + feed, **behind_stage(network, name, plan)[0]}
     for name, pixels in buffers(network, folding, late).items():

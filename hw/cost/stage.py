@@ -7,8 +7,9 @@ from math import ceil
 
 from popstream.hw.cost.parts import adder, fifo_cost, logic, register_bits, rom_luts
 from popstream.hw.cost.prices import Cost
-from popstream.hw.folding.stage_plan import BLOCKS, WAITING, StagePlan
+from popstream.hw.folding.stage_plan import BEND, BLOCKS, WAITING, StagePlan
 from popstream.hw.lib.memory import block_rams, distributed_luts
+from popstream.hw.lib.multiply import Multiplier
 from popstream.hw.lib.planes import falls
 from popstream.hw.lib.popcount import PopCount
 from popstream.hw.shared.constants import Constants
@@ -19,12 +20,12 @@ WALKERS = Cost(420, 330)
 """Issue, retire and load with their tables of layers: a guess, not measured yet, as are LUTs between carry cells."""
 
 
-def lanes_cost(plan: StagePlan, width: int) -> Cost:
+def lanes_cost(plan: StagePlan) -> Cost:
     """Population counts, sums, and the registers in which a group's wait for their beats."""
-    share, size = plan.share, plan.kernel * plan.share.slice
+    share, size, width = plan.share, plan.kernel * plan.share.slice, plan.sum_shape.width
     luts, flip_flops, shared = PopCount.size(size, share.planes, True, share.levels)
-    shifts = len(falls(plan.steps)[1])
-    each = Cost(luts, flip_flops) + Cost(adder(width) + logic((1 + shifts) * width), width)
+    shifts = len({fall for steps in plan.steps_of.values() for fall in falls(steps)[1]})
+    each = Cost(luts, flip_flops) + Cost(adder(width) + logic((1 + shifts + plan.signed) * width), width)
     held = Cost(logic(width * (1 - share.beat / share.pe)), width)
     beat = Cost(logic(share.pixels * share.beat * width / 2), share.pixels * share.beat * width)
     return (each + held) * (share.pe * share.pixels) + Cost(ff=shared * share.pixels) + beat
@@ -38,54 +39,77 @@ def weights_cost(constants: Constants) -> Cost:
 
 def codes_cost(plan: StagePlan) -> Cost:
     """Banks of codes, of which a window's columns are chosen."""
-    share, word = plan.share, plan.share.slice * plan.act_bits
+    share, word = plan.share, plan.share.slice * plan.code_bits
     columns, places = share.pixels + plan.kernel - 1, plan.banks // share.pixels
     seen = share.pixels * share.planes * plan.kernel * share.slice
     address = register_bits(plan.code_words)
     chosen = columns * share.slice * share.planes
-    choice = chosen * (places * plan.act_bits / share.planes > 1) + chosen * (plan.act_bits > share.planes)
+    choices = -(-plan.code_bits // share.planes)
+    choice = chosen * (places * choices > 1) + chosen * (choices > 1)
     return Cost(
-        logic(choice) + 4 * adder(address) + plan.banks * address,
+        logic(choice + seen * plan.narrow) + 4 * adder(address) + plan.banks * address,
         plan.banks * (word + address) + seen + 5 * address,
         plan.banks * block_rams(plan.code_words, word),
     )
 
 
-def finish_cost(plan: StagePlan, constants: Constants) -> Cost:
-    """From beats of sums to values and codes; with the stream memory."""
-    share, bits, width = plan.share, constants.stream_bits, constants.sum_shape.width
+def values_cost(plan: StagePlan, constants: Constants) -> Cost:
+    """From beats of sums to values; with the stream memory."""
+    share, bits, width = plan.share, plan.value_bits, plan.sum_shape.width
     lanes = share.pixels * share.beat
-    bias, y = constants.bias_shape.width, constants.y_shape.width
-    halved = any(walk.slow or walk.layer.conv["stride"] == 2 for walk in plan.walks)
+    factor, bias, y = constants.shapes["factors"], constants.shapes["biases"].width, constants.y_shape.width
+    halved = any(walk.layer.skip and walk.layer.skip.stride == 2 for walk in plan.walks)
     added = max(y, bits) + 1
-    each = Cost(adder(bias + 1) + adder(added) + logic(3 * bits), 2 * width + y + added + bits, dsp=1)
-    each += Cost(logic(bits * (1 + 1.5 * halved)), bits * (1 + 1 + 2 + 2))  # what is read, delayed, chosen
-    each += Cost(plan.act_bits * adder(bits + 1) + logic(bits * (2**plan.act_bits - 1 - plan.act_bits)),
-                 bits * (plan.act_bits - 1) + plan.act_bits * (plan.act_bits + 1) // 2)  # fmt: skip
+    dsp = Multiplier.blocks_of(plan.sum_shape, factor)
+    each = Cost(adder(bias + 1) + adder(added) + logic(3 * bits), 2 * width + y + added + bits, dsp=dsp)
+    if plan.streams:  # what is read, delayed, chosen
+        each += Cost(logic(bits * (1 + 1.5 * halved)), bits * (1 + 1 + 2 + plan.multiplied - 2))
+    if plan.bends:
+        each += Cost(2 * adder(bits + 2) + logic(4 * bits), (BEND + 1) * bits, dsp=1)
     result = each * lanes
     if halved:
         result += Cost(2 * adder(bits + 2), 3 * bits) * (lanes // 2)
-    result += Cost(ebr=share.pixels * block_rams(plan.stream_words, share.beat * bits))
-    table, entry = constants.word_bits, constants.fields["thresholds"][1]
-    result += Cost(distributed_luts(plan.constant_words, table), table)
+    result += Cost(ebr=share.pixels * block_rams(plan.stream_words, share.beat * plan.stream_bits))
+    table = constants.word_bits
     if constants.shares > 1:
         result += Cost(logic(table * (constants.shares / 2)))
-    result += Cost(logic(entry * (rom_luts(len(constants.entry)) + 1)), entry)
-    word = share.slice * plan.act_bits
+    return result + Cost(distributed_luts(plan.constant_words, table), table)
+
+
+def encode_cost(plan: StagePlan, constants: Constants) -> Cost:
+    """From values to words of codes."""
+    share, bits, made = plan.share, plan.value_bits, plan.made_bits
+    each = Cost(made * adder(bits + 1) + logic(bits * (2**made - 1 - made)),
+                bits * max(0, made - 1) + made * (made + 1) // 2)  # fmt: skip
+    result = each * (share.pixels * share.beat)
+    if constants.entry is not None:
+        entry = constants.fields["thresholds"][1]
+        result += Cost(logic(entry * (rom_luts(len(constants.entry)) + 1)), entry)
+    word = share.slice * plan.code_bits
     slot = 40 + plan.share.pixels + plan.banks
     return result + Cost(logic(word * (share.pixels + 1)) + word * share.pixels, word * (share.pixels + 1) + slot * 10)
+
+
+def squares_cost(plan: StagePlan) -> Cost:
+    """Max-pooling: a bank's word chosen, compared, and a walker of its own."""
+    if not any(layer.pools for layer in plan.layers):
+        return Cost()
+    word, address = plan.share.slice * plan.code_bits, register_bits(plan.code_words)
+    luts = logic(word * (plan.banks - 1) + 2 * word) + plan.share.slice * adder(plan.code_bits)
+    return Cost(luts + plan.banks * address + 120, 2 * word + 8 * address + 60)
 
 
 @lru_cache(maxsize=4096)
 def stage_parts(plan: StagePlan) -> dict[str, Cost]:
     """Costs of hw.shared.stage.SharedStage by kind of block."""
     constants = Constants(plan)
-    share, bits = plan.share, constants.stream_bits
-    words = BLOCKS * (plan.layers[-1].made[0] // share.beat)
+    share, bits = plan.share, plan.end_bits
+    words = BLOCKS * -(-plan.layers[-1].made[0] // share.beat)
     width = share.pixels * share.beat * bits
     leaves = Cost(distributed_luts(words, width) + ceil(width / 2) + 40, 2 * share.beat * bits + 30)
+    waiting = fifo_cost(plan.entry * plan.chain.source.bits, WAITING)
     return {
-        "unit": lanes_cost(plan, constants.sum_shape.width) + weights_cost(constants),
-        "window": codes_cost(plan),
-        "stage": finish_cost(plan, constants) + WALKERS + fifo_cost(share.beat * bits, WAITING) + leaves,
+        "unit": lanes_cost(plan) + weights_cost(constants),
+        "window": codes_cost(plan) + squares_cost(plan),
+        "stage": values_cost(plan, constants) + encode_cost(plan, constants) + WALKERS + waiting + leaves,
     }

@@ -12,13 +12,14 @@ the skip is the path that waits (a 1x1 conv beside 2x2 means). A first chain wit
 pixel before it gives any of it, always ends in a FIFO of a pixel at least.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from popstream.hw.folding.folding import Fold, cycles, stream_lanes
-from popstream.hw.folding.outline import outline
+from popstream.hw.folding.outline import STAGE, outline
 from popstream.model.manifest import Network, Node, fork
 
 __all__ = ["Buffer", "Buffers", "buffers", "last_input"]
@@ -60,6 +61,8 @@ def last_input(node: Node, source: Node, pixel: np.ndarray) -> np.ndarray:
         row, column = 2 * row + reach, 2 * column + reach
     elif node.op == "maxpool":
         row, column = row * node["size"] + node["size"] - 1, column * node["size"] + node["size"] - 1
+    elif node.op == STAGE:  # the image is in its memory before the first pixel leaves
+        row, column = np.full_like(row, height - 1), np.full_like(column, width - 1)
     elif source.shape[1:] != node.shape[1:]:
         raise ValueError(f"Op {node.op!r} of node {node.name!r} cannot lie between a fork and a requant")
     return (image * height + row) * width + column
@@ -122,7 +125,10 @@ def buffers(network: Network, folding: Mapping[str, Fold], latencies: Mapping[st
         for step in (*main, *skip, node):
             beats = step.shape[0] // lanes[step.name]
             flight = ahead(step, folding, latencies.get(step.name, 0), beats)
-            steps[step.name] = (flight, folding[step.name].buffer if step.op == "conv" else 0)
+            buffered = folding[step.name].buffer if step.op == "conv" else 0
+            if step.op == STAGE:  # the next image comes in meanwhile
+                buffered = math.prod(network.node(step.inputs[0]).shape[1:])
+            steps[step.name] = (flight, buffered)
         first = max(1, steps[node.name][0])
         sizes = (node.shape[1] * node.shape[2], source.shape[1] * source.shape[2])
         bound = max(1, depth(network, main, skip, *sizes, {}, 0))

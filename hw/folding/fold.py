@@ -1,6 +1,6 @@
-"""One layer's share of the hardware, and folds as they stand in files."""
+"""A layer's own hardware, a fold, and what layers share, a Share; and both as they stand in files."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,7 +8,9 @@ from msgspec import Meta
 
 from popstream.model.checked import InputError, convert, read_json, strict
 
-__all__ = ["MOST_LEVELS", "Count", "Fold", "FoldingError", "divisors", "read_fold", "read_folds"]
+__all__ = [
+    "MOST_LEVELS", "Count", "Fold", "FoldingError", "Share", "divisors", "read_fold", "read_folds", "read_share",
+]  # fmt: skip
 
 MOST_LEVELS = 2
 Count = Annotated[int, Meta(ge=1)]
@@ -72,3 +74,37 @@ def read_folds(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise FoldingError(f"{path}: must be a table of folds by node name, not {type(content).__name__}")
     return content
+
+
+@dataclass(frozen=True)
+class Share:
+    """Consecutive conv nodes, by name, on one unit of slice x kernel x pe x pixels x planes lanes (hw.shared.stage).
+
+    slice : input channels of a chunk, which is a row of the kernel. pe : output channels at once. pixels : neighbouring
+    pixels at once, a power of two. planes : code planes at once. beat : channels of a pixel that are requantized at
+    once. apart : whether the input's memory is used for nothing else, so that the next image may come in from the
+    second layer on. levels : of adders between two registers of a population count.
+    """
+
+    layers: tuple[str, ...]
+    slice: Count
+    pe: Count
+    pixels: Count
+    planes: Count = 1
+    beat: Count = 1
+    apart: bool = False
+    levels: Annotated[int, Meta(ge=1, le=MOST_LEVELS)] = 1
+
+    def lanes(self, kernel: int) -> int:
+        """One-bit lanes."""
+        return self.slice * kernel * self.pe * self.pixels * self.planes
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "layers": list(self.layers)}
+
+
+def read_share(entry: Any, source: object = None) -> Share:
+    """A shared stage from its JSON object; FoldingError for a key that it has not, or a value of another type."""
+    where = "A shared stage" if source is None else f"{source}: A shared stage"
+    checked = convert(entry, strict(Share), where, FoldingError, "it")
+    return Share(**{key: getattr(checked, key) for key in checked.__struct_fields__})

@@ -15,9 +15,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from popstream.hw.folding.fold import MOST_LEVELS, Fold, FoldingError, divisors, read_fold, read_folds
+from popstream.hw.folding.fold import (
+    MOST_LEVELS,
+    Fold,
+    FoldingError,
+    Share,
+    divisors,
+    read_fold,
+    read_folds,
+    read_share,
+)
 from popstream.hw.folding.outline import STAGE, outline, plans
-from popstream.hw.folding.share import Share, read_share
 from popstream.hw.folding.timing import Timing, WindowGeometry, window_timing
 from popstream.hw.lib.table import STORAGES
 from popstream.model.files import write_json
@@ -276,7 +284,7 @@ def interval(network: Network, folding: Mapping[str, Fold]) -> dict[str, int]:
         if node.op == STAGE:
             plan = ends[node.name]
             supply = pixel_cycles(network, folding, plan.source, lanes)
-            supply = max(supply, plan.source_shape[0] // math.gcd(lanes[plan.source], plan.share.beat))
+            supply = max(supply, plan.source_shape[0] // math.gcd(lanes[plan.source], plan.entry))
             result[node.name] = plan.interval(supply)
         elif node.op not in FOLDED:
             beats = pixels(node) * (node.shape[0] // lanes[node.name])

@@ -6,15 +6,15 @@ from functools import lru_cache
 from typing import Any
 
 from popstream.hw.folding.chain import chain
-from popstream.hw.folding.fold import Fold, FoldingError
-from popstream.hw.folding.share import Share
+from popstream.hw.folding.fold import Fold, FoldingError, Share
+from popstream.hw.folding.layers import Chain
 from popstream.hw.folding.stage_plan import StagePlan
 from popstream.model.manifest import Network, Node
 
 __all__ = ["STAGE", "StageNode", "outline", "plan_of", "plans", "shares_of", "units"]
 
 STAGE = "stage"
-"""The op of a node that stands for a shared stage: stream to stream."""
+"""The op of a node that stands for a shared stage: from a stream or codes to a stream or sums."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +27,12 @@ class StageNode(Node):
 @lru_cache(maxsize=4096)  # the same are looked at again, by cost, cycles and lanes
 def plan_of(network: Network, share: Share) -> StagePlan:
     """The plan of one shared stage; FoldingError for one that cannot be."""
-    return StagePlan(chain(network, share.layers), share)
+    return StagePlan(_chain(network, share.layers), share)
+
+
+@lru_cache(maxsize=256)  # the same layers, whatever the size of their stage
+def _chain(network: Network, names: tuple[str, ...]) -> Chain:
+    return chain(network, names)
 
 
 def shares_of(folding: Mapping[str, Any]) -> tuple[Share, ...]:
@@ -53,7 +58,7 @@ def plans(network: Network, folding: Mapping[str, Any]) -> dict[str, StagePlan]:
                 raise FoldingError(f"Node {name!r} is in two shared stages, or twice in one")
             used.add(name)
         plan = plan_of(network, share)
-        result[plan.layers[-1].value] = plan
+        result[plan.chain.end.name] = plan
     return result
 
 
@@ -82,10 +87,7 @@ def outline(network: Network, folding: Mapping[str, Any]) -> Network:
     inside: set[str] = set()
     ends: dict[str, Node] = {}
     for name, plan in plans(network, folding).items():
-        for layer in plan.layers:
-            inside |= {layer.conv.name, layer.threshold.name, layer.value}
-            if layer.read and layer.read.node:
-                inside.add(layer.read.node)
+        inside |= plan.chain.inside
         last = network.node(name)
         ends[name] = StageNode(name, STAGE, (plan.source,), {}, {}, last.shape, last.kind, last.bits, plan)
     nodes = [ends.get(node.name, node) for node in network.nodes if node.name in ends or node.name not in inside]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Array, Cat, Module, Signal, Value, unsigned
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -32,30 +32,36 @@ class CodeMemory(wiring.Component):
 
     Members
     -------
-    row, column, place, inside, x, edge, choice, slices : In, see Issue.
+    row, column, place, inside, x, low, edge, aside, choice, slices : In, see Issue.
     o : Out, for each pixel its planes, in each kernel column by kernel column the slice's codes' bits.
     write : In, a bit for each bank. write_address : In. words : In, for each pixel of a group, that is for the banks
         that are equal to it modulo the pixels, a word.
+    other, other_address : In, all banks are read there instead; `all`, their words, come `straight` cycles later.
     """
 
     latency = READ
+    straight = 3
 
     def __init__(self, plan: StagePlan) -> None:
         self.plan = plan
         share = plan.share
         self.columns = share.pixels + plan.kernel - 1
-        self.word = share.slice * plan.act_bits
+        self.word = share.slice * plan.code_bits
+        self.most_low = 1 + plan.kernel // 2 + max(walk.margin for walk in plan.walks)
         self.places = plan.banks // share.pixels
         address = In(max(1, (plan.code_words - 1).bit_length()))
         super().__init__(
             {
                 "row": address, "column": address, "place": In(range(max(2, self.places))),
                 "inside": In(1), "x": In(range(max(2, *(share.pixels * walk.columns for walk in plan.walks)))),
-                "edge": In(range(1 + plan.kernel // 2 + max(walk.layer.given[2] for walk in plan.walks))),
-                "choice": In(range(max(2, plan.act_bits // share.planes))),
+                "low": In(range(self.most_low)),
+                "edge": In(range(self.most_low + max(walk.layer.given[2] for walk in plan.walks))),
+                "aside": In(range(max(2, 1 + plan.kernel // 2))),
+                "choice": In(range(max(2, -(-plan.code_bits // share.planes)))),
                 "slices": In(range(1 + max(walk.slices for walk in plan.walks))),
                 "o": Out(share.pixels * share.planes * plan.kernel * share.slice),
                 "write": In(plan.banks), "write_address": address, "words": In(share.pixels * self.word),
+                "other": In(1), "other_address": address, "all": Out(plan.banks * self.word),
             }
         )  # fmt: skip
 
@@ -89,7 +95,10 @@ class CodeMemory(wiring.Component):
             port, write = memory.read_port(), memory.write_port()
             own, word = Signal(bits, name=f"address{bank}"), Signal(self.word, name=f"word{bank}")
             choices = [blocks[self.block_of(bank, at)] for at in range(self.places)]
-            m.d.sync += [own.eq(Array(choices)[place]), word.eq(port.data)]
+            chosen = Array(choices)[place]
+            if any(layer.pools for layer in plan.layers):
+                chosen = Mux(self.other, self.other_address, chosen)
+            m.d.sync += [own.eq(chosen), word.eq(port.data)]
             m.d.comb += [
                 port.addr.eq(own),
                 write.addr.eq(self.write_address),
@@ -97,14 +106,26 @@ class CodeMemory(wiring.Component):
                 write.data.eq(self.words.word_select(bank % plan.share.pixels, self.word)),
             ]
             read.append(word)
+        m.d.comb += self.all.eq(Cat(read))
         self._choose(m, read, delay(m, place, 3, "place_then"))
         return m
 
+    def low_of_all(self) -> Value:
+        """The column of the kernel's first at which the image begins: a constant where it is in all layers."""
+        margins = {walk.margin for walk in self.plan.walks}
+        return self.low if len(margins) > 1 else Const(self.plan.kernel // 2 + margins.pop())
+
+    def _plane(self, word: Value, plane: int) -> Value:
+        """A plane of a word's codes; none above the highest."""
+        bits, slices = self.plan.code_bits, self.plan.share.slice
+        return Cat(word[c * bits + plane] for c in range(slices)) if plane < bits else Const(0, slices)
+
     def _choose(self, m: Module, read: list[Value], place: Value) -> None:
         """The group's columns out of the banks' words, without what is outside, and of them the planes."""
-        plan, share, pad = self.plan, self.plan.share, self.plan.kernel // 2
+        plan, share = self.plan, self.plan.share
         edge = Signal(self.columns)
-        seen = [(self.x + column >= pad) & (self.x + column < self.edge) for column in range(self.columns)]
+        low: Value = self.low_of_all()
+        seen = [(self.x + column >= low) & (self.x + column < self.edge) for column in range(self.columns)]
         m.d.sync += edge.eq(Cat(self.inside & there for there in seen))
         shown = delay(m, edge, 4, "edge")
         choice = delay(m, self.choice, 5, "choice")
@@ -112,15 +133,15 @@ class CodeMemory(wiring.Component):
         for column in range(self.columns):
             word = Array(read[self.bank_of(column, at)] for at in range(self.places))[place]
             planes = []
-            for m_low in range(0, plan.act_bits, share.planes):
-                planes.append(
-                    [Cat(word[c * plan.act_bits + m_low + k] for c in range(share.slice)) for k in range(share.planes)]
-                )
+            for low_plane in range(0, plan.code_bits, share.planes):
+                some = range(low_plane, low_plane + share.planes)
+                planes.append([self._plane(word, plane) for plane in some])
             chosen = [Array(some[k] for some in planes)[choice] for k in range(share.planes)]
             columns.append([bits & shown[column].replicate(share.slice) for bits in chosen])
+        taken = [(self.aside <= min(kx, plan.kernel - 1 - kx)).replicate(share.slice) for kx in range(plan.kernel)]
         m.d.sync += self.o.eq(
             Cat(
-                columns[pixel + kx][k]
+                columns[pixel + kx][k] & taken[kx] if plan.narrow else columns[pixel + kx][k]
                 for pixel in range(share.pixels)
                 for k in range(share.planes)
                 for kx in range(plan.kernel)

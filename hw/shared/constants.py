@@ -1,65 +1,42 @@
-"""The constants of a shared stage: weights in the order of use; factor, bias and thresholds of each beat's channels."""
+"""The constants of a shared stage: weights in the order of use; numbers and thresholds of each beat's channels."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
-from amaranth.hdl import Shape, signed, unsigned
+from amaranth.hdl import Shape, signed
 
-from popstream.hw.folding.fold import FoldingError
-from popstream.hw.folding.stage_plan import StagePlan, Walk
+from popstream.hw.folding.stage_plan import StagePlan
+from popstream.hw.folding.walk import Walk
 from popstream.hw.lib.memory import EBR_BITS, block_rams
-from popstream.hw.lib.popcount import lane_sums
 from popstream.hw.lib.table import range_shape, shape_limits
+from popstream.hw.shared.affine import affine_of, bend_of, common_shifts, scaled
+from popstream.model.manifest import node_weights
 
 __all__ = ["Constants", "bits_of", "weights"]
 
-FACTOR_BITS = 18  # of a hardware multiplier's operand
-DIRECT = 1  # factor of sums that go to thresholds as they are
-
 
 def weights(plan: StagePlan) -> np.ndarray:
-    """Inverted weight planes, 0 or 1, [words, pe * kernel * slice]; 0 where there is no channel.
+    """Weight planes, 0 or 1, [words, pe * kernel * slice]; 0 where there is no channel.
 
-    Word by word: layer, group of output channels, plane k, kernel row, slice; in a word: output channel, kernel column,
-    input channel.
+    Those of odd weights are inverted (XnorTerm), all are as they are with lanes for signed weights (AndTerm).
+    Word by word: layer, group of output channels, plane k, kernel row, slice; in a word: output channel, column of the
+    largest kernel, input channel.
     """
-    share, words = plan.share, []
-    for walk in plan.walks:
-        q = walk.layer.conv.tensors["weight"]
-        out, channels, kernel, _ = q.shape
-        planes = ~q[..., None].astype(np.int64) >> np.arange(plan.weight_bits) & 1
-        padded = np.zeros(
-            (walk.groups * share.pe, walk.slices * share.slice, kernel, kernel, plan.weight_bits), np.uint8
-        )
-        padded[:out, :channels] = planes
-        split = padded.reshape(walk.groups, share.pe, walk.slices, share.slice, kernel, kernel, plan.weight_bits)
-        order = split.transpose(0, 6, 4, 2, 1, 5, 3)  # group, k, ky, slice, pe, kx, channel
-        words.append(order.reshape(-1, share.pe * kernel * share.slice))
+    words = [_planes(plan, walk) for walk in plan.walks if walk.layer.conv is not None]
     return np.concatenate(words)
 
 
-@dataclass(frozen=True)
-class _Affine:
-    """y = (sum * factor + bias) >> shift of one layer's raw sums; factors and biases by channel."""
-
-    factor: np.ndarray
-    bias: np.ndarray
-    shift: int
-    relu: bool
-    rows: np.ndarray  # thresholds by channel
-
-    def scaled(self, shift: int) -> _Affine:
-        """The same with a larger shift."""
-        by = shift - self.shift
-        return _Affine(self.factor << by, self.bias << by, shift, self.relu, self.rows)
-
-    @property
-    def most(self) -> int:
-        """The largest shift for which the factors fit a multiplier."""
-        room = FACTOR_BITS - 1 - int(np.abs(self.factor).max()).bit_length()
-        return self.shift + room
+def _planes(plan: StagePlan, walk: Walk) -> np.ndarray:
+    share, conv, bits = plan.share, walk.layer.conv, walk.bits[0]
+    assert conv is not None
+    q = node_weights(conv) if plan.signed else ~conv.tensors["weight"].astype(np.int64)
+    out, channels, kernel, _ = q.shape
+    aside = (plan.kernel - kernel) // 2
+    padded = np.zeros((walk.groups * share.pe, walk.slices * share.slice, kernel, plan.kernel, bits), np.uint8)
+    padded[:out, :channels, :, aside : aside + kernel] = q[..., None] >> np.arange(bits) & 1
+    split = padded.reshape(walk.groups, share.pe, walk.slices, share.slice, kernel, plan.kernel, bits)
+    order = split.transpose(0, 6, 4, 2, 1, 5, 3)  # group, k, ky, slice, pe, kx, channel
+    return order.reshape(-1, share.pe * plan.kernel * share.slice)
 
 
 class Constants:
@@ -71,11 +48,11 @@ class Constants:
 
     Attributes
     ----------
-    sum_shape : of the raw sums, all layers'. y_shape : of what they become.
-    stream_bits : R. code_bits : A.
-    factors, biases : int64 [words, beat]. thresholds : int64 [words, beat, 2^A - 1], within signed(R + 1).
-    entry : thresholds of the input, alike.
-    shifts : the shifts that occur, rising. shift_of : index into them, by layer. relu : by layer.
+    y_shape : of what raw sums become.
+    numbers : int64 [words, beat, n] by name: factors, biases, thresholds (2^A - 1 of them, within signed(V + 1)), and
+        with a PReLU below, slopes and after. shapes : of them.
+    entry : thresholds of the input, alike; None where it has none.
+    shifts, slope_shifts : those that occur, rising. shift_of, slope_shift_of : index into them, by layer.
     counts : words of each layer.
     parts, shares : see above; one of them is 1.
     memory : bits of weights, then constants, [words, bits]: pe * kernel * slice bits, and what room for constants there
@@ -85,43 +62,73 @@ class Constants:
 
     def __init__(self, plan: StagePlan) -> None:
         self.plan = plan
-        beat = plan.share.beat
-        layers = plan.layers
-        bits = {layer.requant["stream_bits"] for layer in layers if layer.requant}
-        if len(bits) > 1:
-            raise FoldingError(
-                f"Stage of {layers[0].conv.name!r}: all streams must have the same bits, not {sorted(bits)}"
-            )
-        self.stream_bits = bits.pop()
-        self.code_bits = plan.act_bits
-        tops = (1 << plan.weight_bits) - 1, (1 << plan.act_bits) - 1
-        limits = [lane_sums(self._matrix(walk), *tops) for walk in plan.walks]
-        self.sum_shape = unsigned(max(shape.width for shape, _ in limits))
-        affine = [self._affine(walk, correction) for walk, (_, correction) in zip(plan.walks, limits, strict=True)]
-        self.shifts = self._common_shifts(affine)
-        affine = [one.scaled(max(shift for shift in self.shifts if shift <= one.most)) for one in affine]
+        affine = [affine_of(walk, plan.signed) for walk in plan.walks]
+        self.shifts = common_shifts(affine)
+        affine = [scaled(one, self.shifts) for one in affine]
         self.shift_of = [self.shifts.index(one.shift) for one in affine]
-        self.relu = [one.relu for one in affine]
-        low, high = shape_limits(signed(self.stream_bits))
-        ends = [(one.factor * top + one.bias) >> one.shift for one in affine for top in shape_limits(self.sum_shape)]
+        ends = [(one.factor * top + one.bias) >> one.shift for one in affine for top in shape_limits(plan.sum_shape)]
         self.y_shape = range_shape(min(-1, *(int(end.min()) for end in ends)), max(int(end.max()) for end in ends))
-        never = high + 1
-        count = (1 << self.code_bits) - 1
-        source = layers[0].threshold.tensors["thresholds"].astype(np.int64)
-        self.entry = source.clip(low, never).reshape(-1, beat, count)
-        parts = []
-        for walk, one in zip(plan.walks, affine, strict=True):
-            channels = walk.groups * plan.share.pe
-            numbers = np.zeros((channels, 2), np.int64)
-            numbers[: len(one.factor), 0], numbers[: len(one.bias), 1] = one.factor, one.bias
-            rows = np.full((channels, count), never, np.int64)
-            rows[: len(one.rows)] = one.rows.clip(low, never)
-            parts.append((numbers.reshape(-1, beat, 2), rows.reshape(-1, beat, count)))
-        numbers = np.concatenate([part for part, _ in parts])
-        self.factors, self.biases = numbers[..., 0], numbers[..., 1]
-        self.thresholds = np.concatenate([part for _, part in parts])
-        self.counts = [len(part) for part, _ in parts]
+        bends = [bend_of(walk) for walk in plan.walks]
+        self.slope_shifts = common_shifts([bend for bend in bends if bend])
+        bends = [bend and scaled(bend, self.slope_shifts) for bend in bends]
+        self.slope_shift_of = [self.slope_shifts.index(bend.shift) if bend else 0 for bend in bends]
+        self.numbers = {
+            "factors": self._words([one.factor for one in affine]),
+            "biases": self._words([one.bias for one in affine]),
+            "thresholds": self._thresholds(),
+        }
+        if plan.bends:
+            nodes = [walk.layer.prelu for walk in plan.walks]
+            below, after = ([node.tensors[key] if node else 0 for node in nodes] for key in ("shift_in", "shift_out"))
+            self.numbers |= {
+                "below": self._words(below),
+                "slopes": self._words([bend.factor if bend else 0 for bend in bends]),
+                "after": self._words(after),
+            }
+        self.shapes = {name: self._shape(name) for name in self.numbers}
+        self.counts = [walk.groups * walk.beats for walk in plan.walks]
+        self.entry = None
+        if plan.chain.threshold is not None:
+            rows = self._rows(plan.chain.threshold.tensors["thresholds"])
+            self.entry = rows.reshape(-1, plan.share.beat, rows.shape[1])
         self._fill(plan)
+
+    @property
+    def slot(self) -> tuple[int, int]:
+        """Shifts and slopes' shifts, for slot_layout."""
+        return len(self.shifts), len(self.slope_shifts)
+
+    def _words(self, layers: list[np.ndarray | int]) -> np.ndarray:
+        """Numbers of each layer's channels, [C], or one for all, in words [words, beat, 1]."""
+        parts = []
+        for walk, numbers in zip(self.plan.walks, layers, strict=True):
+            padded = np.zeros(walk.groups * self.plan.share.pe, np.int64)
+            padded[: walk.layer.made[0]] = numbers
+            parts.append(padded.reshape(-1, self.plan.share.beat, 1))
+        return np.concatenate(parts)
+
+    def _rows(self, thresholds: np.ndarray) -> np.ndarray:
+        """Thresholds [C, n], as many as the widest codes have: those that are missing are never reached."""
+        low, high = shape_limits(signed(self.plan.value_bits))
+        rows = np.full((len(thresholds), (1 << self.plan.made_bits) - 1), high + 1, np.int64)
+        rows[:, : thresholds.shape[1]] = thresholds.astype(np.int64).clip(low, high + 1)
+        return rows
+
+    def _thresholds(self) -> np.ndarray:
+        parts = []
+        for walk in self.plan.walks:
+            node, channels = walk.layer.threshold, walk.groups * self.plan.share.pe
+            rows = np.tile(self._rows(np.zeros((1, 0))), (channels, 1))
+            if node is not None:
+                rows[: walk.layer.made[0]] = self._rows(node.tensors["thresholds"])
+            parts.append(rows.reshape(channels // self.plan.share.beat, self.plan.share.beat, rows.shape[1]))
+        return np.concatenate(parts)
+
+    def _shape(self, name: str) -> Shape:
+        if name == "thresholds":
+            return signed(self.plan.value_bits + 1)
+        numbers = self.numbers[name]
+        return range_shape(min(-1, int(numbers.min())), int(numbers.max()))
 
     def _fill(self, plan: StagePlan) -> None:
         """The memory of weights and constants."""
@@ -136,13 +143,9 @@ class Constants:
         width = max(planes.shape[1], -(-self.word_bits * self.shares // self.parts))
         planes = np.pad(planes, ((0, 0), (0, width - planes.shape[1])))
         rows = np.concatenate(
-            [
-                bits_of(self.factors, self.factor_shape.width),
-                bits_of(self.biases, self.bias_shape.width),
-                bits_of(self.thresholds.reshape(len(self.thresholds), -1), self.stream_bits + 1),
-            ],
-            axis=1,
-        )
+            [bits_of(numbers.reshape(len(numbers), -1), self.shapes[name].width)
+             for name, numbers in self.numbers.items()], axis=1,
+        )  # fmt: skip
         self.begins, memory = [], [*planes]
         for layer in np.split(rows, np.cumsum(self.counts)[:-1]):
             self.begins.append(len(memory))
@@ -161,15 +164,10 @@ class Constants:
 
     @property
     def fields(self) -> dict[str, tuple[int, int]]:
-        """First bit and bits of factors, biases and thresholds in a word."""
-        beat = self.plan.share.beat
-        sizes = {
-            "factors": beat * self.factor_shape.width,
-            "biases": beat * self.bias_shape.width,
-            "thresholds": beat * ((1 << self.code_bits) - 1) * (self.stream_bits + 1),
-        }
+        """First bit and bits of each kind of numbers in a word."""
         result, at = {}, 0
-        for name, size in sizes.items():
+        for name, numbers in self.numbers.items():
+            size = numbers[0].size * self.shapes[name].width
             result[name] = at, size
             at += size
         return result
@@ -177,43 +175,6 @@ class Constants:
     @property
     def word_bits(self) -> int:
         return sum(size for _, size in self.fields.values())
-
-    @staticmethod
-    def _matrix(walk: Walk) -> np.ndarray:
-        weight = walk.layer.conv.tensors["weight"]
-        return weight.reshape(len(weight), -1).astype(np.int64)
-
-    def _affine(self, walk: Walk, correction: np.ndarray) -> _Affine:
-        plan, layer = self.plan, walk.layer
-        count = (1 << plan.act_bits) - 1
-        index = plan.layers.index(layer) + 1
-        rows = np.full((layer.made[0], count), 1 << self.stream_bits, np.int64)  # none follow
-        if index < len(plan.layers):
-            rows = plan.layers[index].threshold.tensors["thresholds"].astype(np.int64)
-        if layer.requant is None:
-            factor = np.full(layer.made[0], DIRECT, np.int64)
-            return _Affine(factor, -factor * correction, 0, False, rows)
-        shift = layer.requant["shift"]
-        factor = layer.requant.tensors["multiplier"].astype(np.int64)
-        bias = layer.requant.tensors["bias"].astype(np.int64) + (1 << shift - 1) - factor * correction
-        return _Affine(factor, bias, shift, layer.requant["relu"], rows)
-
-    @staticmethod
-    def _common_shifts(affine: list[_Affine]) -> list[int]:
-        """As few shifts as serve all layers, each of which may take any from its own up to `most`."""
-        found: list[int] = []
-        for one in sorted(affine, key=lambda one: one.most):
-            if not any(one.shift <= shift <= one.most for shift in found):
-                found.append(one.most)
-        return sorted(found)
-
-    @property
-    def factor_shape(self) -> Shape:
-        return range_shape(min(-1, int(self.factors.min())), int(self.factors.max()))
-
-    @property
-    def bias_shape(self) -> Shape:
-        return range_shape(min(-1, int(self.biases.min())), int(self.biases.max()))
 
 
 def bits_of(numbers: np.ndarray, width: int) -> np.ndarray:

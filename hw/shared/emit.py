@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal, Value, signed, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -22,12 +22,12 @@ class Emit(wiring.Component):
 
     Parameters
     ----------
-    plan : of the stage. bits : of a value.
+    plan : of the stage. bits : of a value that leaves.
 
     Members
     -------
     room : Out, one more group of pixels has room. takes : In, one is on its way.
-    valid : In, `v` holds the next beat of each of its pixels. v : In.
+    valid : In, `v` holds the next beat of each of its pixels, `odd`: in the second half. v : In.
     o : Out, stream of `beat` values signed(bits) of one pixel.
     """
 
@@ -36,9 +36,13 @@ class Emit(wiring.Component):
         share = plan.share
         self.channels, _, self.width = plan.layers[-1].made
         self.bits = bits
+        walk = plan.walks[-1]
+        self.pixels = share.pixels // walk.layer.stride  # of a group
+        self.lane = walk.after % self.pixels  # of a row's first pixel
         super().__init__(
             {
-                "room": Out(1), "takes": In(1), "valid": In(1), "v": In(share.pixels * share.beat * bits),
+                "room": Out(1), "takes": In(1), "valid": In(1), "v": In(share.pixels * share.beat * plan.value_bits),
+                "odd": In(1),
                 "o": Out(stream.Signature(value_layout(signed(bits), share.beat))),
             }
         )  # fmt: skip
@@ -51,16 +55,23 @@ class Emit(wiring.Component):
         ready = Signal(range(BLOCKS + 1))  # groups of pixels that are whole
         written, begin, read = (Signal(range(words), name=name) for name in ("written", "begin", "read_at"))
         beat, coming = Signal(range(max(2, beats))), Signal(range(max(2, beats)))
-        lane, x = Signal(range(max(2, share.pixels))), Signal(range(max(2, self.width)))
-        m.submodules.memory = memory = Memory(shape=unsigned(len(self.v)), depth=words, init=[])
+        lane, x = Signal(range(max(2, share.pixels)), init=self.lane), Signal(range(max(2, self.width)))
+        group = self.pixels * share.beat
+        values = [
+            self.v.word_select(index, self.plan.value_bits)[: self.bits] for index in range(share.pixels * share.beat)
+        ]
+        data = Cat(values[:group])
+        if self.pixels < share.pixels:
+            data = Mux(self.odd, Cat(values[group:]), data)
+        m.submodules.memory = memory = Memory(shape=unsigned(len(data)), depth=words, init=[])
         write, port = memory.write_port(), memory.read_port(domain="comb")
         m.submodules.last = last = LastStage(self.o.payload.shape())
         connect(m, last.o, self.o)
         whole, done, step = Signal(), Signal(), Signal()
         beat_last, row_last = beat == beats - 1, x == self.width - 1
-        pixel_last = (lane == share.pixels - 1) | row_last
+        pixel_last = (lane == self.pixels - 1) | row_last
         m.d.comb += [
-            write.addr.eq(written), write.data.eq(self.v), write.en.eq(self.valid),
+            write.addr.eq(written), write.data.eq(data), write.en.eq(self.valid),
             port.addr.eq(read), self.room.eq(free != 0),
             whole.eq(self.valid & (coming == beats - 1)),
             step.eq((ready != 0) & last.i.ready), done.eq(step & beat_last & pixel_last),
@@ -73,7 +84,10 @@ class Emit(wiring.Component):
         with m.If(step):
             m.d.sync += [beat.eq(Mux(beat_last, 0, beat + 1)), read.eq(Mux(beat_last, begin, next_of(read, words)))]
             with m.If(beat_last):
-                m.d.sync += [x.eq(Mux(row_last, 0, x + 1)), lane.eq(Mux(pixel_last, 0, lane + 1))]
+                m.d.sync += [
+                    x.eq(Mux(row_last, 0, x + 1)),
+                    lane.eq(Mux(row_last, self.lane, Mux(pixel_last, 0, lane + 1))),
+                ]
                 with m.If(pixel_last):
                     m.d.sync += [begin.eq(next_of(read, words)), read.eq(next_of(read, words))]
         return m

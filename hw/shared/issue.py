@@ -32,6 +32,8 @@ class Issue(wiring.Component):
     ----------
     falls : the differences, above zero, from the weight k + m of a step to that of the step after.
 
+    A layer takes the steps of its kind from `plan.steps`; a copy takes one chunk for each group, whose sum is not used.
+
     Members
     -------
     loaded : In, the next image's input is there. started : Out, its first layer begins.
@@ -39,11 +41,13 @@ class Issue(wiring.Component):
     room : In, results of one more group of pixels have room. takes : Out, they are on their way, for a cycle.
         blocked : Out, they have not.
     valid : Out, the rest describes a chunk: that of the cycle before the one in which it is decided.
-    first, last : Out, it is the first, the last of its group. fall : Out(len(falls)), one-hot: as in hw.unit.sequence.
+    first, last : Out, it is the first, the last of its group. fall : Out(len(falls)), one-hot; negative : Out: as in
+        hw.unit.sequence.
     row, column : Out, the sum is the address of the code word of the middle column's bank (codes.py). place : Out, the
         group of pixels' place in a row of all banks. inside : Out, the row is one of the image. x : Out, the
-        group of pixels' first column. edge : Out, columns of the layer and its padding on one side. choice : Out, of
-        code planes. slices : Out, of the layer.
+        group of pixels' first column. low, edge : Out, the image's first column and the one behind its last, counted
+        from half a kernel ahead of memory's. aside : Out, of the kernel's columns so many on each side are not the
+        layer's. choice : Out, of code planes. slices : Out, of the layer.
     weight : Out, the address of the weight word; ahead of a layer, of its constants (`fill`): there is the part
         `fill_part` of the constants' word `fill_word`, or that word is this part of what is there.
     """
@@ -51,37 +55,29 @@ class Issue(wiring.Component):
     def __init__(self, plan: StagePlan, constants: Constants) -> None:
         self.plan = plan
         self.constants = constants
-        share, kernel, steps = plan.share, plan.kernel, plan.steps
-        self.choices = [m // share.planes for _, m in steps]
-        self.falls_to, self.falls = falls(steps)
-        self.pad = kernel // 2
-        self.columns = share.pixels + kernel - 1
+        self.choices = [m // plan.share.planes for _, m in plan.steps]
+        each = [falls(steps) for steps in plan.steps_of.values()]
+        self.falls_to = [by for some, _ in each for by in some]
+        self.falls = tuple(sorted({fall for _, some in each for fall in some}))
+        self.negatives = [k == kind[0] - 1 for kind, steps in plan.steps_of.items() for k, _ in steps]
         words, bits = plan.code_words, max(1, (plan.code_words - 1).bit_length())
+        self.emits = plan.walks[-1].first // plan.share.pixels  # the first group of pixels with one that leaves
         rows, weight = [], 0
-        for index, walk in enumerate(plan.walks):
-            given = walk.layer.given
-            row = plan.code_row(given)
-            area = plan.codes[walk.layer.threshold.inputs[0]]
-            stride = walk.layer.conv["stride"]
-            rows.append({
-                "rows": walk.rows - 1, "columns": walk.columns - 1, "groups": walk.groups - 1,
-                "slices": walk.slices, "length": walk.length - 1, "chunks": walk.chunks,
-                "begin": (area.at - self.pad * row) % (1 << bits), "pitch": row, "step": stride * row,
-                "stride": stride - 1, "height": given[1], "weight": weight, "constants": constants.begins[index],
-                "words": constants.counts[index] - 1,
-                "edge": given[2] + self.pad,
-            })  # fmt: skip
-            weight += walk.groups * walk.chunks * plan.weight_bits
+        for index in range(len(plan.walks)):
+            rows.append(self._row(index, weight, 1 << bits))
+            weight += plan.walks[index].words
         self.program = Program(rows, {"begin": bits, "pitch": bits, "step": bits})
-        self.height_bits = max(row["height"] for row in rows).bit_length() + 2
+        self.height_bits = max(row["height"] + row["pad"] for row in rows).bit_length() + 2
         address = Out(bits)
         assert words <= 1 << bits
         super().__init__(
             {
                 "loaded": In(1), "started": Out(1), "landed": In(1), "room": In(1), "takes": Out(1), "blocked": Out(1),
                 "valid": Out(1), "first": Out(1), "last": Out(1), "fall": Out(len(self.falls)),
-                "row": address, "column": address, "place": Out(range(max(2, plan.banks // share.pixels))),
-                "inside": Out(1), "x": Out(range(max(2, *(share.pixels * walk.columns for walk in plan.walks)))),
+                "negative": Out(1), "low": Out(self.program.shape["low"].shape),
+                "aside": Out(self.program.shape["aside"].shape),
+                "row": address, "column": address, "place": Out(range(max(2, plan.banks // plan.share.pixels))),
+                "inside": Out(1), "x": Out(range(max(2, *(plan.share.pixels * walk.columns for walk in plan.walks)))),
                 "choice": Out(range(max(2, max(self.choices) + 1))),
                 "slices": Out(self.program.shape["slices"].shape), "edge": Out(self.program.shape["edge"].shape),
                 "weight": Out(range(max(2, len(constants.memory)))), "fill": Out(1),
@@ -89,6 +85,29 @@ class Issue(wiring.Component):
                 "fill_part": Out(range(max(2, constants.parts, constants.shares))),
             }
         )  # fmt: skip
+
+    def _row(self, index: int, weight: int, words: int) -> dict[str, int]:
+        """Numbers of a layer, whose weights begin at `weight`; addresses are modulo `words`."""
+        plan, walk, constants = self.plan, self.plan.walks[index], self.constants
+        layer, middle = walk.layer, plan.kernel // 2
+        result = {
+            "rows": walk.rows - 1, "columns": walk.columns - 1, "groups": walk.groups - 1, "slices": walk.slices,
+            "length": walk.length - 1, "kernel": walk.kernel - 1, "constants": constants.begins[index],
+            "words": constants.counts[index] - 1, "height": layer.given[1],
+        }  # fmt: skip
+        if layer.conv is None or layer.codes is None:
+            none = ("chunks", "group", "begin", "pitch", "step", "stride", "pad", "low", "edge", "aside", "weight",
+                    "start", "from", "to")  # fmt: skip
+            return result | dict.fromkeys(none, 0)
+        pad, row = layer.conv["padding"], plan.code_row(layer.codes.name)
+        first, steps = plan.steps_from(walk.bits)
+        return result | {
+            "chunks": walk.chunks, "group": walk.chunks * walk.bits[0],
+            "begin": (plan.codes[layer.codes.name].at - pad * row) % words, "pitch": row, "step": layer.stride * row,
+            "stride": layer.stride - 1, "pad": pad, "low": middle + walk.margin,
+            "edge": middle + walk.margin + layer.given[2], "aside": middle - walk.kernel // 2, "weight": weight,
+            "start": walk.chunks * plan.steps[first][0], "from": first, "to": first + steps - 1,
+        }  # fmt: skip
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
@@ -107,6 +126,8 @@ class Issue(wiring.Component):
         begin, tick, group_end = Signal(), Signal(), Signal()
         last_layer = layer == layers - 1
         fresh = (cycle == 0) & (group == 0)
+        if self.emits:
+            fresh &= j >= self.emits
         m.d.comb += [
             filling.eq(known & ~filled),
             begin.eq(filled & ~running & ~waiting & ((layer != 0) | self.loaded)),
@@ -118,12 +139,12 @@ class Issue(wiring.Component):
         ]
         m.d.sync += known.eq(1)
         with m.If(begin):
-            m.d.sync += running.eq(1)
+            m.d.sync += [running.eq(1), step.eq(now["from"])]
         with m.If(self.landed):
             m.d.sync += [waiting.eq(0), known.eq(0), filled.eq(0), layer.eq(next_of(layer, layers))]
         read = self._constants(m, now, filling, filled)
 
-        part_end, ky_end, step_end = part == now.slices - 1, ky == kernel - 1, step == steps - 1
+        part_end, ky_end, step_end = part == now.slices - 1, ky == now.kernel, step == now["to"]
         work_end = part_end & ky_end & step_end
         chunk = tick & ~rest
         with m.If(chunk):
@@ -131,7 +152,7 @@ class Issue(wiring.Component):
             with m.If(part_end):
                 m.d.sync += ky.eq(Mux(ky_end, 0, ky + 1))
                 with m.If(ky_end):
-                    m.d.sync += step.eq(Mux(step_end, 0, step + 1))
+                    m.d.sync += step.eq(Mux(step_end, now["from"], step + 1))
         with m.If(tick):
             m.d.sync += [cycle.eq(Mux(group_end, 0, cycle + 1)), rest.eq(~group_end & (rest | work_end))]
         group_last, column_last, row_last = group == now.groups, j == now.columns, y == now.rows
@@ -153,13 +174,16 @@ class Issue(wiring.Component):
         ]
         m.d.sync += [
             self.valid.eq(chunk),
-            self.first.eq(starts & (step == 0)),
+            self.first.eq(starts & (step == now["from"])),
             self.last.eq(work_end),
             self.fall.eq(Cat(falling)),
+            self.negative.eq(Array(Const(int(some)) for some in self.negatives)[step]),
             self.x.eq(j * self.plan.share.pixels),
             self.choice.eq(Array(Const(choice) for choice in self.choices)[step]),
         ]
-        m.d.comb += [self.slices.eq(now.slices), self.edge.eq(now.edge)]
+        m.d.comb += [
+            self.slices.eq(now.slices), self.low.eq(now.low), self.edge.eq(now.edge), self.aside.eq(now.aside),
+        ]  # fmt: skip
         m.d.sync += self.column.eq(self._column(m, chunk, part_end, ky_end, now) + part)
         return m
 
@@ -181,7 +205,7 @@ class Issue(wiring.Component):
         place = Signal(range(max(2, places)), name="place_now")
         y_top = Signal(signed(self.height_bits), name="y_top")
         with m.If(begin):
-            m.d.sync += [top.eq(now.begin), over.eq(0), place.eq(0), y_top.eq(-self.pad)]
+            m.d.sync += [top.eq(now.begin), over.eq(0), place.eq(0), y_top.eq(-now.pad)]
         with m.If(ends):
             m.d.sync += place.eq(next_of(place, places) if places > 1 else 0)
             with m.If(place == places - 1):
@@ -218,14 +242,14 @@ class Issue(wiring.Component):
         group_last: Value, filling: Value, read: Value,
     ) -> None:  # fmt: skip
         """Words of a group lie plane by plane, in a plane in the order of use; steps of one plane use them again."""
-        planes = [k for k, _ in self.plan.steps]
+        after = [k for steps in self.plan.steps_of.values() for k, _ in (*steps[1:], steps[0])]
         base = Signal(len(self.weight), name="base")  # of the group
         at = Signal(len(self.weight), name="at")  # from there
-        following = Array(now.chunks * k for k in [*planes[1:], planes[0]])[step]
+        following = Array(now.chunks * k for k in after)[step]
         with m.If(begin):
-            m.d.sync += [base.eq(now.weight), at.eq(now.chunks * planes[0])]
+            m.d.sync += [base.eq(now.weight), at.eq(now.start)]
         with m.If(chunk):
             m.d.sync += at.eq(Mux(step_over, following, at + 1))
         with m.If(group_end):
-            m.d.sync += base.eq(Mux(group_last, now.weight, base + now.chunks * self.plan.weight_bits))
+            m.d.sync += base.eq(Mux(group_last, now.weight, base + now.group))
         m.d.sync += self.weight.eq(Mux(filling, now.constants + read, base + at))

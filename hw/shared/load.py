@@ -17,7 +17,7 @@ __all__ = ["Load"]
 
 
 class Load(wiring.Component):
-    """Walks over the input's beats: rows, pixels, groups of `beat` channels.
+    """Walks over the input's beats: rows, pixels, groups of `entry` channels (hw.folding.stage_plan).
 
     A row is written once it is open: the plan says after which layer of the image in work.
 
@@ -27,7 +27,7 @@ class Load(wiring.Component):
 
     Members
     -------
-    some : In, a beat is there that has no slot yet. free : In, the stage has no beat of its own in this cycle.
+    some : In, a beat is there that has no slot yet. free : In, the stage has none of its own in this cycle.
     started : In, the first layer begins: the input is in use. landed : In, a layer is done.
     loaded : Out, the whole input is in memory.
     valid : Out, `slot` is taken. slot : Out. Both are of the cycle, not of a register.
@@ -35,7 +35,7 @@ class Load(wiring.Component):
 
     def __init__(self, plan: StagePlan, constants: Constants) -> None:
         self.plan = plan
-        self.shape = slot_layout(plan, len(constants.shifts))
+        self.shape = slot_layout(plan, *constants.slot)
         super().__init__(
             {
                 "some": In(1), "free": In(1), "started": In(1), "landed": In(1), "loaded": Out(1), "valid": Out(1),
@@ -47,7 +47,7 @@ class Load(wiring.Component):
         m = Module()
         plan, share, slot = self.plan, self.plan.share, self.slot
         channels, height, width = plan.source_shape
-        groups, parts, layers = channels // share.beat, share.slice // share.beat, len(plan.walks)
+        groups, parts, layers = channels // plan.entry, share.slice // plan.entry, len(plan.walks)
         places, slices = plan.banks // share.pixels, -(-channels // share.slice)
         layer = Signal(range(layers))  # of the image in work
         open_rows = Signal(range(height + 1), init=height)
@@ -67,7 +67,8 @@ class Load(wiring.Component):
         word_last = (lane == share.pixels - 1) | row_last
         block_last = word_last & ((place == places - 1) | row_last)
         stream = Signal(len(slot.at), init=plan.streams[plan.source].at if plan.source in plan.streams else 0)
-        code = Signal(len(slot.code), init=plan.codes[plan.source].at)
+        coded = plan.source_codes in plan.codes
+        code = Signal(len(slot.code), init=plan.codes[plan.source_codes].at if coded else 0)
         left = Signal(range(plan.drain + 1))
         with m.If(self.valid):
             m.d.sync += [group.eq(next_of(group, groups)), part.eq(Mux(part_last, 0, part + 1))]
@@ -93,7 +94,8 @@ class Load(wiring.Component):
         here = Cat(lane == index for index in range(share.pixels))
         m.d.comb += [
             slot.load.eq(1), slot.store.eq(here if stored else 0), slot.at.eq(stream + group),
-            slot.constant.eq(group), slot.fresh.eq(part == 0), slot.part.eq(part), slot.whole.eq(part_last),
+            slot.constant.eq(group), slot.fresh.eq(part == 0), slot.part.eq(part),
+            slot.whole.eq(part_last & int(coded)),
             slot.code.eq(code + over), slot.banks.eq(Cat(Mux(place == at, here, 0) for at in range(places))),
         ]  # fmt: skip
         return m

@@ -39,7 +39,7 @@ class Retire(wiring.Component):
 
     def __init__(self, plan: StagePlan, constants: Constants) -> None:
         self.plan = plan
-        self.shape = slot_layout(plan, len(constants.shifts))
+        self.shape = slot_layout(plan, *constants.slot)
         self.parts = plan.share.slice // plan.share.beat
         self.places = plan.banks // plan.share.pixels
         rows = [self._row(index, walk, constants) for index, walk in enumerate(plan.walks)]
@@ -58,28 +58,22 @@ class Retire(wiring.Component):
 
     def _row(self, index: int, walk: Walk, constants: Constants) -> dict[str, int]:
         plan, layer = self.plan, walk.layer
-        skip = layer.read
-        stored = layer.stored
-        last = index == len(plan.walks) - 1
-        source = 0
-        if skip:
-            shape = (
-                next(other.made for other in plan.layers if other.stored == skip.source)
-                if (skip.source != plan.source)
-                else plan.source_shape
-            )
-            source = plan.stream_row(shape)
-        two_rows = bool(skip and skip.stride == 2)
+        skip, stored, codes = layer.skip, layer.value in plan.streams, layer.threshold
+        line = plan.stream_row(skip.source) if skip else 0
+        reduces = bool(skip and skip.stride == 2)
+        twice = skip is not None and layer.stride == 2 and not reduces  # each word serves two groups of pixels
         return {
             "rows": walk.rows - 1, "columns": walk.columns - 1, "beats": walk.groups * walk.beats - 1,
             "group": walk.beats - 1, "real": walk.real, "front": walk.skip_beats[0], "behind": walk.skip_beats[1],
-            "read": plan.streams[skip.source].at if skip else 0, "row_skip": source if two_rows else 0,
-            "lower": source if walk.slow else 0, "add": int(skip is not None), "reduce": int(two_rows),
-            "average": int(walk.slow), "halves": layer.conv["stride"] - 1, "keep": int(layer.kept is not None),
-            "relu": int(constants.relu[index]), "shift": constants.shift_of[index],
-            "stores": int(stored in plan.streams), "at": plan.streams[stored].at if stored in plan.streams else 0,
-            "codes": int(not last), "code": 0 if last else plan.codes[layer.value].at,
-            "slices": -(-layer.made[0] // plan.share.slice), "emit": int(last),
+            "read": plan.streams[skip.source].at if skip else 0, "row_skip": line if reduces else 0,
+            "again": walk.skip_beats[1] - walk.skip_beats[0] if twice else 0,
+            "lower": line if walk.slow else 0, "add": int(skip is not None), "reduce": int(reduces),
+            "average": int(walk.slow), "halves": layer.stride - 1, "direct": int(layer.direct),
+            "relu": int(bool(layer.requant and layer.requant["relu"])), "shift": constants.shift_of[index],
+            "bend": int(layer.prelu is not None), "slope": constants.slope_shift_of[index],
+            "stores": int(stored), "at": plan.streams[layer.value].at if stored else 0,
+            "codes": int(codes is not None), "code": plan.codes[codes.name].at if codes else 0,
+            "slices": -(-layer.made[0] // plan.share.slice), "emit": int(index == len(plan.walks) - 1),
         }  # fmt: skip
 
     def elaborate(self, platform: Any) -> Module:
@@ -120,16 +114,20 @@ class Retire(wiring.Component):
         fresh_layer = Signal(2, init=1)  # high in the second cycle after a layer's last: addresses are set
         m.d.sync += fresh_layer.eq(Cat(layer_end, fresh_layer[0]))
         row_end = last_of_pixels & column_last
-        self._addresses(m, now, fresh_layer[1], skipping & advance, row_end, word_done, two, beat)
+        again = last_of_pixels & ~word_done  # the second half of the word is to come
+        self._addresses(m, now, fresh_layer[1], skipping & advance, row_end, word_done, two, beat, again)
         real = beat < now.real
+        emits = self.plan.walks[-1].first // share.pixels
+        leaves = j >= emits if emits else Const(1)  # what is ahead of the image's first column does not
         keeps = Const(1, 1).replicate(share.pixels)
         half = (1 << share.pixels // 2) - 1
         kept = Mux(now.halves, Mux(odd, half << share.pixels // 2, half), keeps) if share.pixels > 1 else keeps
         m.d.comb += [
-            slot.load.eq(0), slot.halves.eq(now.halves), slot.add.eq(skipping), slot.reduce.eq(now.reduce),
-            slot.average.eq(now.average), slot.keep.eq(now.keep), slot.relu.eq(now.relu), slot.shift.eq(now.shift),
+            slot.load.eq(0), slot.halves.eq(now.halves), slot.odd.eq(odd), slot.add.eq(skipping),
+            slot.reduce.eq(now.reduce), slot.average.eq(now.average), slot.relu.eq(now.relu), slot.shift.eq(now.shift),
+            slot.direct.eq(now.direct), slot.bend.eq(now.bend), slot.slope.eq(now.slope),
             slot.store.eq(Mux(real & now.stores, kept, 0)), slot.constant.eq(beat),
-            slot.emit.eq(now.emit & real),
+            slot.emit.eq(now.emit & real & leaves),
         ]  # fmt: skip
         self._codes(m, now, advance, beat_last, column_last, word_done, kept, fresh_layer[1])
         return m
@@ -144,6 +142,7 @@ class Retire(wiring.Component):
         word_done: Value,
         first: Value,
         beat: Value,
+        again: Value,
     ) -> None:
         """Of the skip, word after word, without a stride's odd rows; of the sums, group of pixels by group."""
         upper = Signal(len(self.slot.read), name="upper")
@@ -151,7 +150,7 @@ class Retire(wiring.Component):
         with m.If(fresh):
             m.d.sync += [upper.eq(now.read), base.eq(now.at)]
         with m.Else():
-            m.d.sync += upper.eq(upper + read + Mux(row_end, now.row_skip, 0))
+            m.d.sync += upper.eq(upper + read + Mux(row_end, now.row_skip, 0) - Mux(again, now.again, 0))
             with m.If(word_done):
                 m.d.sync += base.eq(base + now.real)
         m.d.comb += [

@@ -10,11 +10,13 @@ from popstream.hw.folding.stage_plan import StagePlan
 __all__ = ["slot_layout"]
 
 
-def slot_layout(plan: StagePlan, shifts: int) -> data.StructLayout:
-    """
-    load : it comes from outside. halves : it is of a layer of stride 2, which keeps every second pixel.
+def slot_layout(plan: StagePlan, shifts: int, slopes: int) -> data.StructLayout:
+    """Of a stage with so many shifts of requants, and of slopes.
+
+    load : it comes from outside. halves : it is of a layer of stride 2, which keeps every second pixel; odd : those of
+        the second of two groups.
     read : stream word of the skip. add : there is one. reduce, average : it is of stride 2, by means.
-    keep : the skip goes to memory, instead of the sum. relu, shift : of the requant.
+    direct : a sum goes on as it is. relu, shift : of the requant. bend, slope : there is a PReLU, and its shift.
     store : bits of stream banks that are written. at : their word.
     constant : word of the layer's factors, biases and thresholds, or of the input's thresholds.
     fresh : its codes begin a code word; part : their place there; whole : they end it. code : the word's address.
@@ -22,12 +24,13 @@ def slot_layout(plan: StagePlan, shifts: int) -> data.StructLayout:
     """
     streams = max(1, (plan.stream_words - 1).bit_length())
     codes = max(1, (plan.code_words - 1).bit_length())
-    parts = plan.share.slice // plan.share.beat
+    parts = plan.share.slice // min(plan.entry, plan.share.beat)
     return data.StructLayout(
         {
-            "load": 1, "halves": 1, "read": streams, "add": 1, "reduce": 1, "average": 1, "keep": 1, "relu": 1,
-            "shift": unsigned(max(1, (shifts - 1).bit_length())), "store": plan.share.pixels, "at": streams,
-            "constant": unsigned(max(1, (plan.constant_words - 1).bit_length())), "fresh": 1,
+            "load": 1, "halves": 1, "odd": 1, "read": streams, "add": 1, "reduce": 1, "average": 1, "direct": 1,
+            "relu": 1, "shift": unsigned(max(1, (shifts - 1).bit_length())), "bend": 1,
+            "slope": unsigned(max(1, (slopes - 1).bit_length())), "store": plan.share.pixels,
+            "at": streams, "constant": unsigned(max(1, (plan.constant_words - 1).bit_length())), "fresh": 1,
             "part": unsigned(max(1, (parts - 1).bit_length())), "whole": 1, "code": codes,
             "banks": plan.banks, "emit": 1,
         }

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -26,13 +26,15 @@ from popstream.hw.lib.stream import connect, value_layout
 from popstream.hw.shared.codes import CodeMemory
 from popstream.hw.shared.constants import Constants
 from popstream.hw.shared.emit import Emit
+from popstream.hw.shared.encode import Encode
 from popstream.hw.shared.finish import Finish
 from popstream.hw.shared.issue import Issue
 from popstream.hw.shared.load import Load
 from popstream.hw.shared.order import check_order
 from popstream.hw.shared.retire import Retire
 from popstream.hw.shared.slot import slot_layout
-from popstream.hw.unit.bitplane import XnorTerm
+from popstream.hw.shared.squares import Squares
+from popstream.hw.unit.bitplane import AndTerm, XnorTerm
 from popstream.hw.unit.weights import WeightMemory
 
 __all__ = ["SharedStage"]
@@ -52,8 +54,8 @@ class SharedStage(wiring.Component):
 
     Members
     -------
-    i : In, stream of `share.beat` values signed(R): pixel by pixel, in each the channels.
-    o : Out, the same of the last layer.
+    i : In, stream of `share.beat` values signed(R): pixel by pixel, in each the channels; or of `plan.entry` codes.
+    o : Out, stream of `share.beat` values of the last layer: signed(R), or exact sums.
     busy, blocked : Out, 1 bit: the lanes work; they wait for room behind.
 
     Raises
@@ -66,13 +68,24 @@ class SharedStage(wiring.Component):
         share = plan.share
         self.constants = Constants(plan)
         self.storage = storage
-        self.bits = self.constants.stream_bits
-        values = stream.Signature(value_layout(signed(self.bits), share.beat))
+        source = plan.chain.source
+        given = signed(source.bits) if source.kind == "stream" else unsigned(source.bits)
+        self.bits = plan.end_bits
         self.finish = Finish(plan, self.constants)
         self.issue, self.retire = Issue(plan, self.constants), Retire(plan, self.constants)
-        check_order(plan, self.issue.program.rows, self.retire.program.rows)
+        self.squares = Squares(plan) if any(layer.pools for layer in plan.layers) else None
+        check_order(
+            plan, self.issue.program.rows, self.retire.program.rows, self.squares.program.rows if self.squares else []
+        )
         self.term = XnorTerm.latency_of(plan.kernel * share.slice, share.planes, share.levels)
-        super().__init__({"i": In(values), "o": Out(values), "busy": Out(1), "blocked": Out(1)})
+        super().__init__(
+            {
+                "i": In(stream.Signature(value_layout(given, plan.entry))),
+                "o": Out(stream.Signature(value_layout(signed(self.bits), share.beat))),
+                "busy": Out(1),
+                "blocked": Out(1),
+            }
+        )
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
@@ -82,15 +95,17 @@ class SharedStage(wiring.Component):
         m.submodules.retire = retire = self.retire
         m.submodules.load = load = Load(plan, self.constants)
         m.submodules.finish = finish = self.finish
+        m.submodules.encode = encode = Encode(plan, self.constants)
         m.submodules.emit = emit = Emit(plan, self.bits)
         m.submodules.waiting = fifo = StreamFifo(self.i.payload.shape(), WAITING)
+        pooling, landed = self._pools(m, codes, retire, encode)
         connect(m, self.i, fifo.i)
         connect(m, emit.o, self.o)
-        names = ("row", "column", "place", "inside", "x", "edge", "choice", "slices")
+        names = ("row", "column", "place", "inside", "x", "low", "edge", "aside", "choice", "slices")
         m.d.comb += [getattr(codes, name).eq(getattr(issue, name)) for name in names]
         m.d.comb += [
-            issue.loaded.eq(load.loaded), issue.landed.eq(retire.landed), issue.room.eq(emit.room),
-            emit.takes.eq(issue.takes), load.started.eq(issue.started), load.landed.eq(retire.landed),
+            issue.loaded.eq(load.loaded), issue.landed.eq(landed), issue.room.eq(emit.room),
+            emit.takes.eq(issue.takes), load.started.eq(issue.started), load.landed.eq(landed),
             self.busy.eq(issue.valid), self.blocked.eq(issue.blocked),
         ]  # fmt: skip
         sums = self._sums(m, issue, codes, platform)
@@ -100,17 +115,36 @@ class SharedStage(wiring.Component):
 
         unclaimed = Signal(range(WAITING + 1))  # beats in the FIFO that have no slot yet
         m.d.sync += unclaimed.eq(unclaimed + (self.i.valid & self.i.ready) - load.valid)
-        m.d.comb += [load.some.eq(unclaimed != 0), load.free.eq(~retire.busy)]
-        slot = Signal(slot_layout(plan, len(self.constants.shifts)))
+        m.d.comb += [load.some.eq(unclaimed != 0), load.free.eq(~retire.busy & ~pooling)]
+        slot = Signal(slot_layout(plan, *self.constants.slot))
         valid = Signal()
         m.d.sync += [slot.eq(Mux(load.valid, load.slot, retire.slot)), valid.eq(load.valid | retire.valid)]
         m.d.comb += [
             finish.slot.eq(slot), finish.valid.eq(valid), finish.sums.eq(beats),
-            finish.i.eq(fifo.o.payload), fifo.o.ready.eq(finish.take),
-            emit.valid.eq(finish.emits), emit.v.eq(finish.v),
-            codes.write.eq(finish.write), codes.write_address.eq(finish.address), codes.words.eq(finish.words),
+            finish.i.eq(fifo.o.payload), encode.i.eq(fifo.o.payload), fifo.o.ready.eq(finish.take | encode.take),
+            encode.slot.eq(finish.done), encode.valid.eq(finish.counts), encode.v.eq(finish.v),
+            encode.rows.eq(finish.rows), encode.place.eq(finish.place),
+            emit.valid.eq(finish.emits), emit.v.eq(finish.v), emit.odd.eq(finish.odd),
         ]  # fmt: skip
+        if self.squares is None:
+            m.d.comb += [
+                codes.write.eq(encode.write), codes.write_address.eq(encode.address), codes.words.eq(encode.words),
+            ]  # fmt: skip
         return m
+
+    def _pools(self, m: Module, codes: CodeMemory, retire: Retire, encode: Encode) -> tuple[Value, Value]:
+        """After a layer, its max-poolings: whether one is at work; all that the layer makes is in memory."""
+        if self.squares is None:
+            return Const(0), retire.landed
+        m.submodules.squares = squares = self.squares
+        m.d.comb += [
+            squares.start.eq(retire.landed), squares.words.eq(codes.all),
+            codes.other.eq(squares.busy), codes.other_address.eq(squares.address),
+            codes.write.eq(Mux(squares.busy, squares.write, encode.write)),
+            codes.write_address.eq(Mux(squares.busy, squares.write_address, encode.address)),
+            codes.words.eq(Mux(squares.busy, squares.word.replicate(self.plan.share.pixels), encode.words)),
+        ]  # fmt: skip
+        return squares.taken, squares.landed
 
     def _sums(self, m: Module, issue: Issue, codes: CodeMemory, platform: Any) -> list[list[Value]]:
         """Raw sums of each pixel's output channels, a cycle after `term`."""
@@ -122,29 +156,36 @@ class SharedStage(wiring.Component):
         behind = CodeMemory.latency + self.term
         first, fall = delay(m, issue.first, behind, "first"), delay(m, issue.fall, behind, "fall")
         valid = delay(m, issue.valid, behind, "issued")
+        negative = delay(m, issue.negative, behind, "negative") if plan.signed else Const(0)
         size = plan.kernel * share.slice
         result: list[list[Value]] = []
         for pixel in range(share.pixels):
             row: list[Value] = []
             for pe in range(share.pe):
-                m.submodules[f"term{pixel}_{pe}"] = term = XnorTerm(size, share.planes, levels=share.levels)
+                kind = AndTerm if plan.signed else XnorTerm
+                m.submodules[f"term{pixel}_{pe}"] = term = kind(size, share.planes, levels=share.levels)
                 m.d.comb += [
                     term.codes.eq(codes.o.word_select(pixel, share.planes * size)),
-                    term.inverted.eq(memory.o.word_select(pe, size)),
+                    getattr(term, kind.operand).eq(memory.o.word_select(pe, size)),
                 ]
-                total = Signal(self.constants.sum_shape, name=f"total{pixel}_{pe}")
+                total = Signal(plan.sum_shape, name=f"total{pixel}_{pe}")
                 before: Value = total
                 for index, by in enumerate(issue.falls):
                     before = Mux(fall[index], total << by, before)[: len(total)]
+                before = Mux(first, 0, before)
+                if plan.signed:
+                    before = before[: len(total)].as_signed()
                 with m.If(valid):
-                    m.d.sync += total.eq(Mux(first, 0, before) + term.o)
+                    m.d.sync += total.eq(
+                        Mux(negative, before - term.o, before + term.o) if plan.signed else before + term.o
+                    )
                 row.append(total)
             result.append(row)
         return result
 
     def _hold(self, m: Module, sums: list[list[Value]], done: Value, retire: Retire) -> Value:
         """The beat of each pixel that goes with the slot: of stride 2 every second pixel's, in both halves."""
-        share, width = self.plan.share, self.constants.sum_shape.width
+        share, width = self.plan.share, self.plan.sum_shape.width
         held: list[list[Signal]] = []
         for pixel, row in enumerate(sums):
             registers = [Signal(width, name=f"held{pixel}_{pe}") for pe in range(share.pe)]

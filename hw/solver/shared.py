@@ -7,10 +7,9 @@ from itertools import product
 
 from popstream.hw.cost.network import ECP5_PRICES, Prices, layer_cost, memory_choices
 from popstream.hw.folding.chain import chain
-from popstream.hw.folding.fold import Fold, FoldingError, divisors
+from popstream.hw.folding.fold import Fold, FoldingError, Share, divisors
 from popstream.hw.folding.folding import Folding, folded, interval, stream_lanes
 from popstream.hw.folding.outline import outline, plan_of
-from popstream.hw.folding.share import Share
 from popstream.hw.folding.stage_plan import StagePlan
 from popstream.hw.lib.memory import block_rams
 from popstream.hw.solver.candidates import cheapest, counted, first_in_time, over
@@ -26,15 +25,8 @@ LEAST_LUTS = 1.2  # of a lane
 
 
 def body(network: Network) -> tuple[str, ...]:
-    """The convs behind the first stream, which may share a stage."""
-    convs = [node for node in network.nodes if node.op == "conv"]
-    streams = {node.name for node in network.nodes if node.kind == "stream"}
-    return tuple(
-        conv.name
-        for conv in convs
-        if (codes := network.node(conv.inputs[0])).op == "threshold"
-        and (codes.inputs[0] in streams or network.node(codes.inputs[0]).op == "conv")
-    )
+    """The convs behind the first, which may share a stage; it takes pixels, of more bits."""
+    return tuple(node.name for node in network.nodes if node.op == "conv" and node.inputs[0] != network.input.name)
 
 
 def offers(network: Network, budget: Mapping[str, int]) -> list[StagePlan]:
@@ -43,10 +35,11 @@ def offers(network: Network, budget: Mapping[str, int]) -> list[StagePlan]:
     if not names:
         return []
     try:
-        conv = chain(network, names)[0].conv
+        stage = chain(network, names)
     except FoldingError:
         return []
-    kernel, planes = conv["kernel"], divisors(conv["act_bits"])
+    kernel = max(layer.kernel for layer in stage.layers)
+    planes = divisors(max(layer.conv["act_bits"] for layer in stage.layers if layer.conv is not None))
     result: list[StagePlan] = []
     for size, pe, pixels, some, beat, apart in product(SLICES, PES, PIXELS, planes, BEATS, (False, True)):
         share = Share(names, size, pe, pixels, some, beat, apart, LEVELS)
@@ -62,11 +55,10 @@ def offers(network: Network, budget: Mapping[str, int]) -> list[StagePlan]:
 def least_memory(plan: StagePlan) -> int:
     """Block RAMs of weights, codes and streams."""
     share = plan.share
-    stream_bits = next(layer.requant["stream_bits"] for layer in plan.layers if layer.requant)
     return (
         block_rams(plan.weight_words, share.pe * plan.kernel * share.slice)
-        + plan.banks * block_rams(plan.code_words, share.slice * plan.act_bits)
-        + share.pixels * block_rams(plan.stream_words, share.beat * stream_bits)
+        + plan.banks * block_rams(plan.code_words, share.slice * plan.code_bits)
+        + share.pixels * block_rams(plan.stream_words, share.beat * plan.stream_bits)
     )
 
 

@@ -67,7 +67,7 @@ def tiny_own(rng: np.random.Generator, name: str) -> Network:
     sizes = [int(rng.integers(1, 4)) * halved for _ in range(2)]
     return random_network(
         int(rng.integers(2**31)),
-        weight_bits=pick(rng, BITS), act_bits=pick(rng, BITS),
+        weight_bits=some_of(rng, BITS), act_bits=some_of(rng, BITS),
         kernel=kernel, padding=pick(rng, (kernel // 2, kernel // 2, kernel // 2, kernel - 1)),
         strides=strides, height=sizes[0], width=sizes[1],
         in_channels=int(rng.integers(1, 3)), channels=channels,
@@ -77,6 +77,11 @@ def tiny_own(rng: np.random.Generator, name: str) -> Network:
         relu=rng.random() < 0.3, prelu=rng.random() < 0.3,
         classes=int(rng.integers(1, 5)), name=name, weights=pick(rng, WEIGHTS), end_weights=pick(rng, WEIGHTS),
     )  # fmt: skip
+
+
+def some_of(rng: np.random.Generator, choices: Sequence[T]) -> tuple[T, ...]:
+    """One of several for all layers, or one for each of two in turn."""
+    return tuple(pick(rng, choices) for _ in range(pick(rng, (1, 1, 2))))
 
 
 def mutate(rng: np.random.Generator, data: bytes) -> bytes:

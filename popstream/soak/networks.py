@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from popstream.hw.folding.drawn import random_folding
+from popstream.hw.folding.drawn import GROUPINGS, random_folding, shared_folding
 from popstream.hw.folding.folding import Folding, FoldingError
 from popstream.hw.solver.solve import solve
 from popstream.hw.verilog import write
@@ -48,6 +48,8 @@ def draw(rng: np.random.Generator, place: Path) -> None:
     if rng.random() < 0.2:
         with contextlib.suppress(FoldingError):  # it cannot be so fast
             folding = solve(network, int(rng.integers(20, 500)))
+    if rng.random() < 0.4:
+        folding = shared_folding(network, int(rng.integers(2**31)), pick(rng, GROUPINGS))
     folding.save(place / FOLDING)
     seed, count = int(rng.integers(2**31)), int(rng.integers(1, MOST_IMAGES + 1))
     codes = random_images(network.input, seed, count)

@@ -5,6 +5,7 @@ that codes spread over their range and streams rarely saturate.
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -120,9 +121,9 @@ class Builder:
 def random_network(
     seed: int,
     *,
-    weight_bits: int = 1,
-    act_bits: int = 2,
-    kernel: int = 3,
+    weight_bits: int | Sequence[int] = 1,
+    act_bits: int | Sequence[int] = 2,
+    kernel: int | Sequence[int] = 3,
     padding: int | None = None,
     strides: tuple[int, ...] = (1, 2),
     height: int = 8,
@@ -140,6 +141,7 @@ def random_network(
     end_weights: str = "odd",
     relu: bool = False,
     prelu: bool = False,
+    maxpool: int = 0,
     classes: int = 4,
     name: str = "random",
 ) -> Network:
@@ -148,6 +150,8 @@ def random_network(
     strides: of each group's first conv. shortcut "identity" leaves the skip out where a conv changes the shape;
     "A" subsamples, "avgpool" averages (even sizes), "B" projects by a 1x1 conv; other padding than kernel // 2 leaves
     all skips out. relu: on every stream; the last has one anyway. prelu: on every other stream.
+    weight_bits, act_bits, kernel: of all hidden convs, or of one after another, and again from the first. maxpool: size
+    of the squares ahead of the last group, whose first sum has no skip then; none with 0.
     first_bits, last_bits: (W, A) of stem and linear. weights, end_weights: their kind ("odd", "signed") in hidden
     convs, and in stem and linear.
     """
@@ -155,13 +159,16 @@ def random_network(
         raise ValueError(f"Shortcut must be one of {', '.join(SHORTCUTS)}, not {shortcut!r}")
     if len(strides) != len(channels) or blocks * convs_per_block % convs_per_shortcut:
         raise ValueError(f"Strides {strides} and channels {channels} must pair, convs per shortcut divide a group")
-    pad = kernel // 2 if padding is None else padding
+    kernels, weight_widths, act_widths = (
+        (some,) if isinstance(some, int) else tuple(some) for some in (kernel, weight_bits, act_bits)
+    )
+    pad = kernels[0] // 2 if padding is None else padding
     net = Builder(np.random.default_rng(seed), stream_bits)
     net.add("input", "input", channels=in_channels, height=height, width=width, bits=first_bits[1])
-    net.conv("stem.conv", "input", channels[0], kernel, 1, pad, first_bits, end_weights)
+    net.conv("stem.conv", "input", channels[0], kernels[0], 1, pad, first_bits, end_weights)
     total = len(channels) * blocks * convs_per_block
     stream = net.requant("stem.requant", "stem.conv", None, relu or total == 0)
-    done = 0
+    done, shrunk = 0, False
     for group, (out, first_stride) in enumerate(zip(channels, strides, strict=True)):
         for index in range(blocks * convs_per_block):
             unit = f"group{group}.conv{index}"
@@ -169,16 +176,22 @@ def random_network(
             if index % convs_per_shortcut == 0:
                 source, changed = stream, stride != 1 or net.values[stream].shape[1] != out
                 value = stream
-            codes = net.threshold(f"{unit}.threshold", value, act_bits)
-            value = net.conv(f"{unit}.conv", codes, out, kernel, stride, pad, (weight_bits, act_bits), weights)
+            size = kernels[done % len(kernels)]
+            pad = size // 2 if padding is None else padding
+            bits = weight_widths[done % len(weight_widths)], act_widths[done % len(act_widths)]
+            codes = net.threshold(f"{unit}.threshold", value, bits[1])
+            shrinks = bool(maxpool) and group == len(channels) - 1 and index == 0
+            if shrinks:
+                codes = net.add(f"{unit}.maxpool", "maxpool", (codes,), size=maxpool)
+            value = net.conv(f"{unit}.conv", codes, out, size, stride, pad, bits, weights)
+            shrunk = shrinks or (index % convs_per_shortcut > 0 and shrunk)
             done += 1
             if index % convs_per_shortcut == convs_per_shortcut - 1:
-                joined = pad == kernel // 2 and not (shortcut == "identity" and changed)
+                joined = pad == size // 2 and not shrunk and not (shortcut == "identity" and changed)
                 first = f"group{group}.conv{index + 1 - convs_per_shortcut}"
                 skip = source if joined else None
                 if joined and changed:
                     change = first_stride if index + 1 == convs_per_shortcut else 1
-                    bits = (weight_bits, act_bits)
                     skip = add_shortcut(net, f"{first}.", source, out, change, shortcut, bits, weights)
                 stream = net.requant(f"{unit}.requant", value, skip, relu or done == total)
                 if prelu and done < total:

@@ -57,6 +57,8 @@ def shared_rows(network: Network, folding: Mapping[str, Fold]) -> list[dict[str,
         fold = shapes[name]
         for walk in plan.walks:
             node = walk.layer.conv
+            if node is None:  # a copy, which uses no lanes
+                continue
             rows.append({
                 "node": node.name, "products": products(node), "channels": len(node.tensors["weight"]),
                 "simd": fold.simd, "pe": fold.pe, "planes": fold.planes, "arithmetic": fold.arithmetic,
@@ -67,7 +69,10 @@ def shared_rows(network: Network, folding: Mapping[str, Fold]) -> list[dict[str,
 
 def cost(network: Network, folding: Mapping[str, Fold]) -> dict[str, Any]:
     """Estimated resources by stage and by kind of block; a join's FIFOs belong to the layer that it adds to."""
-    ends = {name: plan.layers[-1].conv.name for name, plan in plans(network, folding).items()}
+    convs = {
+        name: [layer.conv for layer in plan.layers if layer.conv] for name, plan in plans(network, folding).items()
+    }
+    ends = {name: some[-1].name for name, some in convs.items()}
     stages: dict[str, dict[str, Cost]] = {node.name: {} for node in folded(outline(network, folding))}
     stages |= {name: {} for name in ends.values()}
     for name, parts in network_parts(network, folding).items():

@@ -7,46 +7,75 @@ from popstream.hw.shared.constants import Constants
 from popstream.hw.shared.issue import Issue
 from popstream.hw.shared.order import OrderError, check_order
 from popstream.hw.shared.retire import Retire
+from popstream.hw.shared.squares import Squares
 from popstream.sim.golden.drawn import random_network
 from tests.hw.shared.stage_bench import plan, share
 
 NUMBERS = {
-    "issue": ["slices", "begin", "pitch", "step", "stride", "edge"],
-    "retire": ["rows", "columns", "beats", "real", "behind", "read", "row_skip", "lower", "at", "code", "slices"],
+    "issue": ["slices", "begin", "pitch", "step", "stride", "pad", "low", "edge", "kernel", "aside"],
+    "retire": [
+        "rows",
+        "columns",
+        "beats",
+        "real",
+        "behind",
+        "read",
+        "row_skip",
+        "again",
+        "lower",
+        "at",
+        "code",
+        "slices",
+    ],
+    "squares": ["rows", "columns", "slices", "size", "margin", "from", "pitch", "to", "to_pitch"],
+}
+NETWORKS = {
+    "means": dict(height=8, width=8, channels=(8, 16), blocks=2),
+    "projections": dict(height=8, width=8, channels=(8, 16), shortcut="B"),
+    "max-pooling, unpadded": dict(
+        height=12, width=14, channels=(8, 8), strides=(1, 1), convs_per_block=1, maxpool=2, padding=0
+    ),
 }
 
 
 @pytest.fixture(scope="module")
 def walkers():
-    network = random_network(0, height=8, width=8, channels=(8, 16), blocks=2)
-    size = plan(network, share(network, 4, 8, 2, 2, 2))
-    constants = Constants(size)
-    tables = {"issue": Issue(size, constants), "retire": Retire(size, constants)}
-    return size, {name: [dict(row) for row in walker.program.rows] for name, walker in tables.items()}
+    """Of each network the plan of a stage, and its walkers' tables."""
+    result = []
+    for given in NETWORKS.values():
+        network = random_network(0, **given)
+        size = plan(network, share(network, 4, 8, 2, 2, 2))
+        constants = Constants(size)
+        tables = {"issue": Issue(size, constants), "retire": Retire(size, constants)}
+        if any(layer.pools for layer in size.layers):
+            tables["squares"] = Squares(size)
+        rows = {name: [dict(row) for row in walker.program.rows] for name, walker in tables.items()}
+        result.append((size, {"squares": [], **rows}))
+    return result
 
 
 def test_the_order_is_right(walkers):
-    size, rows = walkers
-    check_order(size, **rows)
+    for size, rows in walkers:
+        check_order(size, **rows)
 
 
 @pytest.mark.parametrize(("walker", "number"), [(name, number) for name, some in NUMBERS.items() for number in some])
 def test_a_number_off_by_one_is_caught_in_some_layer(walker, number, walkers):
-    size, rows = walkers
     caught = 0
-    for layer in range(len(size.walks) - 1):
-        for by in (-1, 1):
-            changed = {name: [dict(row) for row in some] for name, some in rows.items()}
-            changed[walker][layer][number] += by
-            try:
-                check_order(size, **changed)
-            except OrderError:
-                caught += 1
+    for size, rows in walkers:
+        for layer in range(len(rows[walker])):
+            for by in (-1, 1):
+                changed = {name: [dict(row) for row in some] for name, some in rows.items()}
+                changed[walker][layer][number] += by
+                try:
+                    check_order(size, **changed)
+                except OrderError:
+                    caught += 1
     assert caught
 
 
 def test_a_row_opened_too_early_is_caught(walkers):
-    size, rows = walkers
+    size, rows = walkers[0]
     early = list(size.open_rows)
     layer = next(index for index, some in enumerate(early) if some < size.source_shape[1])
     early[layer] = size.source_shape[1]

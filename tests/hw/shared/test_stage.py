@@ -30,7 +30,29 @@ CASES = {
     "12 channels in slices of 8": (dict(SMALL, channels=(12, 12), strides=(1, 2)), (8, 8, 2, 2, 4)),
     "8-bit streams, relu": (dict(SMALL, stream_bits=8, relu=True), (4, 8, 2, 1, 2)),
     "the input's place alone": (dict(SMALL, blocks=2), (4, 4, 2, 2, 2, True)),
-}
+    "RPReLU, projections": (dict(SMALL, shortcut="B", prelu=True), (4, 4, 2, 2, 2)),
+    "RPReLU, a shortcut that is copied": (
+        dict(SMALL, convs_per_shortcut=2, prelu=True, shortcut="A"), (4, 8, 2, 2, 2)
+    ),
+    "max-pooling, no padding": (
+        dict(SMALL, height=12, width=13, strides=(1, 1), convs_per_block=1, maxpool=2, padding=0), (4, 4, 2, 2, 4)
+    ),
+    "squares of 3": (dict(SMALL, height=6, width=6, strides=(1, 1), maxpool=3, shortcut="B"), (2, 4, 4, 2, 2)),
+    "signed weights of 1 and 3 bits": (dict(SMALL, weights="signed", weight_bits=(1, 3)), (4, 4, 2, 1, 2)),
+    "bits and kernels by layer": (
+        dict(SMALL, weight_bits=(1, 2), act_bits=(3, 1, 2), kernel=(3, 1, 5), shortcut="A"), (4, 4, 2, 2, 1)
+    ),
+}  # fmt: skip
+# Of a network, with the first of its convs and how many: what comes in and leaves is no stream.
+ENDS = {
+    "pixels, odd beside signed weights": (
+        dict(SMALL, first_bits=(3, 4), weights="signed", strides=(1, 1)), (4, 4, 4, 2, 2), slice(0, 3)
+    ),
+    "sums of 19 bits": (dict(SMALL, first_bits=(6, 8), channels=(4,), strides=(1,)), (4, 4, 4, 8, 2), slice(0, 2)),
+    "codes in, sums out": (
+        dict(SMALL, convs_per_block=3, convs_per_shortcut=3, strides=(1,), channels=(4,)), (4, 4, 2, 2, 2), slice(2, 4)
+    ),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -51,6 +73,15 @@ def test_words_of_constants_share_a_word_of_the_memory_where_that_saves_block_ra
     assert (constants.shares, words) == (2, 336 + 288 // 2)
     assert block_rams(words, width) < block_rams(336 + 288, width)
     wrong, _ = mismatches(network, size, STALLS[1], 0)
+    assert wrong == 0
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_codes_come_in_and_sums_leave(name):
+    given, size, some = ENDS[name]
+    network = random_network(1, **given)
+    names = tuple(node.name for node in network.nodes if node.op == "conv")[some]
+    wrong, _ = mismatches(network, share(network, *size, names=names), (0.4, 0.4), 1)
     assert wrong == 0
 
 
