@@ -138,7 +138,11 @@ class CodeMemory(wiring.Component):
                 planes.append([self._plane(word, plane) for plane in some])
             chosen = [Array(some[k] for some in planes)[choice] for k in range(share.planes)]
             columns.append([bits & shown[column].replicate(share.slice) for bits in chosen])
-        taken = [(self.aside <= min(kx, plan.kernel - 1 - kx)).replicate(share.slice) for kx in range(plan.kernel)]
+        middle = plan.kernel // 2  # the column that all kernels have
+        taken = [
+            (Const(1) if kx == middle else self.aside <= min(kx, plan.kernel - 1 - kx)).replicate(share.slice)
+            for kx in range(plan.kernel)
+        ]
         m.d.sync += self.o.eq(
             Cat(
                 columns[pixel + kx][k] & taken[kx] if plan.narrow else columns[pixel + kx][k]

@@ -8,8 +8,8 @@ import pytest
 from popstream.hw.accelerator import Accelerator
 from popstream.hw.cost.network import latencies, network_cost, network_parts
 from popstream.hw.folding.buffering import Buffer, buffers
+from popstream.hw.folding.fold import Share
 from popstream.hw.folding.folding import Fold, Folding, FoldingError, parallel, serial
-from popstream.hw.folding.share import Share
 from popstream.hw.solver.solve import solve
 from popstream.model.manifest import Network
 from popstream.sim.golden.drawn_post import random_mlp, random_post
@@ -145,9 +145,6 @@ def test_what_reads_the_input_is_counted():
 
 @pytest.mark.parametrize(("options", "shared", "message"), [
     (dict(pad_code=1), "group1.conv0", "Node 'group1.conv0': a shared stage pads with code 0, not with 1"),
-    ({}, "group1.conv0",
-     "Node 'group0.threshold1': only 'group1.conv0' may read it in a shared stage, not 'group1.project'"),
-    ({}, "group0.conv1", "Node 'group0.conv1': a shared stage begins with a stream, not with 'group0.conv0'"),
 ])  # fmt: skip
 def test_shared_stages_refuse(options, shared, message):
     network = random_post(1, **PLAIN | TWO | dict(weights="odd", channels=(2, 2)) | options)
