@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Max-pooling in a shared stage: codes that lie in memory, a word of a pixel a cycle, to another place in it."""
 
 from __future__ import annotations
