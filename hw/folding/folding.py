@@ -24,7 +24,7 @@ from popstream.hw.folding.fold import (
     read_fold,
     read_folds,
     read_share,
-)
+)  # fmt: skip
 from popstream.hw.folding.outline import STAGE, outline, plans
 from popstream.hw.folding.timing import Timing, WindowGeometry, window_timing
 from popstream.hw.lib.table import STORAGES
@@ -32,21 +32,9 @@ from popstream.model.files import write_json
 from popstream.model.manifest import Network, Node
 
 __all__ = [
-    "ARITHMETICS",
-    "DEFAULT_INTERVAL",
-    "Fold",
-    "Folding",
-    "FoldingError",
-    "interval",
-    "legal",
-    "parallel",
-    "products",
-    "read_fold",
-    "serial",
-    "stream_lanes",
-    "timings",
-    "turns",
-]
+    "ARITHMETICS", "DEFAULT_INTERVAL", "Fold", "Folding", "FoldingError", "interval", "legal", "parallel",
+    "products", "read_fold", "serial", "stream_lanes", "timings", "turns",
+]  # fmt: skip
 
 ARITHMETICS = ("lanes", "mac")
 DEFAULT_INTERVAL = 20_000
