@@ -47,7 +47,7 @@ def test_whatever_a_case_does_it_gets_its_verdict(ways):
 
 def test_a_flipped_bit_is_found_kept_and_fails_again(tmp_path):
     told = []
-    content = soak(None, {"networks": 3}, 5, tmp_path, 1, told.append, {"networks": FLIPPED})
+    content = soak(None, {"networks": 3}, 7, tmp_path, 1, told.append, {"networks": FLIPPED})
     assert content["failures"] >= 2  # a weight of an image that is all zeros may change nothing
     kept = sorted((tmp_path / "soak" / "failures").iterdir())
     assert len(kept) == content["failures"]
