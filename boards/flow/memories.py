@@ -8,7 +8,6 @@ their own (its log then says RAM overlap for ever). The heap placer does, so its
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from popstream.boards.flow.toolchain import Progress, run
 from popstream.model.files import write_whole
@@ -28,12 +27,6 @@ def nearly_full(cells: Mapping[str, int], total: int) -> bool:
     return cells.get(MEMORY, 0) >= FULL * total
 
 
-def top_of(netlist: Mapping[str, Any]) -> dict[str, Any]:
-    """The cells of a netlist's top module, by name."""
-    tops = (module for module in netlist["modules"].values() if int(str(module["attributes"].get("top", "0")), 2))
-    return next(tops)["cells"]
-
-
 def fix_memories(
     tool: str, folder: Path, out: Path, arguments: Sequence[str], progress: Progress = lambda text: None
 ) -> str:
@@ -45,11 +38,11 @@ def fix_memories(
     told = ["--placer", "heap", "--no-route", "--json", "top.json", "--write", f"{name}/{PLACED}"]
     try:
         run(tool, [*arguments, *told, "--quiet", "--log", f"{name}/{LOG}"], folder, f"{name}/{LOG}", progress)
-        placed = top_of(json.loads((out / PLACED).read_text()))
+        placed = json.loads((out / PLACED).read_text())["modules"]["top"]["cells"]
     finally:
         (out / PLACED).unlink(missing_ok=True)  # large, and read once
     design = json.loads((folder / "top.json").read_text())
-    for cell, content in top_of(design).items():
+    for cell, content in design["modules"]["top"]["cells"].items():
         if content["type"] == MEMORY:
             content["attributes"]["BEL"] = placed[cell]["attributes"]["NEXTPNR_BEL"]
     write_whole(out / FIXED, json.dumps(design).encode())

@@ -12,7 +12,7 @@ from amaranth.lib.wiring import In, Out
 from popstream.hw.lib.pipeline import next_of
 from popstream.hw.lib.skid import LastStage
 from popstream.hw.lib.stream import connect, value_layout
-from popstream.hw.lib.table import Table, checked_storage, shape_limits
+from popstream.hw.lib.table import Table, checked_storage, group_entries, shape_limits
 
 __all__ = ["Lookup"]
 
@@ -76,9 +76,7 @@ class Lookup(wiring.Component):
 
     def _entries(self, lane: int) -> list[int]:
         """The table of one lane, a row for each channel group; one row if all groups agree."""
-        rows = self.table[lane :: self.lanes]
-        once = (rows == rows[0]).all() and self.storage != "reload"
-        return [int(entry) for entry in (rows[:1] if once else rows).ravel()]
+        return group_entries(self.table[lane :: self.lanes], self.storage)
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()

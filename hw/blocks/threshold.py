@@ -12,7 +12,7 @@ from amaranth.lib.wiring import In, Out
 from popstream.hw.lib.pipeline import next_of
 from popstream.hw.lib.skid import LastStage
 from popstream.hw.lib.stream import connect, value_layout
-from popstream.hw.lib.table import Table, TablePair, checked_storage, range_shape, shape_limits
+from popstream.hw.lib.table import Table, TablePair, checked_storage, group_entries, range_shape, shape_limits
 
 
 class Threshold(wiring.Component):
@@ -84,9 +84,8 @@ class Threshold(wiring.Component):
         """Table of one lane and stage, clamped to what decides: 2^level entries a group, once if all groups agree."""
         low, high = shape_limits(self.shape)
         step = 1 << (self.bits - level)
-        entries = self.thresholds[lane :: self.lanes, step // 2 - 1 :: step].clip(low, high + 1)
-        once = (entries == entries[0]).all() and self.storage != "reload"
-        return [int(entry) for entry in (entries[:1] if once else entries).ravel()]
+        rows = self.thresholds[lane :: self.lanes, step // 2 - 1 :: step].clip(low, high + 1)
+        return group_entries(rows, self.storage)
 
     def pairs(self, lane: int) -> list[tuple[int, int]]:
         """Stages of a lane whose tables share a block RAM."""

@@ -55,6 +55,14 @@ def lane_values(values: Any, lanes: int, lane: int) -> list[int]:
     return [int(value) for value in values[lane::lanes]]
 
 
+def group_entries(rows: Any, storage: str) -> list[int]:
+    """The table of a lane with `rows` of entries [groups, n], one for each channel group: one row if all agree, unless
+    other ones may be put into its place.
+    """
+    once = (rows == rows[0]).all() and storage != "reload"
+    return [int(entry) for entry in (rows[:1] if once else rows).ravel()]
+
+
 class Table(wiring.Component):
     """Read-only table: o = values[address], `latency` cycles with `en` high ago; one read a cycle.
 

@@ -35,7 +35,7 @@ def test_memories_keep_the_places_that_the_heap_placer_found(tmp_path, monkeypat
     (tmp_path / "top.json").write_text(json.dumps(netlist(src="line of ")))
     (tmp_path / "seed3").mkdir()
     name = fix_memories("nextpnr-ecp5", tmp_path, tmp_path / "seed3", ["--25k", "--seed", "3"])
-    cells = memories.top_of(json.loads((tmp_path / name).read_text()))
+    cells = json.loads((tmp_path / name).read_text())["modules"]["top"]["cells"]
     assert cells["codes"]["attributes"] == {"src": "line of codes", "BEL": "X1/Y2/codes"}
     assert cells["weights"]["attributes"]["BEL"] == "X1/Y2/weights"
     assert cells["carry"]["attributes"] == {"src": "line of carry"}
