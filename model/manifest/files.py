@@ -42,12 +42,22 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     training: dict[str, Any]
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
+class NodeHead(msgspec.Struct, frozen=True, kw_only=True):
     """What every node has; all other keys are attributes of its op."""
 
     name: str
     op: str
     inputs: list[str]
+
+    def node(self, content: dict[str, Any], tensors: dict[str, np.ndarray]) -> Node:
+        """The node that `content` describes, of which this was read."""
+        attributes = {key: value for key, value in content.items() if key not in self.__struct_fields__}
+        return Node(self.name, self.op, tuple(self.inputs), attributes, tensors)
+
+
+class Entry(NodeHead, frozen=True, kw_only=True):
+    """The same in network.json, with the places of its tensors."""
+
     tensors: dict[str, str]
 
 
@@ -77,12 +87,11 @@ def nodes_of(stored: Stored, tensors: dict[str, np.ndarray], source: Path) -> li
         name = content.get("name")
         where = f"{source}: node {name!r}" if isinstance(name, str) else f"{source}: node {index}"
         entry = convert(content, Entry, where, ManifestError, "it")
-        attributes = {key: value for key, value in content.items() if key not in Entry.__struct_fields__}
         for local, place in entry.tensors.items():
             if place not in tensors:
                 raise ManifestError(f"{where}, tensor {local!r}: {place!r} is missing from the tensor file")
         own = {local: tensors[place] for local, place in entry.tensors.items()}
-        nodes.append(Node(entry.name, entry.op, tuple(entry.inputs), attributes, own))
+        nodes.append(entry.node(content, own))
     return nodes
 
 

@@ -13,6 +13,7 @@ from onnx import ModelProto
 
 from popstream.model.checked import convert
 from popstream.model.manifest import ManifestError, Network, Node
+from popstream.model.manifest.files import NodeHead
 from popstream.model.qonnx.load import QonnxError, array_of
 from popstream.model.qonnx.write import KEY
 
@@ -30,14 +31,6 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     nodes: list[dict[str, Any]]
     accuracy: dict[str, Any]
     training: dict[str, Any]
-
-
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """What every node has; all other keys are attributes of its op."""
-
-    name: str
-    op: str
-    inputs: list[str]
 
 
 def written_by_us(model: ModelProto) -> bool:
@@ -83,9 +76,8 @@ def read_back(model: ModelProto, source: str) -> Network:
     stored = {tensor.name: tensor for tensor in model.graph.initializer}
     nodes = []
     for given in kept.nodes:
-        entry = convert(given, Entry, where, QonnxError, "a node")
-        attributes = {key: value for key, value in given.items() if key not in Entry.__struct_fields__}
-        node = Node(entry.name, entry.op, tuple(entry.inputs), attributes)
+        head = convert(given, NodeHead, where, QonnxError, "a node")
+        node = head.node(given, {})
         try:
             tensors = {
                 key: take(array_of(stored[f"{node.name}.{key}"]), node)
@@ -97,7 +89,7 @@ def read_back(model: ModelProto, source: str) -> Network:
                 tensors["table"] = tensors["table"].reshape(stored[rows].dims[1] if rows in stored else 1, -1)
         except (IndexError, KeyError, TypeError, ValueError) as error:
             raise QonnxError(f"{where}: node {node.name!r} does not go with its tensors ({error})") from None
-        nodes.append(Node(entry.name, entry.op, tuple(entry.inputs), attributes, tensors))
+        nodes.append(head.node(given, tensors))
     try:
         network = Network.build(
             kept.name, kept.data, kept.classes, nodes, kept.accuracy, kept.training, source=source
