@@ -1,6 +1,7 @@
 """Files that are whole or not there: written beside their place and then renamed."""
 
 import glob
+import io
 import json
 import os
 import shutil
@@ -36,6 +37,16 @@ def write_whole(path: Path, content: bytes) -> None:
 def write_json(path: Path, content: Any) -> None:
     """`content` as indented JSON, whole."""
     write_whole(path, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def write_figure(figure: Any, path: Path, dpi: int) -> None:
+    """A figure of matplotlib as PNG, whole, and closed."""
+    from matplotlib import pyplot
+
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=dpi)
+    pyplot.close(figure)
+    write_whole(path, content.getvalue())
 
 
 def full_disk(folder: Path) -> str:

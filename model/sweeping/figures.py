@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from popstream.model.files import write_figure
 from popstream.model.sweeping.published import ACCURACY, BITS, Grid
 from popstream.model.sweeping.tables import Rows, measured, points
 
@@ -24,11 +25,7 @@ def drawing(path: Path, columns: int, width: float, height: float) -> Iterator[l
 
     figure, axes = pyplot.subplots(1, columns, figsize=(width, height), constrained_layout=True, squeeze=False)
     yield list(axes[0])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".partial.png")
-    figure.savefig(beside, dpi=120)
-    pyplot.close(figure)
-    beside.replace(path)
+    write_figure(figure, path, 120)
 
 
 def heat_maps(rows: Rows, activation: str, path: Path) -> None:

@@ -1,7 +1,8 @@
 """Training curves: loss and top-1 over epochs, one colour a phase, as a PNG beside the checkpoints."""
 
-import os
 from pathlib import Path
+
+from popstream.model.files import write_figure
 
 
 def plot_curves(log: list[dict], path: Path) -> None:
@@ -24,7 +25,4 @@ def plot_curves(log: list[dict], path: Path) -> None:
     for axes in (left, right):
         axes.grid(alpha=0.3)
         axes.legend()
-    beside = path.with_suffix(".partial.png")
-    figure.savefig(beside, dpi=120)
-    pyplot.close(figure)
-    os.replace(beside, path)
+    write_figure(figure, path, 120)

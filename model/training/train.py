@@ -255,6 +255,7 @@ class Trainer:
         resumed = read_state(self.out / "state.pt", self.recipe)
         if resumed:
             self.log, self.precisions = resumed["log"], resumed.get("precisions", {})
+            self.plot()  # a training that is killed while it draws leaves no curves, or half of them
         weights = model = None
         for index, phase in enumerate(self.recipe["phase"]):
             if resumed and resumed["phase"] > index:

@@ -83,4 +83,4 @@ def soak(
     table_console().print(table(found))
     plain_console().print(f"{root / 'soak.json'}", soft_wrap=True)
     if found["failures"]:
-        raise Failed(f"{found['failures']} cases failed; each is kept in {root / 'soak' / 'failures'}")
+        raise Failed(f"cases that failed: {found['failures']}; each is kept in {root / 'soak' / 'failures'}")

@@ -1,14 +1,13 @@
 """Plots of a pipeline: what each stage's lanes do over time, and what each stage costs. Needs matplotlib."""
 
 from collections.abc import Mapping, Sequence
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
 
-from popstream.model.files import write_whole
+from popstream.model.files import write_figure
 from popstream.sim.reports.lanes import SHOWN, Occupancy
 
 matplotlib.use("Agg")  # no display
@@ -17,17 +16,8 @@ __all__ = ["bits_chart", "cost_chart", "occupancy_chart"]
 
 COLORS = {"busy": (0.13, 0.40, 0.67), "starved": (0.93, 0.93, 0.93), "blocked": (0.90, 0.45, 0.10)}
 COLUMNS = 1000  # of the occupancy plot
+DPI = 140
 RESOURCES = {"lut": "LUT4", "ff": "flip-flops", "ebr": "EBR", "dsp": "DSP"}
-
-
-def save(figure: Any, path: Path) -> None:
-    """Write the figure as PNG, whole, and close it."""
-    from matplotlib import pyplot
-
-    content = BytesIO()
-    figure.savefig(content, format="png", dpi=140)
-    pyplot.close(figure)
-    write_whole(path, content.getvalue())
 
 
 def occupancy_chart(path: Path, name: str, occupancy: Occupancy) -> None:
@@ -54,7 +44,7 @@ def occupancy_chart(path: Path, name: str, occupancy: Occupancy) -> None:
     axes.set_title(f"{name}: what the lanes of each stage do, {occupancy.interval:,.0f} cycles an image", fontsize=10)
     patches = [Patch(facecolor=color, edgecolor="gray", label=state) for state, color in COLORS.items()]
     figure.legend(handles=patches, loc="outside lower right", ncols=3, fontsize=8, frameon=False)
-    save(figure, path)
+    write_figure(figure, path, DPI)
 
 
 def cost_chart(path: Path, name: str, stages: Sequence[Mapping[str, Any]]) -> None:
@@ -74,7 +64,7 @@ def cost_chart(path: Path, name: str, stages: Sequence[Mapping[str, Any]]) -> No
     panels[0].set_yticks(range(len(names)), names, fontsize=8)
     panels[0].invert_yaxis()
     figure.suptitle(f"{name}: estimated cost of each stage", fontsize=10)
-    save(figure, path)
+    write_figure(figure, path, DPI)
 
 
 def bits_chart(path: Path, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -104,4 +94,4 @@ def bits_chart(path: Path, name: str, rows: Sequence[Mapping[str, Any]]) -> None
     right.tick_params(axis="x", labelsize=8)
     right.legend(fontsize=8)
     figure.suptitle(f"{name}: one folding, all W and A", fontsize=10)
-    save(figure, path)
+    write_figure(figure, path, DPI)

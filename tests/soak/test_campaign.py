@@ -71,7 +71,7 @@ def test_every_kind_runs_and_goes_on(tmp_path, monkeypatch):
     (ROOT / "verilator").mkdir(parents=True, exist_ok=True)
     counts = [f"{name}={count}" for name, count in dict(networks=2, frames=1, manifests=30, images=30, kills=1).items()]
     status, out, err = run_cli("soak", "--count", *counts, "--seed", 3, "--jobs", 1, "--root", tmp_path)
-    assert (status, err) == (0, "")
+    assert (status, err) == (0, ""), out
     first = json.loads((tmp_path / "soak.json").read_text())
     rows = {row["kind"]: row for row in first["kinds"]}
     assert {name: row["cases"] for name, row in rows.items()} == dict(
@@ -89,7 +89,7 @@ def test_every_kind_runs_and_goes_on(tmp_path, monkeypatch):
     status, out, err = run_cli(
         "soak", "--count", "images=31", "manifests=30", "--seed", 3, "--jobs", 1, "--root", tmp_path
     )
-    assert (status, err) == (0, "")
+    assert (status, err) == (0, ""), out
     state = State.read(tmp_path / "soak", 3)
     assert state.kinds["images"].ranges == [(0, 31)]
     assert state.kinds["manifests"].ranges == [(0, 30)]

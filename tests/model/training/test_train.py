@@ -89,6 +89,22 @@ def test_sigkill_and_resume_give_the_unbroken_weights(tmp_path, unbroken):
     assert (out / "curves.png").stat().st_size > 10_000
 
 
+def test_killed_while_the_last_curves_are_drawn(tmp_path):
+    """What was half-written goes, and the curves are those of the whole training."""
+    recipe, out = write(tmp_path), tmp_path / "out"
+    whole = run(recipe, out)
+    assert whole == 0
+    drawn = (out / "curves.png").read_bytes()
+    (out / "curves.png").unlink()
+    (out / "final.pt").unlink()
+    process = subprocess.Popen(["true"])
+    process.wait()
+    (out / f".curves.png.{process.pid}").write_bytes(drawn[:100])
+    assert run(recipe, out) == 0
+    assert (out / "curves.png").read_bytes() == drawn
+    assert not list(out.glob(".*"))
+
+
 def test_it_learns(unbroken):
     assert unbroken["log"][-1]["loss"] < unbroken["log"][0]["loss"]
     assert unbroken["top1_float"] > 30  # ten classes: chance is 10
