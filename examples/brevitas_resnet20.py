@@ -14,6 +14,7 @@ not claim an accuracy.
 import argparse
 import warnings
 from pathlib import Path
+from typing import Any
 
 import brevitas.nn as qnn
 import torch
@@ -100,13 +101,36 @@ class ResNet(nn.Module):
         return self.last(self.pool(self.blocks(self.stem(self.entry(x)))).flatten(1))
 
 
-def train(net: nn.Module, images: Tensor, labels: Tensor, epochs: int, batch: int = 128, rate: float = 0.1) -> None:
-    """SGD on uint8 images, mirrored and shifted by up to 4 pixels, over one cycle of the rate."""
+KEPT = 100  # batches, after which all is saved
+
+
+def train(
+    net: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    epochs: int,
+    batch: int = 128,
+    rate: float = 0.1,
+    state: Path | None = None,
+) -> None:
+    """SGD on uint8 images, mirrored and shifted by up to 4 pixels, over one cycle of the rate.
+
+    With a file `state`, a training that was stopped goes on from what it last saved there; while Brevitas still
+    gathers statistics for its scales (the first 300 batches), it gathers them anew.
+    """
     optimizer = torch.optim.SGD(net.parameters(), lr=rate, momentum=0.9, nesterov=True, weight_decay=1e-4)
     steps = epochs * (len(images) // batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=max(2, steps))
     net.train()
-    for _ in tqdm(range(steps), desc="train", unit="batch"):
+    parts = {"net": net, "optimizer": optimizer, "schedule": schedule}
+    done = 0
+    if state and state.exists():
+        saved = torch.load(state, weights_only=True)
+        done = saved["done"]
+        for name, part in parts.items():
+            part.load_state_dict(saved[name])
+        torch.set_rng_state(saved["rng"])
+    for step in tqdm(range(done, steps), desc="train", unit="batch", initial=done, total=steps):
         chosen = torch.randint(len(images), (batch,))
         x = F.pad(images[chosen].float() / 255, (4, 4, 4, 4))
         top, left = torch.randint(9, (2,)).tolist()
@@ -116,6 +140,15 @@ def train(net: nn.Module, images: Tensor, labels: Tensor, epochs: int, batch: in
         F.cross_entropy(net(x), labels[chosen]).backward()
         optimizer.step()
         schedule.step()
+        if state and (step + 1) % KEPT == 0:
+            save(state, {name: part.state_dict() for name, part in parts.items()}, step + 1)
+
+
+def save(state: Path, parts: dict[str, Any], done: int) -> None:
+    """Written beside its place and then renamed, so that it is whole."""
+    beside = state.with_name(f".{state.name}")
+    torch.save(parts | {"done": done, "rng": torch.get_rng_state()}, beside)
+    beside.replace(state)
 
 
 @torch.no_grad()
@@ -150,7 +183,8 @@ def main() -> None:
         )
     )
     net = ResNet()
-    train(net, *train_set, given.epochs)
+    state = given.out.with_suffix(f".{given.epochs}epochs.pt")
+    train(net, *train_set, given.epochs, state=state)
     print(f"top-1 of {len(test_set[0]):,} test images: {accuracy(net, *test_set):.2f} %")
     export(net, 32, given.out)
     print(f"-> {given.out}; now: popstream import {given.out} --name mine --data cifar10")
