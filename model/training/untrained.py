@@ -12,9 +12,8 @@ import torch
 from popstream.model import data, manifest
 from popstream.model.freezing import frozen
 from popstream.model.freezing.freeze import freeze
-from popstream.model.networks import phase_config
+from popstream.model.networks import build_network, phase_config
 from popstream.model.networks.layers import prepare
-from popstream.model.networks.resnet import ResNet
 from popstream.model.training.recipe import load_recipe
 from popstream.model.training.train import reestimate_batchnorm
 
@@ -29,7 +28,7 @@ def untrained(name: str, recipe: dict, bits: dict[str, int]) -> manifest.Network
     """The last phase's network at `bits` (weight_bits, act_bits), frozen with its initial weights."""
     config = phase_config(recipe, recipe["phase"][-1] | bits)
     torch.manual_seed(recipe.get("seed", 0))
-    model, source = ResNet(config), data.load(recipe["data"])
+    model, source = build_network(config.to_dict()), data.load(recipe["data"])
     images = torch.from_numpy(source.train_images[:CALIBRATION_IMAGES])
     model.calibrate(prepare(images))
     reestimate_batchnorm(model, images.split(100))

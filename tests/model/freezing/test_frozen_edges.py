@@ -85,15 +85,24 @@ def test_linear():
     same(node, rng.integers(0, 256, (2, 5, 1, 1), np.uint8))
 
 
-@pytest.mark.parametrize(("inputs", "filters", "exact"), [(258, 1, True), (258, 300, True), (259, 1, False)])
-def test_sums_are_exact_below_2_to_the_24(inputs, filters, exact):
+@pytest.mark.parametrize(("inputs", "filters", "small"), [(258, 1, True), (258, 300, True), (259, 1, False)])
+def test_float32_sums_below_2_to_the_24(inputs, filters, small):
     """258 products of 255 * 255 and of both signs stay below it, whatever the number of filters; 259 do not."""
     attributes = dict(out_channels=filters, kernel=1, stride=1, padding=0, weight_bits=8, act_bits=8)
     weight = np.full((filters, inputs, 1, 1), 255, np.uint8)
     weight[:, ::2] = 0
     node = Node("c", "conv", ("x",), attributes, dict(weight=weight))
-    if exact:
-        frozen.check_exact(node)
-    else:
-        with pytest.raises(ValueError, match=r"'c' sums to 16841475; float32 is exact below 16777216"):
-            frozen.check_exact(node)
+    dtype = frozen.exact(node, frozen.weight_values(node), torch.device("cpu"))
+    assert dtype == (torch.float32 if small else torch.float64)
+
+
+def test_larger_sums_are_exact_too():
+    """Of a conv of 1,024 channels and of a linear layer, each with odd sums around 2^24 and beyond."""
+    rng = np.random.default_rng(2)
+    codes = rng.integers(250, 256, (2, 1024, 1, 1), np.uint8)
+    weight = rng.integers(200, 256, (2, 1024, 1, 1), np.uint8)
+    conv = dict(out_channels=2, kernel=1, stride=1, padding=0, weight_bits=8, act_bits=8)
+    same(Node("c", "conv", ("x",), conv, dict(weight=weight)), codes)
+    linear = dict(out_features=2, weight_bits=8, act_bits=8)
+    bias = np.array([1, -7], np.int32)
+    same(Node("l", "linear", ("x",), linear, dict(weight=weight[:, :, 0, 0], bias=bias)), codes)
