@@ -17,11 +17,14 @@ __all__ = ["Compared", "compare_taken", "compare_written", "execute", "with_batc
 
 @dataclass(frozen=True)
 class Compared:
-    """Values of one node compared over all images, and how many differ."""
+    """Values of one node compared over all images, and how many differ; halves: how many were rounded from exactly
+    between two levels.
+    """
 
     node: str
     values: int
     mismatches: int
+    halves: int = 0
 
 
 def execute(model: ModelProto, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -66,7 +69,9 @@ def compare_taken(taken: Taken, images: np.ndarray) -> list[Compared]:
     names = [check.node for check in taken.checks]
     logits, taps = golden.run(network, images, names)
     (source,) = (value.name for value in taken.model.graph.input)
+    reads = {node.output[0]: node.input[0] for node in taken.model.graph.node}
     wrong: Counter[str] = Counter()
+    halves: Counter[str] = Counter()
     for index, image in enumerate(images):
         pixels = image.reshape(len(taken.entry), -1)
         entering = np.stack([row[x] for row, x in zip(taken.entry, pixels, strict=True)]).reshape(taken.shape)
@@ -74,7 +79,17 @@ def compare_taken(taken: Taken, images: np.ndarray) -> list[Compared]:
         for check in taken.checks:
             a, b = (np.array([float(v) for v in line]).reshape(-1, 1, 1) for line in (check.a, check.b))
             expected = taps[check.node][index]
-            given = np.rint((found[check.tensor].astype(np.float64).reshape(expected.shape) - b) / a)
+            after, before = (
+                (found[name].astype(np.float64).reshape(expected.shape) - b) / a
+                for name in (check.tensor, reads[check.tensor])
+            )
+            halves[check.node] += int(
+                np.count_nonzero((before % 1 == 0.5) & (before > 0) & (before < check.levels - 1))
+            )
+            given = np.rint(after)
+            if check.values is not None:
+                bounded = np.clip(given, 0, check.levels - 1).astype(np.int64)
+                given = np.where(given == bounded, np.array(check.values)[bounded], np.nan)
             wrong[check.node] += int(np.count_nonzero(given != expected))
         given = found[taken.logits].astype(np.float64).reshape(-1) / float(taken.unit)
         far = np.abs(given - logits[index]) > float(taken.off) + np.maximum(1e-3, np.abs(given) * 1e-5)
@@ -82,4 +97,4 @@ def compare_taken(taken: Taken, images: np.ndarray) -> list[Compared]:
             far = (given >= 0) != (logits[index] >= 0)
         wrong[network.output.name] += int(np.count_nonzero(far))
     sizes = {name: taps[name].size for name in names} | {network.output.name: logits.size}
-    return [Compared(name, size, wrong[name]) for name, size in sizes.items()]
+    return [Compared(name, size, wrong[name], halves[name]) for name, size in sizes.items()]

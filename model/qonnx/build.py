@@ -8,27 +8,32 @@ from typing import Any
 import numpy as np
 
 from popstream.model.manifest import Node, signed_width
+from popstream.model.qonnx.layers import weight_attributes, weight_codes
 from popstream.model.qonnx.load import QonnxError
 from popstream.model.qonnx.pools import bits_of_sums, shift_of
 from popstream.model.qonnx.requant import fit
-from popstream.model.qonnx.signals import Added, Layer, Levels, Pixels, Pooled, Pooling
+from popstream.model.qonnx.signals import STREAM_BITS, Added, Layer, Levels, Operand, Pixels, Pooled, Pooling
 from popstream.model.qonnx.stairs import level_at, rising_stairs, stairs_of, table_of
+from popstream.model.qonnx.uneven import small_tables
 
 __all__ = ["Builder", "Check"]
 
-WEIGHT_BITS = 8
-STREAM_BITS = 16
-Tensors = dict[str, np.ndarray]
+ALWAYS = -(2**62)
+SHARE = "let both branches share one QuantIdentity"
 
 
 @dataclass(frozen=True)
 class Check:
-    """What the file's executor must give: its `tensor` is a[c] x + b[c] of golden's value x at `node`."""
+    """What the file's executor must give: its `tensor` is a[c] u + b[c], u golden's value at `node`, or the place of
+    that value in `values`; there are `levels` of them.
+    """
 
     node: str
     tensor: str
     a: tuple[Fraction, ...]
     b: tuple[Fraction, ...]
+    levels: int
+    values: tuple[int, ...] | None = None
 
 
 class Builder:
@@ -39,7 +44,7 @@ class Builder:
         self.checks: list[Check] = []
         self.taken: dict[str, str] = {}
         self.counts: Counter[str] = Counter()
-        self.made: dict[tuple[Any, str], str] = {}
+        self.made: dict[tuple[Any, Any], str] = {}
         self.bits: dict[str, int] = {}
 
     def add(
@@ -57,11 +62,10 @@ class Builder:
         said = self.taken.get(levels.where)
         self.taken[levels.where] = f"{said}; {text}" if said else text
 
-    def check(self, levels: Levels, node: str, codes: bool, factor: int = 1) -> None:
-        """Note what the executor gives for `node`, which has codes, or `factor` times the levels as a stream."""
-        a, b = levels.quantizer.line() if codes else levels.quantizer.line_of_stream()
-        a = tuple(value / factor for value in a)
-        self.checks.append(Check(node, levels.tensor, a, b))
+    def check(self, levels: Levels, node: str, values: tuple[int, ...] | None = None) -> None:
+        """Note what the executor gives for `node`, which has the levels as codes, or a value for each as a stream."""
+        quantizer = levels.quantizer
+        self.checks.append(Check(node, levels.tensor, *quantizer.line(), quantizer.count, values))
 
     def codes(self, source: Levels | Pixels | Pooled | Pooling) -> str:
         """The node that gives the source's codes: level u of a quantizer, the number of a pixel or sum."""
@@ -69,11 +73,15 @@ class Builder:
             self.made[source, "codes"] = self._codes(source)
         return self.made[source, "codes"]
 
-    def stream(self, source: Levels | Added, factor: int) -> str:
-        """The node that gives `factor` r as a stream."""
-        if (source, f"stream {factor}") not in self.made:
-            self.made[source, f"stream {factor}"] = self._stream(source, factor)
-        return self.made[source, f"stream {factor}"]
+    def stream(self, source: Levels | Added, values: tuple[int, ...] | None = None) -> str:
+        """The node that gives the source's whole numbers as a stream; of levels others, a value for each, if given."""
+        if isinstance(source, Levels) and values is None:
+            values = tuple(source.values.tolist())
+        if (source, values) not in self.made:
+            self.made[source, values] = (
+                self._added(source) if isinstance(source, Added) else self._stream(source, values or ())
+            )
+        return self.made[source, values]
 
     def _codes(self, source: Levels | Pixels | Pooled | Pooling) -> str:
         if isinstance(source, Pixels):
@@ -85,17 +93,9 @@ class Builder:
         inner, bits = source.signal.source, source.quantizer.bits
         if isinstance(inner, Layer):
             thresholds, falls = self.layer_thresholds(source, inner)
-            name = self.add("codes", "threshold", (self.layer(inner, falls),), dict(thresholds=thresholds), bits=bits)
-            self.say(source, f"{thresholds.shape[1]} thresholds on {self.nodes[-2].name}")
+            name = self.marked(source, self.layer(inner, falls), thresholds)
         elif isinstance(inner, Added):
-            thresholds, falls = rising_stairs(source, [inner.low] * source.shape[0], [inner.high] * source.shape[0])
-            if falls.any():
-                raise QonnxError(
-                    f"{source.where}: falls with the sum that it reads in channel {int(falls.argmax())} (BatchNorm of "
-                    "negative gain behind an addition), and thresholds only rise; keep such gains positive"
-                )
-            name = self.add("codes", "threshold", (self.stream(inner, 1),), dict(thresholds=thresholds), bits=bits)
-            self.say(source, f"{thresholds.shape[1]} thresholds on {self.nodes[-1].inputs[0]}")
+            name = self.summed(source, inner)
         elif isinstance(inner, Pooled):
             name = self.shifted(source, inner)
         elif isinstance(inner, Pixels) and len(inner.values[0]) == 256:
@@ -103,8 +103,44 @@ class Builder:
             self.say(source, "a table of pixels")
         else:
             name = self.recoded(source, inner)
-        self.check(source, name, True)
+        self.check(source, name)
         return name
+
+    def marked(self, levels: Levels, name: str, thresholds: np.ndarray) -> str:
+        """Codes of a node's values by thresholds [C, 2^bits - 1]."""
+        self.say(levels, f"{thresholds.shape[1]} thresholds on {name}")
+        tensors = dict(thresholds=thresholds.astype(np.int32))
+        return self.add("codes", "threshold", (name,), tensors, bits=levels.quantizer.bits)
+
+    def summed(self, levels: Levels, added: Added) -> str:
+        """Codes of a sum of two; of scales that no stream holds as whole numbers by others that give the same codes."""
+        thresholds, falls = rising_stairs(levels, [added.low] * levels.shape[0], [added.high] * levels.shape[0])
+        if falls.any():
+            raise QonnxError(
+                f"{levels.where}: falls with the sum that it reads in channel {int(falls.argmax())} (BatchNorm of "
+                "negative gain behind an addition), and thresholds only rise; keep such gains positive"
+            )
+        if not added.uneven:
+            return self.marked(levels, self.stream(added), thresholds)
+        wanted = np.where(thresholds <= added.low, ALWAYS, thresholds)  # of a sum before its ReLU, too
+        first, second = added.operands
+        found = small_tables(first.values, second.values, wanted)
+        if found is None:
+            raise QonnxError(
+                f"{added.where}, and no tables of {STREAM_BITS} bits give every code of {levels.where}; {SHARE}"
+            )
+        names = tuple(self.operand(o, x) for o, x in zip(added.operands, found, strict=False))
+        self.say(levels, "tables of what is added, exact for every pair")
+        name = self.add("add", "add", names, {}, stream_bits=STREAM_BITS, relu=False)
+        return self.marked(levels, name, found[2])
+
+    def operand(self, operand: Operand, values: np.ndarray) -> str:
+        """The stream of one that is added: a value for each of its levels; of a sum its own."""
+        if isinstance(operand.source, Levels):
+            return self.stream(operand.source, tuple(values.tolist()))
+        if operand.factor != 1:
+            raise QonnxError(f"{operand.source.where}, and is added again at another scale; {SHARE}")
+        return self.stream(operand.source)
 
     def enter(self, source: Pixels, bits: int, tensors: dict[str, np.ndarray]) -> str:
         """The input node; there is one."""
@@ -116,7 +152,7 @@ class Builder:
     def pool(self, pooled: Pooled, bits: int, shift: int = 0, ties: str = "up") -> str:
         """The pool node over codes or a stream."""
         inner = pooled.source
-        source = self.codes(inner) if isinstance(inner, Levels) else self.stream(inner, 1)
+        source = self.codes(inner) if isinstance(inner, Levels) else self.stream(inner)
         return self.add("pool", "pool", (source,), {}, bits=bits, shift=shift, ties=ties)
 
     def shifted(self, levels: Levels, pooled: Pooled) -> str:
@@ -189,32 +225,27 @@ class Builder:
             return len(source.values[0]) - 1
         return self.top(source.source) if isinstance(source, Pooling) else source.quantizer.count - 1
 
-    def _stream(self, source: Levels | Added, factor: int) -> str:
-        if isinstance(source, Added):
-            if factor != 1:
-                raise QonnxError("a sum of two is added again at another scale; let additions share one quantizer")
-            names = tuple(self.stream(operand.source, operand.factor) for operand in source.operands)
-            width = signed_width(source.low, source.high)
-            return self.add("add", "add", names, {}, stream_bits=max(2, width), relu=source.relu)
-        if factor == 1 and isinstance(source.signal.source, Layer) and (source, "codes") not in self.made:
-            name = self.requant(source, source.signal.source)
+    def _added(self, source: Added) -> str:
+        if source.uneven:
+            raise QonnxError(f"{source.where}, and what reads the sum is no quantizer; {SHARE}")
+        names = tuple(self.operand(operand, operand.values) for operand in source.operands)
+        width = signed_width(source.low, source.high)
+        return self.add("add", "add", names, {}, stream_bits=max(2, width), relu=source.relu)
+
+    def _stream(self, source: Levels, values: tuple[int, ...]) -> str:
+        inner, own, seen = source.signal.source, tuple(source.values.tolist()), (source, "codes") in self.made
+        if values == own and isinstance(inner, Layer) and not seen:
+            name = self.requant(source, inner)
             if name is not None:
-                self.check(source, name, False)
+                self.check(source, name, values)
                 return name
-        inner, step = source.signal.source, source.quantizer.step
-        if isinstance(inner, Levels | Pooling) and (source, "codes") not in self.made:
-            codes = self.codes(inner)
-            levels = self.recoding(source, inner)
+        if isinstance(inner, Levels | Pooling) and not seen:
+            codes, levels = self.codes(inner), self.recoding(source, inner)
         else:
-            codes = self.codes(source)
-            levels = np.arange(source.quantizer.count)[None]
-        table = factor * (source.least + step * levels)
-        width = signed_width(int(table.min()), int(table.max()))
-        if width > STREAM_BITS:
-            raise QonnxError(f"{source.where}: {factor} times its levels need {width} bits; share one scale")
-        self.say(source, f"a table, levels to stream{f', {factor} times' if factor != 1 else ''}")
-        name = self.tabled(codes, table)
-        self.check(source, name, False, factor)
+            codes, levels = self.codes(source), np.arange(source.quantizer.count)[None]
+        self.say(source, f"a table, levels to {'stream' if values == own else 'other values of a stream'}")
+        name = self.tabled(codes, np.array(values)[levels])
+        self.check(source, name, values)
         return name
 
     def requant(self, levels: Levels, layer: Layer) -> str | None:
@@ -253,23 +284,3 @@ def pixel_table(levels: Levels, source: Pixels) -> np.ndarray:
     """Codes uint8 [1 or C, 256] of the pixels."""
     table = table_of(levels, source).astype(np.uint8)
     return table[:1] if (table == table[:1]).all() else table
-
-
-def weight_attributes(weights: np.ndarray) -> dict[str, Any]:
-    """The fewest bits that hold the weights: one odd bit where all are -1 or +1, else two's complement."""
-    if (np.abs(weights) == 1).all():
-        return dict(weight_bits=1, weights="odd")
-    width = signed_width(int(weights.min()), int(weights.max()))
-    if width > WEIGHT_BITS:
-        raise QonnxError(
-            f"weights of {int(weights.min())} to {int(weights.max())} (some negated, for a BatchNorm of negative gain) "
-            f"need {width} bits, of {WEIGHT_BITS}; take narrow weights, or no zero point"
-        )
-    return dict(weight_bits=width, weights="signed")
-
-
-def weight_codes(weights: np.ndarray, attributes: dict[str, Any]) -> np.ndarray:
-    """The codes q (R2, R24)."""
-    if attributes["weights"] == "odd":
-        return ((weights + 1) // 2).astype(np.uint8)
-    return (weights & (2 ** attributes["weight_bits"] - 1)).astype(np.uint8)

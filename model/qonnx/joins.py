@@ -1,6 +1,7 @@
 """Additions of two signals, and pools."""
 
 from fractions import Fraction
+from math import gcd
 
 from onnx import NodeProto
 
@@ -11,9 +12,11 @@ from popstream.model.qonnx.signals import Added, Levels, Operand, Pooled, Poolin
 
 __all__ = ["average", "join", "maxpool"]
 
+MOST = 2**60  # of an exact sum
+
 
 def join(reader: Context, node: NodeProto, first: Signal, second: Signal) -> Signal:
-    """Two signals added: whole numbers of one scale."""
+    """Two signals added: whole numbers of one unit, the greatest that both scales are multiples of."""
     if node.op_type not in ("Add", "Sub"):
         raise QonnxError(f"{shown(node)}: multiplies or divides two activations; only constants can be")
     if first.shape != second.shape:
@@ -36,14 +39,11 @@ def join(reader: Context, node: NodeProto, first: Signal, second: Signal) -> Sig
         slope = line.a[0] / step
         slopes.append(sign * slope)
         offsets.append(tuple(sign * (b - slope * least) for b in line.b))
-    unit = min(abs(slope) for slope in slopes)
+    unit = Fraction(
+        gcd(*(slope.numerator * other.denominator for slope, other in (slopes, slopes[::-1]))),
+        slopes[0].denominator * slopes[1].denominator,
+    )
     factors = [slope / unit for slope in slopes]
-    if any(factor.denominator != 1 for factor in factors):
-        given = " and ".join(f"{float(abs(slope)):.6g}" for slope in slopes)
-        raise QonnxError(
-            f"{shown(node)}: adds values of scales {given}, none a multiple of the other; let both branches "
-            "share one QuantIdentity"
-        )
     operands, low, high = [], 0, 0
     for signal, factor in zip((first, second), factors, strict=True):
         source = signal.source
@@ -54,8 +54,16 @@ def join(reader: Context, node: NodeProto, first: Signal, second: Signal) -> Sig
         operands.append(Operand(source, int(factor)))
     wide = max(map(len, offsets))
     b = tuple(sum(pair, Fraction(0)) for pair in zip(*(o * (wide // len(o)) for o in offsets), strict=True))
-    added = Added(first.shape, (operands[0], operands[1]), low, high)
-    reader.note(node, f"an addition of streams, {low} to {high}: exact")
+    scales = " and ".join(f"{float(abs(slope)):.6g}" for slope in slopes)
+    added = Added(first.shape, (operands[0], operands[1]), low, high, f"{shown(node)}: adds values of scales {scales}")
+    again = [o.source for o in operands if isinstance(o.source, Added)]
+    if max(-low, high) >= MOST or (added.uneven and again):
+        why = "and what is added is a sum already" if again else "too far apart"
+        raise QonnxError(f"{added.where}, {why}; let both branches share one QuantIdentity")
+    if added.uneven:
+        reader.note(node, f"an addition of scales {scales}, as whole numbers for what reads it: exact for every pair")
+    else:
+        reader.note(node, f"an addition of streams, {low:,} to {high:,}: exact")
     return Signal(added, Function(first.shape[0], (Affine((unit,), b),)), first.shape, first.flat)
 
 

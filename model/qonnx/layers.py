@@ -6,12 +6,15 @@ from typing import Any
 import numpy as np
 from onnx import NodeProto
 
+from popstream.model.manifest import signed_width
 from popstream.model.qonnx.load import QonnxError, shown
 from popstream.model.qonnx.monotone import Affine, Function, rationals
 from popstream.model.qonnx.quantizer import check_scale
 from popstream.model.qonnx.signals import Constant, Layer, Levels, Pixels, Pooled, Pooling, Signal
 
-__all__ = ["layer_of", "weights_of"]
+__all__ = ["layer_of", "weight_attributes", "weight_codes", "weights_of"]
+
+WEIGHT_BITS = 8
 
 
 def weights_of(
@@ -162,3 +165,23 @@ def as_kernel(w: np.ndarray, signal: Signal, where: str) -> np.ndarray:
     if h != pixels or h % 2 == 0 or h > 31:
         raise QonnxError(f"{where}: reads {h} x {pixels} pixels in a row; only odd squares can be; pool before")
     return w.reshape(len(w), c, h, pixels) if w.shape[1] == c * h * pixels else w[:, :, None, None]
+
+
+def weight_attributes(weights: np.ndarray) -> dict[str, Any]:
+    """The fewest bits that hold the weights: one odd bit where all are -1 or +1, else two's complement."""
+    if (np.abs(weights) == 1).all():
+        return dict(weight_bits=1, weights="odd")
+    width = signed_width(int(weights.min()), int(weights.max()))
+    if width > WEIGHT_BITS:
+        raise QonnxError(
+            f"weights of {int(weights.min())} to {int(weights.max())} (some negated, for a BatchNorm of negative gain) "
+            f"need {width} bits, of {WEIGHT_BITS}; take narrow weights, or no zero point"
+        )
+    return dict(weight_bits=width, weights="signed")
+
+
+def weight_codes(weights: np.ndarray, attributes: dict[str, Any]) -> np.ndarray:
+    """The codes q (R2, R24)."""
+    if attributes["weights"] == "odd":
+        return ((weights + 1) // 2).astype(np.uint8)
+    return (weights & (2 ** attributes["weight_bits"] - 1)).astype(np.uint8)

@@ -78,11 +78,6 @@ class Quantizer:
         scale = self.gives or self.scale
         return tuple(s * self.step for s in scale), tuple(s * (self.least - self.zero) for s in scale)
 
-    def line_of_stream(self) -> tuple[tuple[Fraction, ...], tuple[Fraction, ...]]:
-        """(a, b) of value = a r + b for r = least + step u."""
-        scale = self.gives or self.scale
-        return scale, tuple(-s * self.zero for s in scale)
-
 
 def quantizer(
     scale: np.ndarray, zero: np.ndarray, bits: np.ndarray, signed: bool, narrow: bool, mode: str, what: str

@@ -8,7 +8,7 @@ from onnx import NodeProto
 from popstream.model.qonnx.context import Context, Value, attributes
 from popstream.model.qonnx.layers import weights_of
 from popstream.model.qonnx.load import QonnxError, shown
-from popstream.model.qonnx.monotone import Affine, Function, rationals
+from popstream.model.qonnx.monotone import Affine, Clip, Function, rationals
 from popstream.model.qonnx.quantizer import Quantizer, bipolar, quantizer, single
 from popstream.model.qonnx.signals import Constant, Levels, Pooled, Signal
 
@@ -36,6 +36,12 @@ def bipolar_quant(reader: Context, node: NodeProto) -> Value:
         reader.note(node, "a constant of 1 bit, -1 and +1")
         sign = np.where(value.array >= 0, 1, -1)
         return Constant((sign * scale).astype(np.float32), sign.astype(np.int64), scale)
+    steps = value.function.steps
+    if steps and isinstance(steps[-1], Clip) and steps[-1].low is not None and steps[-1].low >= 0:
+        raise QonnxError(
+            f"{shown(node)}: makes +1 of all that a ReLU leaves, as Brevitas exports a QuantReLU of 1 bit; take 2 "
+            "bits, or leave out the ReLU"
+        )
     return levels_of(reader, node, value, found)
 
 

@@ -10,11 +10,15 @@ from fractions import Fraction
 
 import numpy as np
 
+from popstream.model.manifest import signed_width
 from popstream.model.qonnx.monotone import Affine, Function, Step
 from popstream.model.qonnx.quantizer import Quantizer
 
-__all__ = ["Added", "Constant", "Layer", "Levels", "Operand", "Pixels", "Pooled", "Signal", "Source", "uniform"]
+__all__ = [
+    "STREAM_BITS", "Added", "Constant", "Layer", "Levels", "Operand", "Pixels", "Pooled", "Signal", "Source", "uniform",
+]  # fmt: skip
 
+STREAM_BITS = 16  # at most
 Shape = tuple[int, int, int]
 
 
@@ -64,10 +68,15 @@ class Layer:
 
 @dataclass(frozen=True, eq=False)
 class Operand:
-    """One of two that are added: whole numbers `factor` times r (build.py) of a level or a stream."""
+    """One of two that are added: whole numbers, `factor` times those of the source."""
 
     source: "Levels | Added"
     factor: int
+
+    @property
+    def values(self) -> np.ndarray:
+        """All that it can be, by level, or from the lowest sum to the highest."""
+        return self.factor * self.source.values
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,8 +87,19 @@ class Added:
     operands: tuple[Operand, Operand]
     low: int
     high: int
+    where: str  # the node of the file and its scales, for messages
     relu: bool = False
     memo: dict = field(default_factory=dict)
+
+    @property
+    def values(self) -> np.ndarray:
+        """All that it can be."""
+        return np.arange(self.low, self.high + 1)
+
+    @property
+    def uneven(self) -> bool:
+        """Whether no stream holds it: its scales are no small multiples of one unit."""
+        return signed_width(self.low, self.high) > STREAM_BITS
 
     def rectified(self) -> "Added":
         """With ReLU behind, the same one whenever asked."""
@@ -126,6 +146,11 @@ class Levels:
     @property
     def shape(self) -> Shape:
         return self.signal.shape
+
+    @property
+    def values(self) -> np.ndarray:
+        """r by level."""
+        return self.quantizer.least + self.quantizer.step * np.arange(self.quantizer.count)
 
     @property
     def least(self) -> int:

@@ -25,12 +25,12 @@ def stairs_of(levels: Levels, c: int, low: int, high: int) -> Stairs:
 
 
 def rising_stairs(levels: Levels, low: list[int], high: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Thresholds int32 [C, 2^bits - 1], and which channels fall (their thresholds are of the negated sum)."""
+    """Thresholds int64 [C, 2^bits - 1], and which channels fall (their thresholds are of the negated sum)."""
     bits, count = levels.quantizer.bits, levels.quantizer.count
     found = [stairs_of(levels, c, low[c], high[c]) for c in range(levels.shape[0])]
     never = 2**bits - count
     rows = [np.concatenate([stairs.at, np.full(never, stairs.high + 1)]) for stairs in found]
-    return np.stack(rows).astype(np.int32), np.array([stairs.falls for stairs in found])
+    return np.stack(rows), np.array([stairs.falls for stairs in found])
 
 
 def level_of(levels: Levels, c: int, value: Fraction) -> int:

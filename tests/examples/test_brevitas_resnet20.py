@@ -1,8 +1,5 @@
 """The Brevitas example at a small size: trained a little, exported by both exporters, every quantizer's codes equal."""
 
-import warnings
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -10,16 +7,12 @@ pytest.importorskip("brevitas")
 pytest.importorskip("qonnx")
 import torch
 
-from popstream.model.qonnx.load import load_model
-from popstream.model.qonnx.take import Taken, take
+from examples.brevitas_resnet20 import ResNet, accuracy, train
+from popstream.model.qonnx.take import Taken
 from popstream.sim.executed import compare_taken
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    from examples.brevitas_resnet20 import ResNet, accuracy, export, train
+from tests.examples.small import SIZE, taken
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-SIZE = 8
 
 
 def trained(**how) -> ResNet:
@@ -35,11 +28,6 @@ def trained(**how) -> ResNet:
             module.weight.data.normal_(0.8, 0.6)
             module.bias.data.normal_(0, 0.3)
     return net
-
-
-def taken(net: ResNet, path: Path, dynamo: bool = False) -> Taken:
-    export(net, SIZE, path, dynamo)
-    return take(load_model(path), "net")
 
 
 def differing(found: Taken) -> dict[str, int]:

@@ -97,7 +97,7 @@ def residual(
     per_channel: bool = False,
     negative: bool = False,
     power_of_two: bool = False,
-    separate: bool = False,
+    separate: float = 1,
     zero: float = 0,
     mode: str = "ROUND",
     pool: str = "ROUND",
@@ -108,7 +108,7 @@ def residual(
 ) -> onnx.ModelProto:
     """He's residual network as Brevitas exports it: an identity block and one with a projection, shared quantizers.
 
-    separate: the second branch of an addition has a scale of its own, twice that of the first. zero: the zero point of
+    separate: the scale of an addition's second branch, in that of the first. zero: the zero point of
     the image's quantizer. pool: the rounding mode of Trunc behind the average, of `trunc` version; "" for none.
     """
     g = Graph((1, 3, 8, 8), seed, domain, version)
@@ -132,7 +132,7 @@ def residual(
         shared = g.scale(0.01, 0.03)
         branch = g.quant(layer(inner, outs, outs, 3), shared, 8, mode=mode)
         other = layer(x, ins, outs, 1, stride) if stride == 2 else x
-        skip = g.quant(other, shared * (2 if separate else 1), 8, mode=mode)
+        skip = g.quant(other, shared * separate, 8, mode=mode)
         last_scale = g.scale(1, 2) / codes
         x = activate(g.node("Add", branch, skip), last_scale)
     mean = g.node("GlobalAveragePool", x)

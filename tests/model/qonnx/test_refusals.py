@@ -115,8 +115,8 @@ def added_sums(g):
 
 def added_scales(g):
     x = codes(g, image(g))
-    y = g.quant(g.conv(x, g.weights((4, 4, 3, 3), 2)), 0.03, 8)
-    return logits(g, g.quant(g.node("Add", y, g.quant(x, 0.05, 8)), 0.3, 2, signed=0))
+    y = g.node("Add", g.quant(g.conv(x, g.weights((4, 4, 3, 3), 2)), 0.03, 8), g.quant(x, 0.05, 8))
+    return logits(g, g.quant(g.node("Add", y, g.quant(x, 0.02, 8)), 0.3, 2, signed=0))
 
 
 def multiplied(g):
@@ -244,7 +244,7 @@ NO = {
     sums_without_quantizer: "Conv 'Conv_1': reads values that no quantizer has made codes of; put a quantizer",
     scale_a_channel: "Conv 'Conv_1': reads codes of another scale in each channel; take one for all (per tensor)",
     added_sums: "Add 'Add_0': adds a value that no quantizer bounds; put one QuantIdentity before the addition",
-    added_scales: "Add 'Add_0': adds values of scales 0.03 and 0.05, none a multiple of the other; let both",
+    added_scales: "and 0.02, and what is added is a sum already; let both branches share one QuantIdentity",
     multiplied: "Mul 'Mul_0': multiplies or divides two activations; only constants can be",
     falling_after_addition: "falls with the sum that it reads in channel 0 (BatchNorm of negative gain behind an",
     part_averaged: "AveragePool 'AveragePool_0': averages a part of 8 x 8 pixels; only averages over all of them",
