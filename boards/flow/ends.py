@@ -4,7 +4,7 @@ import re
 
 from popstream.boards.flow.toolchain import Progress, ToolError
 
-__all__ = ["NeverPlaced", "ending"]
+__all__ = ["NeverPlaced", "NeverRouted", "ending"]
 
 # Designs that routed took 700 steps of the static placer at most; with every iteration of router2, but one or two in a
 # row, fewer wires were used twice.
@@ -15,8 +15,12 @@ class NeverPlaced(ToolError):
     """The placement goes round in circles."""
 
 
+class NeverRouted(ToolError):
+    """The routing does."""
+
+
 def ending(progress: Progress) -> Progress:
-    """`progress`, which also raises ToolError where a line of nextpnr's log tells of a run that goes round in circles.
+    """`progress`, which also raises NeverPlaced or NeverRouted where a line of nextpnr's log tells so.
 
     The analytical placer may push a memory to and fro for ever, and a router that once had fewer wires used twice, and
     has had more ever since, does not come back. Another seed often ends.
@@ -34,7 +38,7 @@ def ending(progress: Progress) -> Progress:
             if not since or wires < best:
                 best, since = wires, at
             if at - since > STUCK:
-                raise ToolError(
+                raise NeverRouted(
                     f"routing stood still: {best:,} wires used twice in its iteration {since}, {wires:,} in {at}; "
                     f"another seed, a slower clock or a folding of more cycles may route"
                 )

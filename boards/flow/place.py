@@ -12,7 +12,7 @@ from popstream.boards.board.board import Board
 from popstream.boards.board.devices import chip_database, nextpnr_options
 from popstream.boards.board.top import Top
 from popstream.boards.flow import memories
-from popstream.boards.flow.ends import NeverPlaced, ending
+from popstream.boards.flow.ends import NeverPlaced, NeverRouted, ending
 from popstream.boards.flow.memories import fix_memories, nearly_full
 from popstream.boards.flow.timing import Timing, analyse, rules
 from popstream.boards.flow.toolchain import Progress, ToolError, run
@@ -42,15 +42,18 @@ class Flow:
     options: tuple[str, ...]
 
 
+RIPUP = "--tmg-ripup"
+
 # ECP5: with ResNet-20's thousands of carry chains the default placer takes five times as long, to 2.3 times the wire,
-# and router2 then does not end; `--tmg-ripup` gains 3 % of clock at the same placement and time.
+# and router2 then does not end; `--tmg-ripup` gains 3 % of clock at the same placement and time, but where wires are
+# scarce it takes away again what was settled: then it is left away.
 # iCE40: router2 may turn for ever on the last nets of a full one; aiming at a density below 0.99, the placer does, or
 # where a cell finds no place: it gives up after a twelfth of the tries that it would take, and the next seed is tried.
 FLOWS: Mapping[str, Flow] = {
     "ecp5": Flow(
         ("yosys", "nextpnr-ecp5", "ecppack"), "top.lpf", "top.config", "top.bit",
         {"lut": ("TRELLIS_COMB",), "ff": ("TRELLIS_FF",), "ebr": ("DP16KD",), "dsp": ("MULT18X18D",)},
-        ("--placer", "static", "--router", "router2", "--tmg-ripup"),
+        ("--placer", "static", "--router", "router2", RIPUP),
     ),
     "ice40": Flow(
         ("yosys", "nextpnr-ice40", "icepack"), "top.pcf", "top.asc", "top.bin",
@@ -173,12 +176,19 @@ def route(board: Board, folder: Path, mhz: float, seed: int, progress: Progress 
     ]  # fmt: skip
     first = board.family == "ecp5" and nearly_full(synthesised(folder), board.device.capacity["ebr"])
     try:
-        try:
-            place_and_route(board, folder, out, told, arguments, first, progress)
-        except NeverPlaced:
-            if first or board.family != "ecp5":
-                raise
-            place_and_route(board, folder, out, told, arguments, True, progress)
+        while True:  # twice with the memories free or the timing heeded, at most
+            try:
+                place_and_route(board, folder, out, told, arguments, first, progress)
+            except NeverPlaced:
+                if first or board.family != "ecp5":
+                    raise
+                first = True
+            except NeverRouted:
+                if RIPUP not in arguments:
+                    raise
+                arguments.remove(RIPUP)
+            else:
+                break
         lacking = unregistered(folder / "top.json") if board.family == "ice40" else {}
         write_json(out / TIMING, analyse(delays, board.family, lacking)._asdict())
     finally:

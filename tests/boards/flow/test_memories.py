@@ -2,8 +2,10 @@
 
 import json
 
+import pytest
+
 from popstream.boards.flow import memories, place
-from popstream.boards.flow.ends import STEPS
+from popstream.boards.flow.ends import STEPS, STUCK, NeverRouted
 from popstream.boards.flow.memories import fix_memories, nearly_full
 from popstream.boards.known import find
 
@@ -77,3 +79,27 @@ def test_where_placement_never_ends_memories_are_placed_first(tmp_path, monkeypa
     place.route(find("ulx3s-45f"), tmp_path, 60, 0)
     assert [call[call.index("--json") + 1] for call in told] == ["top.json", "top.json", "seed0/fixed.json"]
     assert ["--write" in call for call in told] == [False, True, False]
+
+
+def test_where_routing_stands_still_it_is_tried_without_heed_of_timing(tmp_path, monkeypatch):
+    told = []
+    usual = placing(told)
+
+    def stuck(tool, arguments, folder, log, progress=lambda text: None):
+        usual(tool, arguments, folder, log)
+        for step in range(1, STUCK + 3) if hopeless or place.RIPUP in arguments else ():
+            progress(f"Info: iter={step} wires=900 overused=9 overuse=9 tmgfail=0 archfail=NA")
+
+    monkeypatch.setattr(place, "run", stuck)
+    monkeypatch.setattr(place, "analyse", lambda *given: place.Timing({}, {}))
+    monkeypatch.setattr(place, "again", lambda *given: None)
+    (tmp_path / "top.json").write_text(json.dumps(netlist()))
+    (tmp_path / "stat.json").write_text(json.dumps({"design": {"num_cells_by_type": {"DP16KD": 2}}}))
+    hopeless = False
+    place.route(find("ulx3s-45f"), tmp_path, 60, 0)
+    assert [place.RIPUP in call for call in told] == [True, False]
+    told.clear()
+    hopeless = True
+    with pytest.raises(NeverRouted, match="stood still: 9 wires used twice in its iteration 1, 9 in 17"):
+        place.route(find("ulx3s-45f"), tmp_path, 60, 0)
+    assert [place.RIPUP in call for call in told] == [True, False]
