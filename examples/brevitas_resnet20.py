@@ -39,7 +39,8 @@ class Kinds:
         self.shared = quant.Int8ActPerTensorFixedPoint if fixed else quant.Int8ActPerTensorFloat
         self.inner = {"weight_quant": self.weight, "weight_bit_width": weight_bits}
         if weight_bits == 1:
-            self.inner = {"weight_quant": quant.SignedBinaryWeightPerTensorConst}
+            scale = 0.125 if fixed else 0.1
+            self.inner = {"weight_quant": quant.SignedBinaryWeightPerTensorConst, "weight_scaling_const": scale}
         self.act = {"act_quant": self.codes, "bit_width": act_bits}
 
     def conv(self, ins: int, outs: int, kernel: int, stride: int) -> nn.Sequential:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.table import Table
 
@@ -41,6 +42,13 @@ class Imported:
     def why(self) -> str:
         """What to do about mismatches."""
         return "float32 may round there what rationals do not; take scales that are powers of two, and tell us"
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """For a file: what was compared; halves are codes rounded from exactly between two."""
+        counts = {key: sum(getattr(row, key) for row in self.compared) for key in ("values", "halves", "mismatches")}
+        about = {"network": self.network.name, "images": self.images, "source": self.source, "off": self.off}
+        return about | {"nodes": len(self.network.nodes), "quantizers": len(self.compared) - 1} | counts
 
     @property
     def sentence(self) -> str:

@@ -40,6 +40,13 @@ class Entry:
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
 
+    @property
+    def options(self) -> str:
+        """As the command line has it."""
+        given = [f"--{key} {' '.join(f'{v:g}' for v in values)}" for key, values, usual in (
+            ("mean", self.mean, (0.0,)), ("std", self.std, (1.0,))) if values != usual]  # fmt: skip
+        return " ".join(["--raw"] * self.raw + given)
+
     def values(self, channels: int) -> np.ndarray:
         """float32 [C, 256]; QonnxError where mean or std are not for so many channels."""
         for key, given in (("mean", self.mean), ("std", self.std)):

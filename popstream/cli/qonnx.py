@@ -76,6 +76,7 @@ def import_(
     Takes a few seconds; a ResNet-20 a minute.
     """
     from popstream.model.console import plain_console, table_console
+    from popstream.model.files import write_json
     from popstream.model.manifest import save
     from popstream.model.qonnx.take import Entry
     from popstream.sim.imported import import_file, table
@@ -93,4 +94,6 @@ def import_(
         )
     folder = out or BUILD / "imported" / name
     save(found.network, folder)
+    about = {"file": model.name, "options": entry.options if entry else "", "seed": seed}
+    write_json(folder / "import.json", found.summary | about)
     print(f"-> {folder}  (NET={folder})")

@@ -203,21 +203,19 @@ def bits(
 ) -> None:
     """Measure how cost grows with the bits of weights and activations.
 
-    One folding for a recipe's untrained networks of all W and A, and its cycles x LUT. Writes build/<net>/bits.json and
-    bits.png.
+    One folding for a recipe's untrained networks of all W and A, from 2 bits on with odd and with signed weights, and
+    its cycles x LUT. Writes build/<net>/bits.json and bits.png.
 
     Example: popstream bits digits-w1a2 --bits 1 2
     Takes a synthesis and a simulation for each pair of bits.
     """
     from popstream.model.console import table_console
     from popstream.model.files import write_json
-    from popstream.sim.reports.bits import measure, table
+    from popstream.sim.reports.bits import measure, points_of, table
     from popstream.sim.reports.charts import bits_chart
 
     console = table_console(140)
-    pairs = [(weight, act) for weight in set(bits) for act in set(bits)]
-    points = sorted(pairs, key=lambda point: (point[0] * point[1], point))
-    rows = measure(net, points, interval or 5_000, root, console)
+    rows = measure(net, points_of(bits), interval or 5_000, root, console)
     console.print(table(net, rows))
     folder = root / net
     write_json(folder / "bits.json", {"recipe": net, "interval": interval, "rows": rows})

@@ -77,21 +77,26 @@ def bits_chart(path: Path, name: str, rows: Sequence[Mapping[str, Any]]) -> None
     line = np.array([bits.min(), bits.max()])
     left.loglog(line, products[0] * line / bits[0], color="grey", linestyle=":", label="proportional to W*A")
     for weight_bits, mark in zip(sorted({row["weight_bits"] for row in rows}), "osD^vP*X", strict=False):
-        some = [index for index, row in enumerate(rows) if row["weight_bits"] == weight_bits]
-        left.loglog(bits[some], products[some], mark, label=f"W = {weight_bits}")
+        for kind, fill in (("odd", "full"), ("signed", "none")):
+            which = (weight_bits, kind)
+            some = [index for index, row in enumerate(rows) if (row["weight_bits"], row["weights"]) == which]
+            if some:
+                label = f"W = {weight_bits}{', signed' * (kind == 'signed')}"
+                left.loglog(bits[some], products[some], mark, fillstyle=fill, label=label)
     left.set_xlabel("W*A")
     left.set_ylabel("million cycles x LUT4 an image")
     left.set_xticks(sorted(set(bits)), sorted(set(bits)))
     left.minorticks_off()
     left.legend(fontsize=8)
-    names = [f"W{row['weight_bits']}A{row['act_bits']}" for row in rows]
+    signed = [" signed" if row["weights"] == "signed" else "" for row in rows]
+    names = [f"W{row['weight_bits']}A{row['act_bits']}{kind}" for row, kind in zip(rows, signed, strict=True)]
     bottom = np.zeros(len(rows))
     for kind in rows[0]["lut_by_kind"]:
         values = np.array([row["lut_by_kind"][kind] for row in rows])
         right.bar(names, values, bottom=bottom, label=kind)
         bottom += values
     right.set_ylabel("LUT4")
-    right.tick_params(axis="x", labelsize=8)
+    right.tick_params(axis="x", labelsize=8, rotation=90)
     right.legend(fontsize=8)
     figure.suptitle(f"{name}: one folding, all W and A", fontsize=10)
     write_figure(figure, path, DPI)

@@ -1,5 +1,6 @@
 """Networks of others' exporters: every quantizer's codes are those of the file's own executor."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,13 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("qonnx")
 from popstream.model.manifest import load  # noqa: E402
 from popstream.model.qonnx.back import read_back  # noqa: E402
-from popstream.model.qonnx.load import check  # noqa: E402
+from popstream.model.qonnx.load import check, load_model  # noqa: E402
 from popstream.model.qonnx.take import Entry, Taken, take  # noqa: E402
 from popstream.model.qonnx.write import model_of  # noqa: E402
 from popstream.sim.executed import compare_taken  # noqa: E402
 from tests.command import run_cli  # noqa: E402
 from tests.model.qonnx.graphs import Graph, mlp, residual  # noqa: E402
+from tests.model.qonnx.package import before_resize  # noqa: E402
 
 HOWS = {
     "ternary": dict(),
@@ -105,8 +107,9 @@ def test_how_pixels_enter():
     assert taken.network.hash != take(residual(3), "net").network.hash
 
 
-def test_taken_written_and_read_back_it_has_the_same_integers():
-    network = take(residual(3, bits=(3, 3), zero=3, pool="FLOOR"), "net").network
+@pytest.mark.parametrize("how", [dict(bits=(3, 3), zero=3, pool="FLOOR"), dict(separate=1.37)])
+def test_taken_written_and_read_back_it_has_the_same_integers(how):
+    network = take(residual(3, **how), "net").network
     again = read_back(model_of(network), "file")
     assert again.hash == network.hash
     for node in network.nodes:
@@ -128,6 +131,17 @@ def test_the_verb(tmp_path, monkeypatch):
     status, out, err = run_cli("import", "build/mine/mine.onnx", "--name", "again", "--images", 1)
     assert (status, err) == (0, "")
     assert load(Path("build/imported/again")).hash == network.hash
+    about = json.loads(Path("build/imported/mine/import.json").read_text())
+    assert about["quantizers"] == 11
+    assert (about["file"], about["options"], about["images"], about["mismatches"]) == ("a.onnx", "", 2, 0)
+    run_cli("export-qonnx", "build/imported/again", "--images", 1)
+    first, second = (integers(Path(f"build/{name}/{name}.onnx")) for name in ("mine", "again"))
+    assert first == second
+
+
+def integers(path: Path) -> dict[str, bytes]:
+    """Every tensor that a file holds."""
+    return {tensor.name: tensor.SerializeToString() for tensor in load_model(path).graph.initializer}
 
 
 def test_what_the_executor_rounds_otherwise_is_not_written(tmp_path, monkeypatch):
@@ -154,3 +168,11 @@ def test_a_node_that_reads_a_tensor_twice():
     taken = take(g.model(g.node("Gemm", flat, g.weights((3, 4), 4), transB=1)), "net")
     assert ("Add 'Add_0'", "folded into what reads it: twice the same") in taken.rows
     assert differing(taken) == {}
+
+
+def test_the_convolutional_network_in_the_package():
+    """Its part before the resize, which ends here in an average and three classes; images of 8 x 8 in place of 128."""
+    taken = take(before_resize(8), "espcn")
+    assert [node.op for node in taken.network.nodes].count("conv") == 3
+    assert len(quantizers(taken)) == 5
+    assert differing(taken, 1) == {}

@@ -44,13 +44,16 @@ def test_a_longer_pipeline_takes_more_images_and_a_wrong_logit_is_an_error(netwo
 
 def test_one_folding_for_all_bits_takes_cycles_in_proportion(tmp_path, monkeypatch):
     """W1A2 with both planes at once, folded for W2A4 with one: eight times the pairs of planes on the same lanes."""
-    networks = {bits: random_network(5, weight_bits=bits[0], act_bits=bits[1], channels=(8,), strides=(1,))
-                for bits in ((1, 2), (2, 4))}  # fmt: skip
-    monkeypatch.setattr(bits, "network_of", lambda recipe, *wanted: networks[wanted])
+    points = [bits.Point(1, 2), bits.Point(2, 4, "signed")]
+    networks = {
+        point: random_network(5, weight_bits=w, act_bits=a, channels=(8,), strides=(1,), weights=kind)
+        for point in points for w, a, kind in [point]
+    }  # fmt: skip
+    monkeypatch.setattr(bits, "network_of", lambda recipe, wanted: networks[wanted])
     monkeypatch.setattr(bits, "synthesised", lambda *_: Cost(lut=5_000))
     varied = bits.varied(networks.values())
-    assert varied == {node.name for node in networks[1, 2].nodes if node.op == "conv"} - {"stem.conv"}
-    rows = bits.measure("some-w1a2", [(1, 2), (2, 4)], 2_000, ROOT, Console(quiet=True))
+    assert varied == {node.name for node in networks[points[0]].nodes if node.op == "conv"} - {"stem.conv"}
+    rows = bits.measure("some-w1a2", points, 2_000, ROOT, Console(quiet=True))
     assert rows[0]["lanes"] == rows[1]["lanes"] > 0
     ratio = rows[1]["interval_cycles"] / rows[0]["interval_cycles"]
     assert rows[1]["product"] == round(5_000 * rows[1]["interval_cycles"])
@@ -61,7 +64,13 @@ def test_one_folding_for_all_bits_takes_cycles_in_proportion(tmp_path, monkeypat
         assert min(row["lut_by_kind"].values()) > 0
     bits_chart(tmp_path / "bits.png", "some", rows)
     assert (tmp_path / "bits.png").read_bytes().startswith(b"\x89PNG")
+    assert [row["weights"] for row in rows] == ["odd", "signed"]
     assert "over W*A" in [column.header for column in bits.table("some", rows).columns]
+
+
+def test_weights_of_two_bits_and_more_are_signed_too():
+    assert bits.points_of((2, 1)) == [(1, 1, "odd"), (1, 2, "odd"), (2, 1, "odd"), (2, 1, "signed"), (2, 2, "odd"),
+                                      (2, 2, "signed")]  # fmt: skip
 
 
 @pytest.mark.parametrize(
