@@ -42,7 +42,7 @@ from popstream.hw.folding.folding import (
     stream_lanes,
     turns,
 )
-from popstream.hw.folding.outline import STAGE, outline, plans
+from popstream.hw.folding.outline import STAGE, alike, outline, plans
 from popstream.hw.folding.stage_plan import StagePlan
 from popstream.hw.lib.fifo import StreamFifo
 from popstream.hw.lib.stream import Repack
@@ -75,8 +75,8 @@ class Kept:
         self._networks: WeakKeyDictionary[Network, dict[Any, Any]] = WeakKeyDictionary()
 
     def get(self, network: Network, key: Any, make: Callable[[], Any]) -> Any:
-        """What `make` gives, made once for each `key` of `network`."""
-        known = self._networks.setdefault(network, {})
+        """What `make` gives, made once for each `key` of `network` and of all outlines like it."""
+        known = self._networks.setdefault(alike(network), {})
         if key not in known:
             known[key] = make()
         return known[key]
@@ -187,6 +187,10 @@ def behind_input(network: Network) -> tuple[dict[str, Cost], dict[str, int]]:
     """The same of what reads the input, with its table of pixels."""
     node, bits = network.input, network.entry_bits
     lanes = entry_lanes(node)
+    return KEPT.get(network, (node.name, lanes), lambda: walk_in(network, node, bits, lanes))
+
+
+def walk_in(network: Network, node: Node, bits: int, lanes: int) -> tuple[dict[str, Cost], dict[str, int]]:
     parts, delays = walk_on(network, node, Values(None, unsigned(node.bits), lanes))
     if "table" in node.tensors:
         table, repack = stages.entry(node, lanes, "auto"), repack_cost(bits, node.shape[0], lanes)
@@ -197,7 +201,12 @@ def behind_input(network: Network) -> tuple[dict[str, Cost], dict[str, int]]:
 
 def behind_stage(network: Network, name: str, plan: StagePlan) -> tuple[dict[str, Cost], dict[str, int]]:
     """The same of what reads a shared stage, in an outlined network."""
-    return walk_on(network, network.node(name), Values(None, signed(plan.end_bits), plan.share.beat))
+    bits, beat = plan.end_bits, plan.share.beat
+    return KEPT.get(
+        network,
+        (name, bits, beat, STAGE),
+        lambda: walk_on(network, network.node(name), Values(None, signed(bits), beat)),
+    )
 
 
 def layer_parts(network: Network, node: Node, fold: Fold, lanes: int) -> dict[str, Cost]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from popstream.hw.folding.chain import chain
 from popstream.hw.folding.fold import Fold, FoldingError, Share
@@ -11,7 +12,7 @@ from popstream.hw.folding.layers import Chain
 from popstream.hw.folding.stage_plan import StagePlan
 from popstream.model.manifest import Network, Node
 
-__all__ = ["STAGE", "StageNode", "outline", "plan_of", "plans", "shares_of", "units"]
+__all__ = ["STAGE", "StageNode", "alike", "outline", "plan_of", "plans", "shares_of", "units"]
 
 STAGE = "stage"
 """The op of a node that stands for a shared stage: from a stream or codes to a stream or sums."""
@@ -44,11 +45,14 @@ def plans(network: Network, folding: Mapping[str, Any]) -> dict[str, StagePlan]:
     """The plan of each shared stage, by the name of the node that ends it; FoldingError for one that cannot be."""
     stages = [node for node in network.nodes if isinstance(node, StageNode)]
     result: dict[str, StagePlan] = {node.name: node.plan for node in stages if node.plan}
-    if result:
-        return result
+    return result or _plans(network, shares_of(folding))
+
+
+def _plans(network: Network, shares: tuple[Share, ...]) -> dict[str, StagePlan]:
+    result: dict[str, StagePlan] = {}
     names = {node.name for node in network.nodes if node.op == "conv"}
     used: set[str] = set()
-    for share in shares_of(folding):
+    for share in shares:
         if not share.layers:
             raise FoldingError("A shared stage must have layers, names of conv nodes; it has none")
         for name in share.layers:
@@ -82,13 +86,37 @@ def units(network: Network, folding: Mapping[str, Any]) -> dict[str, Fold]:
 
 def outline(network: Network, folding: Mapping[str, Any]) -> Network:
     """`network` with a StageNode for each shared stage; itself, where there is none, or it is an outline."""
-    if not shares_of(folding) or any(isinstance(node, StageNode) for node in network.nodes):
+    shares = shares_of(folding)
+    if not shares or any(isinstance(node, StageNode) for node in network.nodes):
         return network
+    return _outline(network, shares)
+
+
+@lru_cache(maxsize=256)
+def _outline(network: Network, shares: tuple[Share, ...]) -> Network:
     inside: set[str] = set()
     ends: dict[str, Node] = {}
-    for name, plan in plans(network, folding).items():
+    for name, plan in _plans(network, shares).items():
         inside |= plan.chain.inside
         last = network.node(name)
         ends[name] = StageNode(name, STAGE, (plan.source,), {}, {}, last.shape, last.kind, last.bits, plan)
     nodes = [ends.get(node.name, node) for node in network.nodes if node.name in ends or node.name not in inside]
-    return replace(network, nodes=tuple(nodes))
+    result = replace(network, nodes=tuple(nodes))
+    _ALIKE[result] = _first(network, tuple(share.layers for share in shares))
+    return result
+
+
+_ALIKE: WeakKeyDictionary[Network, Network] = WeakKeyDictionary()
+
+
+@lru_cache(maxsize=64)
+def _first(network: Network, groups: tuple[tuple[str, ...], ...]) -> Network:
+    """A copy, which stands for all outlines in which the same layers share."""
+    return replace(network)
+
+
+def alike(network: Network) -> Network:
+    """One and the same for all outlines of a network in which the same layers share, whatever the size of their stages;
+    any other network itself. For what is worked out once, and does not depend on those sizes.
+    """
+    return _ALIKE.get(network, network)
