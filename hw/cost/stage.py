@@ -48,7 +48,7 @@ def codes_cost(plan: StagePlan) -> Cost:
     choice = chosen * (places * choices > 1) + chosen * (choices > 1)
     return Cost(
         logic(choice + seen * plan.narrow) + 4 * adder(address) + plan.banks * address,
-        plan.banks * (word + address) + seen + (chosen << plan.fan + 1) - 2 * chosen + 5 * address,
+        plan.banks * (word + address) + seen + 5 * address,
         plan.banks * block_rams(plan.code_words, word),
     )
 

@@ -19,10 +19,7 @@ from popstream.model.manifest import Node, signed_width
 __all__ = ["BEND", "BLOCKS", "POOL", "READ", "WAITING", "StagePlan"]
 
 READ = 6
-"""Cycles from the choice of a chunk to its codes and weights (hw.shared.codes), but those of `fan`."""
-
-TOGETHER = 4
-"""Output channels that may take their codes from one register: more lie too far apart to be met in a cycle."""
+"""Cycles from the choice of a chunk to its codes and weights (hw.shared.codes)."""
 
 WAITING, BLOCKS = 16, 2
 """Beats of input that wait for their turn, and groups of pixels of output (hw.shared.stage, hw.shared.emit)."""
@@ -205,21 +202,11 @@ class StagePlan(StageMemory):
         return sum(walk.cycles for walk in self.walks)
 
     @property
-    def fan(self) -> int:
-        """Registers one behind the other from which the codes spread, each with two behind it."""
-        return max(0, (self.share.pe // TOGETHER).bit_length() - 1)
-
-    @property
-    def read(self) -> int:
-        """Cycles from the choice of a chunk to its codes and weights."""
-        return READ + self.fan
-
-    @property
     def between(self) -> int:
         """Cycles from the last one of a layer to the first one of the next: all that is made has to be in memory."""
         leaves = self.kernel * self.share.slice // 2 + 1
         tree = (leaves - 1).bit_length() + (self.share.planes - 1).bit_length()  # at most, of hw.lib.popcount
-        return self.read + tree + self.drain + 8
+        return READ + tree + self.drain + 8
 
     @property
     def multiplied(self) -> int:

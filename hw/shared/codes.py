@@ -9,7 +9,7 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from popstream.hw.folding.stage_plan import StagePlan
+from popstream.hw.folding.stage_plan import READ, StagePlan
 from popstream.hw.lib.pipeline import delay
 
 __all__ = ["CodeMemory"]
@@ -33,20 +33,18 @@ class CodeMemory(wiring.Component):
     Members
     -------
     row, column, place, inside, x, low, edge, aside, choice, slices : In, see Issue.
-    o : Out, for each pixel its planes, in each kernel column by kernel column the slice's codes' bits; all of that in
-        2^fan copies, each from registers of its own.
+    o : Out, for each pixel its planes, in each kernel column by kernel column the slice's codes' bits.
     write : In, a bit for each bank. write_address : In. words : In, for each pixel of a group, that is for the banks
         that are equal to it modulo the pixels, a word.
     other, other_address : In, all banks are read there instead; `all`, their words, come `straight` cycles later.
     """
 
+    latency = READ
     straight = 3
 
     def __init__(self, plan: StagePlan) -> None:
         self.plan = plan
-        self.latency = plan.read
         share = plan.share
-        self.seen = share.pixels * share.planes * plan.kernel * share.slice
         self.columns = share.pixels + plan.kernel - 1
         self.word = share.slice * plan.code_bits
         self.most_low = 1 + plan.kernel // 2 + max(walk.margin for walk in plan.walks)
@@ -61,7 +59,7 @@ class CodeMemory(wiring.Component):
                 "aside": In(range(max(2, 1 + plan.kernel // 2))),
                 "choice": In(range(max(2, -(-plan.code_bits // share.planes)))),
                 "slices": In(range(1 + max(walk.slices for walk in plan.walks))),
-                "o": Out(self.seen << plan.fan),
+                "o": Out(share.pixels * share.planes * plan.kernel * share.slice),
                 "write": In(plan.banks), "write_address": address, "words": In(share.pixels * self.word),
                 "other": In(1), "other_address": address, "all": Out(plan.banks * self.word),
             }
@@ -145,8 +143,7 @@ class CodeMemory(wiring.Component):
             (Const(1) if kx == middle else self.aside <= min(kx, plan.kernel - 1 - kx)).replicate(share.slice)
             for kx in range(plan.kernel)
         ]
-        seen = Signal(self.seen, reset_less=True)
-        m.d.sync += seen.eq(
+        m.d.sync += self.o.eq(
             Cat(
                 columns[pixel + kx][k] & taken[kx] if plan.narrow else columns[pixel + kx][k]
                 for pixel in range(share.pixels)
@@ -154,19 +151,3 @@ class CodeMemory(wiring.Component):
                 for kx in range(plan.kernel)
             )
         )
-        self._spread(m, [seen])
-
-    def _spread(self, m: Module, copies: list[Signal]) -> None:
-        """Two registers behind each, until there are all copies. The two begin with other values, as synthesis would
-        make one of them if they were equal.
-        """
-        for level in range(self.plan.fan):
-            behind = []
-            for copy in copies:
-                for init in (0, -1):
-                    name = f"copy{level}_{len(behind)}"
-                    register = Signal(self.seen, name=name, init=init & ((1 << self.seen) - 1), reset_less=True)
-                    m.d.sync += register.eq(copy)
-                    behind.append(register)
-            copies = behind
-        m.d.comb += self.o.eq(Cat(copies))

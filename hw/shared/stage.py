@@ -109,7 +109,7 @@ class SharedStage(wiring.Component):
             self.busy.eq(issue.valid), self.blocked.eq(issue.blocked),
         ]  # fmt: skip
         sums = self._sums(m, issue, codes, platform)
-        done = delay(m, issue.valid & issue.last, plan.read + self.term + 1, "done")
+        done = delay(m, issue.valid & issue.last, CodeMemory.latency + self.term + 1, "done")
         beats = self._hold(m, sums, done, retire)
         m.d.sync += retire.start.eq(done)
 
@@ -149,11 +149,11 @@ class SharedStage(wiring.Component):
     def _sums(self, m: Module, issue: Issue, codes: CodeMemory, platform: Any) -> list[list[Value]]:
         """Raw sums of each pixel's output channels, a cycle after `term`."""
         plan, share = self.plan, self.plan.share
-        m.submodules.weights = memory = WeightMemory(self.constants.memory, self.storage, plan.read)
+        m.submodules.weights = memory = WeightMemory(self.constants.memory, self.storage, CodeMemory.latency)
         m.d.comb += [memory.address.eq(issue.weight), self.finish.data.eq(memory.o)]
         for name in ("fill", "fill_word", "fill_part"):
-            m.d.comb += getattr(self.finish, name).eq(delay(m, getattr(issue, name), plan.read, name))
-        behind = plan.read + self.term
+            m.d.comb += getattr(self.finish, name).eq(delay(m, getattr(issue, name), CodeMemory.latency, name))
+        behind = CodeMemory.latency + self.term
         first, fall = delay(m, issue.first, behind, "first"), delay(m, issue.fall, behind, "fall")
         valid = delay(m, issue.valid, behind, "issued")
         negative = delay(m, issue.negative, behind, "negative") if plan.signed else Const(0)
@@ -162,11 +162,10 @@ class SharedStage(wiring.Component):
         for pixel in range(share.pixels):
             row: list[Value] = []
             for pe in range(share.pe):
-                copy = (pe << plan.fan) // share.pe
                 kind = AndTerm if plan.signed else XnorTerm
                 m.submodules[f"term{pixel}_{pe}"] = term = kind(size, share.planes, levels=share.levels)
                 m.d.comb += [
-                    term.codes.eq(codes.o.word_select(copy * share.pixels + pixel, share.planes * size)),
+                    term.codes.eq(codes.o.word_select(pixel, share.planes * size)),
                     getattr(term, kind.operand).eq(memory.o.word_select(pe, size)),
                 ]
                 total = Signal(plan.sum_shape, name=f"total{pixel}_{pe}")
