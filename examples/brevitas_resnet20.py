@@ -111,15 +111,16 @@ def train(
     labels: Tensor,
     epochs: int,
     batch: int = 128,
-    rate: float = 0.1,
+    rate: float = 2e-3,
     state: Path | None = None,
 ) -> None:
-    """SGD on uint8 images, mirrored and shifted by up to 4 pixels, over one cycle of the rate.
+    """Adam on uint8 images, mirrored and shifted by up to 4 pixels, over one cycle of the rate. SGD at the rate of such
+    a network without quantizers, 0.1, takes scales of activations so far up that all codes become 0.
 
     With a file `state`, a training that was stopped goes on from what it last saved there; while Brevitas still
     gathers statistics for its scales (the first 300 batches), it gathers them anew.
     """
-    optimizer = torch.optim.SGD(net.parameters(), lr=rate, momentum=0.9, nesterov=True, weight_decay=1e-4)
+    optimizer = torch.optim.Adam(net.parameters(), lr=rate)
     steps = epochs * (len(images) // batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=max(2, steps))
     net.train()
@@ -131,14 +132,17 @@ def train(
         for name, part in parts.items():
             part.load_state_dict(saved[name])
         torch.set_rng_state(saved["rng"])
-    for step in tqdm(range(done, steps), desc="train", unit="batch", initial=done, total=steps):
+    bar = tqdm(range(done, steps), desc="train", unit="batch", initial=done, total=steps)
+    for step in bar:
         chosen = torch.randint(len(images), (batch,))
         x = F.pad(images[chosen].float() / 255, (4, 4, 4, 4))
         top, left = torch.randint(9, (2,)).tolist()
         x = x[:, :, top : top + images.shape[2], left : left + images.shape[3]]
         x = x.flip(3) if torch.rand(()) < 0.5 else x
         optimizer.zero_grad()
-        F.cross_entropy(net(x), labels[chosen]).backward()
+        loss = F.cross_entropy(net(x), labels[chosen])
+        loss.backward()
+        bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
         optimizer.step()
         schedule.step()
         if state and (step + 1) % KEPT == 0:

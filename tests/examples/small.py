@@ -11,10 +11,10 @@ from popstream.model.qonnx.load import load_model
 from popstream.model.qonnx.take import Taken, take
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    from examples.brevitas_resnet20 import Block, Kinds, ResNet, export
+    warnings.simplefilter("ignore")  # of Brevitas, of its own modules
+    from examples.brevitas_resnet20 import Block, Kinds, ResNet, accuracy, export, train
 
-__all__ = ["SIZE", "SeparateBlock", "calibrated", "taken"]
+__all__ = ["SIZE", "ResNet", "SeparateBlock", "accuracy", "calibrated", "taken", "train"]
 
 SIZE = 8
 IMAGES = 64  # that give the scales

@@ -7,10 +7,9 @@ pytest.importorskip("brevitas")
 pytest.importorskip("qonnx")
 import torch
 
-from examples.brevitas_resnet20 import ResNet, accuracy, train
 from popstream.model.qonnx.take import Taken
 from popstream.sim.executed import compare_taken
-from tests.examples.small import SIZE, taken
+from tests.examples.small import SIZE, ResNet, accuracy, taken, train
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
