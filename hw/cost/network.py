@@ -42,7 +42,7 @@ from popstream.hw.folding.folding import (
     stream_lanes,
     turns,
 )
-from popstream.hw.folding.outline import STAGE, alike, outline, plans
+from popstream.hw.folding.outline import STAGE, outline, plans
 from popstream.hw.folding.stage_plan import StagePlan
 from popstream.hw.lib.fifo import StreamFifo
 from popstream.hw.lib.stream import Repack
@@ -75,8 +75,11 @@ class Kept:
         self._networks: WeakKeyDictionary[Network, dict[Any, Any]] = WeakKeyDictionary()
 
     def get(self, network: Network, key: Any, make: Callable[[], Any]) -> Any:
-        """What `make` gives, made once for each `key` of `network` and of all outlines like it."""
-        known = self._networks.setdefault(alike(network), {})
+        """What `make` gives, made once for each `key` of `network`.
+
+        Outlines in which the same layers share are equal, whatever the size of their stages.
+        """
+        known = self._networks.setdefault(network, {})
         if key not in known:
             known[key] = make()
         return known[key]

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from popstream.hw.folding.chain import chain
 from popstream.hw.folding.fold import Fold, FoldingError, Share
@@ -12,7 +11,7 @@ from popstream.hw.folding.layers import Chain
 from popstream.hw.folding.stage_plan import StagePlan
 from popstream.model.manifest import Network, Node
 
-__all__ = ["STAGE", "StageNode", "alike", "outline", "plan_of", "plans", "shares_of", "units"]
+__all__ = ["STAGE", "StageNode", "outline", "plan_of", "plans", "shares_of", "units"]
 
 STAGE = "stage"
 """The op of a node that stands for a shared stage: from a stream or codes to a stream or sums."""
@@ -92,7 +91,7 @@ def outline(network: Network, folding: Mapping[str, Any]) -> Network:
     return _outline(network, shares)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=256)  # alive, they hold what was worked out for them and all that equal them (hw.cost.network.KEPT)
 def _outline(network: Network, shares: tuple[Share, ...]) -> Network:
     inside: set[str] = set()
     ends: dict[str, Node] = {}
@@ -101,22 +100,4 @@ def _outline(network: Network, shares: tuple[Share, ...]) -> Network:
         last = network.node(name)
         ends[name] = StageNode(name, STAGE, (plan.source,), {}, {}, last.shape, last.kind, last.bits, plan)
     nodes = [ends.get(node.name, node) for node in network.nodes if node.name in ends or node.name not in inside]
-    result = replace(network, nodes=tuple(nodes))
-    _ALIKE[result] = _first(network, tuple(share.layers for share in shares))
-    return result
-
-
-_ALIKE: WeakKeyDictionary[Network, Network] = WeakKeyDictionary()
-
-
-@lru_cache(maxsize=64)
-def _first(network: Network, groups: tuple[tuple[str, ...], ...]) -> Network:
-    """A copy, which stands for all outlines in which the same layers share."""
-    return replace(network)
-
-
-def alike(network: Network) -> Network:
-    """One and the same for all outlines of a network in which the same layers share, whatever the size of their stages;
-    any other network itself. For what is worked out once, and does not depend on those sizes.
-    """
-    return _ALIKE.get(network, network)
+    return replace(network, nodes=tuple(nodes))
