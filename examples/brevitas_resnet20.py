@@ -14,7 +14,6 @@ not claim an accuracy.
 import argparse
 import warnings
 from pathlib import Path
-from typing import Any
 
 import brevitas.nn as qnn
 import torch
@@ -25,6 +24,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from popstream.model import data
+from popstream.model.training.checkpoint import save
 
 __all__ = ["ResNet", "export", "train"]
 
@@ -146,14 +146,8 @@ def train(
         optimizer.step()
         schedule.step()
         if state and (step + 1) % KEPT == 0:
-            save(state, {name: part.state_dict() for name, part in parts.items()}, step + 1)
-
-
-def save(state: Path, parts: dict[str, Any], done: int) -> None:
-    """Written beside its place and then renamed, so that it is whole."""
-    beside = state.with_name(f".{state.name}")
-    torch.save(parts | {"done": done, "rng": torch.get_rng_state()}, beside)
-    beside.replace(state)
+            now = {name: part.state_dict() for name, part in parts.items()}
+            save(now | {"done": step + 1, "rng": torch.get_rng_state()}, state)
 
 
 @torch.no_grad()

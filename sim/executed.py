@@ -1,7 +1,7 @@
 """A QONNX file run by its own executor (the package qonnx), every tensor of it, beside the golden model."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from popstream.model.qonnx.take import Taken
 from popstream.model.qonnx.write import entry_of
 from popstream.sim import golden
 
-__all__ = ["Compared", "compare_taken", "compare_written", "execute", "with_batch"]
+__all__ = ["Compared", "compare_taken", "compare_written", "execute", "totals", "with_batch"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,12 @@ class Compared:
     values: int
     mismatches: int
     halves: int = 0
+
+
+def totals(compared: Sequence[Compared]) -> dict[str, int]:
+    """Of all quantizers, which the logits come behind: how many they are, and their values, halves and mismatches."""
+    sums = {key: sum(getattr(row, key) for row in compared) for key in ("values", "halves", "mismatches")}
+    return {"quantizers": len(compared) - 1, **sums}
 
 
 def execute(model: ModelProto, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -12,7 +12,7 @@ from popstream.model.manifest import Network
 from popstream.model.qonnx.back import read_back, written_by_us
 from popstream.model.qonnx.load import QonnxError, load_model
 from popstream.model.qonnx.take import Entry, take
-from popstream.sim.executed import Compared, compare_taken, compare_written
+from popstream.sim.executed import Compared, compare_taken, compare_written, totals
 from popstream.sim.rtl.images import images_for
 
 __all__ = ["Imported", "import_file", "table"]
@@ -46,9 +46,8 @@ class Imported:
     @property
     def summary(self) -> dict[str, Any]:
         """For a file: what was compared; halves are codes rounded from exactly between two."""
-        counts = {key: sum(getattr(row, key) for row in self.compared) for key in ("values", "halves", "mismatches")}
         about = {"network": self.network.name, "images": self.images, "source": self.source, "off": self.off}
-        return about | {"nodes": len(self.network.nodes), "quantizers": len(self.compared) - 1} | counts
+        return about | {"nodes": len(self.network.nodes)} | totals(self.compared)
 
     @property
     def sentence(self) -> str:

@@ -33,8 +33,10 @@ def column(tensor: np.ndarray, like: Tensor) -> Tensor:
 def exact(node: Node, weight: Tensor, device: torch.device) -> torch.dtype:
     """The float type whose sums are exact here: float32 where they stay small enough; on a GPU, whose convs may
     transform it, float64."""
+    if device.type == "cuda":
+        return torch.float64
     largest = weight.abs().flatten(1).sum(1).max().item() * (2 ** node["act_bits"] - 1)
-    return torch.float32 if device.type != "cuda" and largest < FLOAT32_EXACT else torch.float64
+    return torch.float32 if largest < FLOAT32_EXACT else torch.float64
 
 
 def conv(node: Node, a: Tensor) -> Tensor:

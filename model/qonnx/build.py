@@ -12,14 +12,13 @@ from popstream.model.qonnx.layers import weight_attributes, weight_codes
 from popstream.model.qonnx.load import QonnxError
 from popstream.model.qonnx.pools import bits_of_sums, shift_of
 from popstream.model.qonnx.requant import fit
-from popstream.model.qonnx.signals import STREAM_BITS, Added, Layer, Levels, Operand, Pixels, Pooled, Pooling
+from popstream.model.qonnx.signals import SHARE, STREAM_BITS, Added, Layer, Levels, Operand, Pixels, Pooled, Pooling
 from popstream.model.qonnx.stairs import level_at, rising_stairs, stairs_of, table_of
 from popstream.model.qonnx.uneven import small_tables
 
 __all__ = ["Builder", "Check"]
 
 ALWAYS = -(2**62)
-SHARE = "let both branches share one QuantIdentity"
 
 
 @dataclass(frozen=True)

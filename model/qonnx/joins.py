@@ -8,7 +8,7 @@ from onnx import NodeProto
 from popstream.model.qonnx.context import Context, Value, attributes, scaled
 from popstream.model.qonnx.load import QonnxError, shown
 from popstream.model.qonnx.monotone import Affine, Function
-from popstream.model.qonnx.signals import Added, Levels, Operand, Pooled, Pooling, Signal
+from popstream.model.qonnx.signals import SHARE, Added, Levels, Operand, Pooled, Pooling, Signal
 
 __all__ = ["average", "join", "maxpool"]
 
@@ -59,7 +59,7 @@ def join(reader: Context, node: NodeProto, first: Signal, second: Signal) -> Sig
     again = [o.source for o in operands if isinstance(o.source, Added)]
     if max(-low, high) >= MOST or (added.uneven and again):
         why = "and what is added is a sum already" if again else "too far apart"
-        raise QonnxError(f"{added.where}, {why}; let both branches share one QuantIdentity")
+        raise QonnxError(f"{added.where}, {why}; {SHARE}")
     if added.uneven:
         reader.note(node, f"an addition of scales {scales}, as whole numbers for what reads it: exact for every pair")
     else:

@@ -15,10 +15,12 @@ from popstream.model.qonnx.monotone import Affine, Function, Step
 from popstream.model.qonnx.quantizer import Quantizer
 
 __all__ = [
-    "STREAM_BITS", "Added", "Constant", "Layer", "Levels", "Operand", "Pixels", "Pooled", "Signal", "Source", "uniform",
+    "SHARE", "STREAM_BITS", "Added", "Constant", "Layer", "Levels", "Operand", "Pixels", "Pooled", "Signal", "Source",
+    "uniform",
 ]  # fmt: skip
 
 STREAM_BITS = 16  # at most
+SHARE = "let both branches share one QuantIdentity"  # what helps where two cannot be added
 Shape = tuple[int, int, int]
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from popstream.model.files import write_json
-from popstream.sim.executed import Compared, compare_taken
+from popstream.sim.executed import Compared, compare_taken, totals
 from tests.examples.small import SIZE, calibrated, taken
 
 __all__ = ["compared", "networks"]
@@ -52,12 +52,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     rows = []
     for how in networks():
-        found = compared(how)
-        rows.append(
-            how
-            | {key: sum(getattr(row, key) for row in found) for key in ("values", "halves", "mismatches")}
-            | {"quantizers": len(found) - 1}
-        )
+        rows.append(how | totals(compared(how)))
         print(rows[-1], flush=True)
     sums = {key: sum(row[key] for row in rows) for key in ("quantizers", "values", "halves", "mismatches")}
     write_json(Path("build/brevitas.json"), {"images": IMAGES, **sums, "networks": rows})
