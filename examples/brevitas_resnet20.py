@@ -41,6 +41,7 @@ class Kinds:
         if weight_bits == 1:
             scale = 0.125 if fixed else 0.1
             self.inner = {"weight_quant": quant.SignedBinaryWeightPerTensorConst, "weight_scaling_const": scale}
+        self.act_bits = act_bits
         self.act = {"act_quant": self.codes, "bit_width": act_bits}
 
     def conv(self, ins: int, outs: int, kernel: int, stride: int) -> nn.Sequential:
@@ -49,7 +50,9 @@ class Kinds:
         return nn.Sequential(conv, nn.BatchNorm2d(outs))
 
     def relu(self) -> nn.Module:
-        """ReLU and the codes behind it."""
+        """ReLU and the codes behind it; of one bit, no ReLU, and the codes -1 and +1."""
+        if self.act_bits == 1:
+            return qnn.QuantIdentity(act_quant=quant.SignedBinaryActPerTensorConst, return_quant_tensor=True)
         return qnn.QuantReLU(**self.act, return_quant_tensor=True)
 
 

@@ -53,7 +53,7 @@ class Builder:
         self.counts[kind] += 1
         name = f"{kind}{self.counts[kind]}" if kind not in ("input", "linear") else kind
         self.nodes.append(Node(name, op, inputs, attributes, tensors))
-        self.bits[name] = attributes.get("bits", 0)
+        self.bits[name] = self.bits[inputs[0]] if op == "maxpool" else attributes.get("bits", 0)
         return name
 
     def say(self, levels: Levels, text: str) -> None:

@@ -17,11 +17,15 @@ Value = Constant | Signal
 
 
 class Context:
-    """values: every tensor so far; shapes: those of the file; rows: what each node of the file was taken as."""
+    """values: every tensor so far; shapes: those of the file; rows: what each node of the file was taken as.
+
+    padded: the tensors that a convolution puts a border of zeros around.
+    """
 
     def __init__(self, values: dict[str, Value], shapes: dict[str, tuple[int, ...]]):
         self.values, self.shapes = values, shapes
         self.rows: dict[str, str] = {}
+        self.padded: set[str] = set()
 
     def signal(self, node: NodeProto, index: int) -> Signal:
         """An input that depends on the image."""

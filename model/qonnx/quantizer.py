@@ -4,7 +4,7 @@ Measured on qonnx 1.0.0, against which a test holds this: Quant clips, then roun
 away from zero; a signed Quant of one bit takes the sign and gives -1 and +1, whatever narrow and the rounding mode say.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -35,8 +35,8 @@ def bound(mode: str, k: int) -> tuple[Fraction, bool]:
 class Quantizer:
     """Levels u of 0..count-1 for y = x / scale + zero; level u gives scale (step u + least - zero).
 
-    scale: one, or one a channel, above 0 (of BipolarQuant alone any but 0). mode: of MODES, or "SIGN". gives: the scale
-    of what comes out, where it is another (Trunc).
+    scale: one, or one a channel, above 0 (of BipolarQuant alone any but 0). mode: of MODES, or "SIGN", whose two levels
+    are 2 apart. gives: the scale of what comes out, where it is another (Trunc).
     """
 
     scale: tuple[Fraction, ...]
@@ -48,7 +48,11 @@ class Quantizer:
 
     @property
     def step(self) -> int:
-        return 2 if self.mode == "SIGN" else 1
+        return 2 if self.mode == "SIGN" and self.count == 2 else 1
+
+    def with_middle(self) -> "Quantizer":
+        """Of -1 and +1 the levels 0 and 2: between them is a code for 0, which padding needs and no value gets."""
+        return replace(self, count=3) if self.step == 2 else self
 
     @property
     def most(self) -> int:

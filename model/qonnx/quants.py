@@ -50,6 +50,8 @@ def levels_of(reader: Context, node: NodeProto, signal: Signal, found: Quantizer
     channels = signal.shape[0]
     if len(found.scale) not in (1, channels):
         raise QonnxError(f"{shown(node)}: has {len(found.scale)} scales for {channels} channels")
+    if node.output[0] in reader.padded and not found.zero:
+        found = found.with_middle()
     if isinstance(signal.source, Pooled) and found.step == 1 and found.least < 0 and positive(signal, found):
         found = Quantizer(found.scale, found.zero, 0, found.least + found.count, found.mode, found.gives)
     levels = Levels(signal, found, shown(node), node.output[0])
@@ -73,9 +75,12 @@ def trunc(reader: Context, node: NodeProto) -> Value:
     line = signal.function.affine
     if not isinstance(signal.source, Pooled) or line is None or not signal.function.alike:
         raise QonnxError(f"{shown(node)}: stands behind no average over all pixels, where alone it is a shift")
+    pooled, step = signal.source, signal.source.source.quantizer.step if isinstance(signal.source.source, Levels) else 1
     a, b = line.at(0)
-    pooled = signal.source
-    if zero or b or abs(a / Fraction(scale) - 1) * max(abs(pooled.low), abs(pooled.high)) >= Fraction(1, 4):
+    a /= step
+    begin = round(b / a)  # the sums that the file means are `step` times those of the codes, and so much more
+    low, high = step * pooled.low + begin, step * pooled.high + begin
+    if zero or b != begin * a or abs(a / Fraction(scale) - 1) * max(abs(low), abs(high)) >= Fraction(1, 4):
         raise QonnxError(
             f"{shown(node)}: its scale {scale:g} is not that of the sums that it reads, {float(a):g}, or it has "
             "a zero point; export it with the quantizer before it"
@@ -92,8 +97,10 @@ def trunc(reader: Context, node: NodeProto) -> Value:
     )  # fmt: skip
     found = Quantizer((a * Fraction(2) ** int(steps),), Fraction(0), found.least, found.count, mode, rationals(gives))
     most = found.least + found.count - 1
-    if steps < 0 and pooled.low >= 0 and pooled.high <= min(255, most * 2**steps):  # a gain: the sums as they are
-        found = Quantizer((a,), Fraction(0), 0, pooled.high + 1, mode, rationals(gives * 2.0**-steps))
-    if len(rest) == 2 and pooled.high / 2**steps > 255:
-        raise QonnxError(f"{shown(node)}: gives codes above 255; let it keep 8 bits or fewer")
+    if steps < 0 and low >= 0 and high <= min(255, most * 2**steps):  # a gain: the sums as they are
+        found = Quantizer((a,), Fraction(0), 0, high + 1, mode, rationals(gives * 2.0**-steps))
+    if len(rest) == 2 and (low < 0 or high / 2**steps > 255):
+        raise QonnxError(
+            f"{shown(node)}: gives codes below 0 or above 255; let it keep 8 bits or fewer, of codes from 0"
+        )
     return levels_of(reader, node, signal, found)

@@ -33,6 +33,7 @@ class Reader(Context):
         self.values[source] = Signal(pixels, Function(pixels.shape[0]), pixels.shape)
         self.shapes = {value.name: shape_of(value) for value in (*model.graph.value_info, *model.graph.output)}
         self.rows: dict[str, str] = {}
+        self.padded = padded(model)
         self.ended: str | None = None
         self.logits = model.graph.output[0].name
         for node in model.graph.node:
@@ -70,6 +71,17 @@ class Reader(Context):
 
 def shape_of(value: Any) -> tuple[int, ...]:
     return tuple(size.dim_value for size in value.type.tensor_type.shape.dim)
+
+
+def padded(model: ModelProto) -> set[str]:
+    """The tensors that a convolution with padding reads, as they are or behind what neither adds up nor quantizes."""
+    found: set[str] = set()
+    for node in reversed(model.graph.node):
+        if node.op_type == "Conv" and any(attributes(node).get("pads", ())):
+            found.add(node.input[0])
+        elif node.op_type not in (*QUANTS, "Trunc", "Conv", "Gemm", "MatMul") and node.output[0] in found:
+            found.update(node.input)
+    return found
 
 
 def constant(node: NodeProto, inputs: list[Value]) -> Constant:

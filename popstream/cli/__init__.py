@@ -6,6 +6,8 @@ Verbs import what they work with when they are called: help and wrong commands n
 import sys
 from collections.abc import Sequence
 
+from popstream.cli.interrupted import began_as_interrupt
+
 __all__ = ["main"]
 
 
@@ -15,6 +17,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from popstream.cli.front import main as run
 
         return run(arguments)
-    except KeyboardInterrupt:
+    except BaseException as error:
+        if not began_as_interrupt(error):
+            raise
         print("interrupted", file=sys.stderr)
         return 130

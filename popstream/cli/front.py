@@ -8,17 +8,14 @@ nothing of popstream foresaw keeps its traceback; POPSTREAM_TRACEBACK=1 shows it
 import os
 import select
 import shlex
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Sequence
 
 from cyclopts import CycloptsError
 
 from popstream.cli import bench, boards, hardware, host, mutate, prove, qonnx, report, simulate, soak, train
 from popstream.cli.app import run
+from popstream.cli.interrupts import as_interrupt, heeding_signals
 from popstream.cli.options import UsageError
 from popstream.cli.wrong import usage_line
 from popstream.model.commands import here, installs
@@ -29,7 +26,6 @@ VERBS = (bench, boards, hardware, host, mutate, prove, qonnx, report, simulate, 
 """Importing a file adds its verbs."""
 
 FAILURE, USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
-AGAIN_SECONDS = 0.05  # until an interrupt that was dropped comes again
 ARGUMENTS = "POPSTREAM_ARGUMENTS"  # make's ARGUMENTS, which no shell is to read
 # Verbs that go on where they were stopped.
 RESUMING = ("train", "sweep", "accuracy", "bitstreams", "cost", "mutate", "soak", "tables")
@@ -49,46 +45,14 @@ EXTRAS = {
 }
 
 
-@contextmanager
-def heeding_signals() -> Iterator[list[int]]:
-    """SIGTERM interrupts as Ctrl-C does, and is noted; what a program around this one asked for instead stays.
-
-    Python drops an interrupt that comes while an object is finalized (Amaranth's are, by thousands): it comes again.
-    """
-    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    came: list[int] = []
-    before = sys.unraisablehook
-
-    def end(number: int, _: object) -> None:
-        if not came:  # a second one is not to stop the clearing away
-            came.append(number)
-            raise KeyboardInterrupt
-
-    def dropped(found: Any) -> None:
-        if not issubclass(found.exc_type, KeyboardInterrupt):
-            before(found)
-            return
-        number = came.pop() if came else signal.SIGINT
-        threading.Timer(AGAIN_SECONDS, os.kill, (os.getpid(), number)).start()
-
-    if ours:
-        signal.signal(signal.SIGTERM, end)
-        sys.unraisablehook = dropped
-    try:
-        yield came
-    finally:
-        if ours:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            sys.unraisablehook = before
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the verb that `arguments` (those of the process by default) name; returns the exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     with heeding_signals() as terminated:
         try:
             given += added() if arguments is None else []
-            return run(given)
+            with as_interrupt():
+                return run(given)
         except CycloptsError as error:
             return say(usage_line(error), USAGE)
         except UsageError as error:

@@ -82,6 +82,49 @@ def test_ctrl_c_while_the_command_is_imported(tmp_path):
         assert "popstream" not in said, said  # no traceback through our files; Python's own start is not ours
 
 
+def interrupting_itself(program: str, name: str) -> subprocess.CompletedProcess:
+    """A program of the command line that sends itself the signal `name`."""
+    return subprocess.run(
+        [sys.executable, "-c", program, name], cwd=ROOT, capture_output=True, text=True, timeout=SOON,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+
+
+WRAPPED = """
+import os, signal, sys
+from popstream.cli import front
+class Slow:
+    def __set_name__(self, owner, name):
+        os.kill(os.getpid(), getattr(signal, sys.argv[1]))
+        for turn in range(1000): pass
+def run(given):
+    try:
+        type("Made", (), {"slow": Slow()})
+    except KeyboardInterrupt as error:  # Python 3.12 and later do not wrap it
+        raise RuntimeError("while a class was made") from error
+front.run = run
+sys.exit(front.main(["boards"]))
+"""
+SWALLOWED = WRAPPED.replace(
+    "def run(given):\n",
+    "def run(given):\n    try: made()\n    except BaseException: raise ImportError('a part') from None\ndef made():\n",
+)
+
+
+@pytest.mark.parametrize("program", [WRAPPED, SWALLOWED], ids=["by Python", "by a library"])
+@pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_signal_that_becomes_an_error_of_another_kind_still_ends_it_as_one(program, name, status):
+    done = interrupting_itself(program, name)
+    assert (done.returncode, done.stderr.count("\n")) == (status, 1), done.stderr
+
+
+def test_an_error_before_which_nothing_was_interrupted_stays_what_it_is():
+    quiet = SWALLOWED.replace("os.kill(os.getpid(), getattr(signal, sys.argv[1]))", "raise OSError('none')")
+    done = interrupting_itself(quiet, "SIGINT")
+    assert done.returncode == 1
+    assert "ImportError: a part" in done.stderr
+
+
 @pytest.fixture
 def verb_that_fails():
     """`popstream fails`, as if something else that it writes to had ended."""
@@ -117,8 +160,5 @@ sys.exit(front.main([]))
 
 @pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143)])
 def test_a_signal_while_an_object_is_finalized_is_not_lost(name, status):
-    done = subprocess.run(
-        [sys.executable, "-c", FINALIZED, name], cwd=ROOT, capture_output=True, text=True, timeout=SOON,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )  # fmt: skip
+    done = interrupting_itself(FINALIZED, name)
     assert (done.returncode, done.stderr.count("\n")) == (status, 1), done.stderr

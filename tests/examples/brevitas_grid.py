@@ -26,13 +26,14 @@ IMAGES = 100
 def networks() -> Iterator[dict[str, Any]]:
     """Options of small.calibrated; dynamo says which exporter writes it."""
     for weights in WEIGHTS:
-        for codes in (2, 4, 8) if weights != 2 else range(2, 9):
+        for codes in (1, 2, 4, 8) if weights != 2 else range(1, 9):
             yield dict(weight_bits=weights, act_bits=codes)
         yield dict(weight_bits=weights, act_bits=weights % 4 + 2, dynamo=True)
         yield dict(weight_bits=weights, act_bits=3, separate=True)
         yield dict(weight_bits=weights, act_bits=4, powers_of_two=True)
-    for codes in (2, 5, 6, 8):
+    for codes in (1, 2, 5, 6, 8):
         yield dict(weight_bits=2, act_bits=codes, separate=True)
+    yield dict(weight_bits=4, act_bits=1, powers_of_two=True)
     yield dict(weight_bits=4, act_bits=4, separate=True, powers_of_two=True)
     yield dict(weight_bits=3, act_bits=7, powers_of_two=True, rounding="floor")
 

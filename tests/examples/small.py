@@ -14,7 +14,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of Brevitas, of its own modules
     from examples.brevitas_resnet20 import Block, Kinds, ResNet, accuracy, export, train
 
-__all__ = ["SIZE", "ResNet", "SeparateBlock", "accuracy", "calibrated", "taken", "train"]
+__all__ = ["SIZE", "Kinds", "ResNet", "SeparateBlock", "accuracy", "calibrated", "taken", "train"]
 
 SIZE = 8
 IMAGES = 64  # that give the scales

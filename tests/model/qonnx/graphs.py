@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-__all__ = ["Graph", "mlp", "residual"]
+__all__ = ["Graph", "mlp", "residual", "signs"]
 
 GENERAL = "qonnx.custom_op.general"
 QUANTS = ("Quant", "BipolarQuant", "Trunc", "MultiThreshold")
@@ -147,6 +147,24 @@ def residual(
     flat = g.node("Flatten", mean, axis=1)
     w = g.weights((classes, 6), 8)
     return g.model(g.node("Gemm", flat, w, g.rng.normal(0, 0.3, classes), transB=1))
+
+
+def signs(padding: int, zero: float = 0, mode: str = "ROUND", seed: int = 0) -> onnx.ModelProto:
+    """Codes -1 and +1 (less `zero`) read by two convolutions with `padding`, one behind a max-pool; their average."""
+    g = Graph((1, 3, 12, 12), seed)
+    x, ins = g.quant("x", 1 / 255, 8, signed=0), 3
+    for size in (1, 2, 1):
+        x = g.norm(g.conv(x, g.weights((4, ins, 3, 3), 1 if ins > 3 else 8), pad=padding), 4, 3.0, negative=True)
+        x = g.quant(x, 0.5, 1, zero=zero) if zero else g.node("BipolarQuant", x, 0.5)
+        x = g.node("MaxPool", x, kernel_shape=[size] * 2, strides=[size] * 2) if size > 1 else x
+        ins = 4
+    edge = 6 if padding else 2
+    unit, out = np.float32(0.5 / edge**2), np.float32(0.5 / edge**2) * np.float32(2)
+    mean = g.node(
+        "Trunc", g.node("GlobalAveragePool", x), unit, 0.0, 7.0, out, 6.0, rounding_mode=mode, signed=1, narrow=0
+    )  # fmt: skip
+    flat = g.node("Flatten", mean, axis=1)
+    return g.model(g.node("Gemm", flat, g.weights((3, 4), 8), g.rng.normal(0, 0.3, 3), transB=1))
 
 
 def mlp(

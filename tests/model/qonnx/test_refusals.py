@@ -89,10 +89,6 @@ def uneven_padding(g):
     return logits(g, g.quant(g.node("Conv", image(g), w, pads=[0, 0, 1, 1]), 0.3, 2, signed=0))
 
 
-def bipolar_padded(g):
-    return logits(g, codes(g, g.node("BipolarQuant", "x", 1.0)))
-
-
 def zero_between_codes(g):
     return logits(g, codes(g, g.quant("x", 1 / 255, 8, signed=0, zero=0.5)))
 
@@ -239,7 +235,6 @@ NO = {
     even_kernel: "Conv 'Conv_0': has a kernel of 2 x 2; only odd squares can be",
     stride_of_three: "Conv 'Conv_0': has strides [3, 3]; only 1 or 2 in both directions can be",
     uneven_padding: "Conv 'Conv_0': pads its sides differently; give one padding for all four",
-    bipolar_padded: "Conv 'Conv_0': pads with 0, for which its input has no code (levels -1 + 2 u); take a quantizer",
     zero_between_codes: "Conv 'Conv_0': pads with 0, for which its input has no code",
     sums_without_quantizer: "Conv 'Conv_1': reads values that no quantizer has made codes of; put a quantizer",
     scale_a_channel: "Conv 'Conv_1': reads codes of another scale in each channel; take one for all (per tensor)",

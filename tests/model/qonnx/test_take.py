@@ -15,7 +15,7 @@ from popstream.model.qonnx.take import Entry, Taken, take  # noqa: E402
 from popstream.model.qonnx.write import model_of  # noqa: E402
 from popstream.sim.executed import compare_taken  # noqa: E402
 from tests.command import run_cli  # noqa: E402
-from tests.model.qonnx.graphs import Graph, mlp, residual  # noqa: E402
+from tests.model.qonnx.graphs import Graph, mlp, residual, signs  # noqa: E402
 from tests.model.qonnx.package import before_resize  # noqa: E402
 
 HOWS = {
@@ -73,6 +73,17 @@ def test_halves_of_powers_of_two_go_to_even():
     """Multiply, add and shift with halves up would not do: thousands of sums lie halfway."""
     taken = take(residual(3, bits=(4, 4), power_of_two=True), "net")
     assert {node["ties"] for node in taken.network.nodes if node.op == "requant"} == {"even"}
+
+
+@pytest.mark.parametrize(("padding", "zero", "mode", "bits"), [
+    (1, 0, "ROUND", [2, 2, 1]), (1, 0, "FLOOR", [2, 2, 1]),  # with a code for the border of zeros
+    (0, 0, "ROUND", [1, 1, 1]), (1, 1, "ROUND", [1, 1, 1]),  # without one: {-2, 0} has it
+])  # fmt: skip
+def test_codes_of_minus_and_plus_one(padding, zero, mode, bits):
+    taken = take(signs(padding, zero, mode), "net")
+    codes = [node for node in taken.network.nodes if node.op == "threshold"]
+    assert [node["bits"] for node in codes[:3]] == bits
+    assert differing(taken, 20) == {}
 
 
 @pytest.mark.parametrize("bipolar", [True, False])
