@@ -22,6 +22,7 @@ STANDARD = (
     "MaxPool", "Mul", "Neg", "Reciprocal", "ReduceMean", "Relu", "Reshape", "Shape", "Slice", "Softmax", "Sqrt",
     "Squeeze", "Sub", "TopK", "Transpose", "Unsqueeze",
 )  # fmt: skip
+STORED_ALONE = 4  # the ir_version from which on what is stored need not be an input, too
 MOST_VALUES = 2**26  # of a tensor
 WHY = {
     "FloatQuant": "quantizes to floating point; choose integer quantizers",
@@ -48,6 +49,7 @@ def clean(model: ModelProto) -> ModelProto:
     for node in taken.graph.node:
         if node.domain in DOMAINS and node.domain:  # others may be folded away
             check_op(node)
+    drop_stored_inputs(taken)
     set_domains(taken)
     set_batch(taken)
     read_once(taken)
@@ -115,12 +117,20 @@ def read_once(model: ModelProto) -> None:
     model.graph.node.extend(nodes)
 
 
+def drop_stored_inputs(model: ModelProto) -> None:
+    """Tensors that the file holds are no inputs: old files list them as such, whether or not a node reads them."""
+    stored = {tensor.name for tensor in model.graph.initializer}
+    kept = [value for value in model.graph.input if value.name not in stored]
+    del model.graph.input[:]
+    model.graph.input.extend(kept)
+    model.ir_version = max(model.ir_version, STORED_ALONE)
+
+
 def set_batch(model: ModelProto) -> None:
     """One image a time where the file leaves it open."""
-    stored = {tensor.name for tensor in model.graph.initializer}
     for value in model.graph.input:
         sizes = value.type.tensor_type.shape.dim
-        if value.name not in stored and len(sizes) and not sizes[0].dim_value:
+        if len(sizes) and not sizes[0].dim_value:
             sizes[0].dim_value = 1
 
 

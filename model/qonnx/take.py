@@ -121,12 +121,11 @@ def take(model: ModelProto, name: str, entry: Entry | None = None, data: str = "
 
 
 def entering(model: ModelProto) -> Any:
-    """The one input that the file does not hold itself."""
-    stored = {tensor.name for tensor in model.graph.initializer}
-    found = [value for value in model.graph.input if value.name not in stored]
-    if len(found) != 1 or len(model.graph.output) != 1:
-        raise QonnxError(f"has {len(found)} inputs and {len(model.graph.output)} outputs; it must have one of each")
-    return found[0]
+    """The one input of a cleaned file."""
+    if len(model.graph.input) != 1 or len(model.graph.output) != 1:
+        counts = f"{len(model.graph.input)} inputs and {len(model.graph.output)} outputs"
+        raise QonnxError(f"has {counts}; it must have one of each")
+    return model.graph.input[0]
 
 
 def finish(builder: Builder, signal: Signal) -> tuple[Fraction, Fraction, bool]:

@@ -8,6 +8,8 @@ import pytest
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("qonnx")
+from onnx import helper, numpy_helper  # noqa: E402
+
 from popstream.model.manifest import load  # noqa: E402
 from popstream.model.qonnx.back import read_back  # noqa: E402
 from popstream.model.qonnx.load import check, load_model  # noqa: E402
@@ -108,6 +110,17 @@ def test_names_play_no_part():
     for value in (*renamed.graph.initializer, *renamed.graph.input, *renamed.graph.output):
         value.name = names[value.name]
     assert take(renamed, "net").network.hash == take(model, "net").network.hash
+
+
+def test_tensors_that_are_inputs_too():
+    """As old exporters wrote them; one of them is read by no node."""
+    model = residual(3)
+    unread = numpy_helper.from_array(np.zeros((2, 3), np.float32), "unread")
+    model.graph.initializer.append(unread)
+    for tensor in model.graph.initializer:
+        model.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    model.ir_version = 3
+    assert take(model, "net").network.hash == take(residual(3), "net").network.hash
 
 
 def test_how_pixels_enter():
