@@ -46,7 +46,7 @@ RIPUP = "--tmg-ripup"
 
 # ECP5: with ResNet-20's thousands of carry chains the default placer takes five times as long, to 2.3 times the wire,
 # and router2 then does not end; `--tmg-ripup` gains 3 % of clock at the same placement and time, but where wires are
-# scarce it takes away again what was settled: then it is left away.
+# scarce it takes away again what was settled: then it is left away, by all further seeds, too.
 # iCE40: router2 may turn for ever on the last nets of a full one; aiming at a density below 0.99, the placer does, or
 # where a cell finds no place: it gives up after a twelfth of the tries that it would take, and the next seed is tried.
 FLOWS: Mapping[str, Flow] = {
@@ -70,6 +70,7 @@ FLOWS: Mapping[str, Flow] = {
 }  # fmt: skip
 BITSTREAM = {family: flow.bitstream for family, flow in FLOWS.items()} | {"xilinx": "vivado/top.bit"}
 KEPT = "reload.json"  # a folder that holds it keeps the placement too, as seed<seed>/routed.json
+SCARCE = "wires-are-scarce"  # a file beside a netlist of which one seed was not routed with RIPUP
 REPORT, TIMING = "report.json", "timing.json"  # of a seed: nextpnr's, and what it leaves out
 ICE40_DELAY_PS = 20_000  # of LUTs alone, between two flip-flops
 ROUNDING = 0.002  # nextpnr rounds a clock's period to picoseconds, a PLL's to a few
@@ -134,7 +135,8 @@ def synthesise(board: Board, folder: Path, progress: Progress = lambda text: Non
 
     On an ECP5 the carry chains are freed of what nextpnr would add to their unused ends.
     """
-    (folder / "stat.json").unlink(missing_ok=True)
+    for left in ("stat.json", SCARCE):
+        (folder / left).unlink(missing_ok=True)
     run("yosys", ["-q", "-l", "synth.log", "-p", script(board)], folder, "synth.log", progress)
     if not (folder / "stat.json").exists():
         raise ToolError(f"yosys wrote no statistics; the reason ends {folder / 'synth.log'}")
@@ -174,6 +176,8 @@ def route(board: Board, folder: Path, mhz: float, seed: int, progress: Progress 
         "--report", f"{out.name}/{REPORT}", "--sdf", f"{out.name}/{delays.name}", "--quiet",
         "--log", f"{out.name}/route.log",
     ]  # fmt: skip
+    if RIPUP in arguments and (folder / SCARCE).exists():
+        arguments.remove(RIPUP)
     first = board.family == "ecp5" and nearly_full(synthesised(folder), board.device.capacity["ebr"])
     try:
         while True:  # twice with the memories free or the timing heeded, at most
@@ -187,6 +191,7 @@ def route(board: Board, folder: Path, mhz: float, seed: int, progress: Progress 
                 if RIPUP not in arguments:
                     raise
                 arguments.remove(RIPUP)
+                (folder / SCARCE).touch()
             else:
                 break
         lacking = unregistered(folder / "top.json") if board.family == "ice40" else {}

@@ -99,6 +99,10 @@ def test_where_routing_stands_still_it_is_tried_without_heed_of_timing(tmp_path,
     place.route(find("ulx3s-45f"), tmp_path, 60, 0)
     assert [place.RIPUP in call for call in told] == [True, False]
     told.clear()
+    place.route(find("ulx3s-45f"), tmp_path, 60, 1)  # another seed of the same netlist
+    assert [place.RIPUP in call for call in told] == [False]
+    told.clear()
+    (tmp_path / place.SCARCE).unlink()  # as synthesis does
     hopeless = True
     with pytest.raises(NeverRouted, match="stood still: 9 wires used twice in its iteration 1, 9 in 17"):
         place.route(find("ulx3s-45f"), tmp_path, 60, 0)
