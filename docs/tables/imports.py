@@ -38,9 +38,10 @@ def brevitas() -> str:
             kinds = [sum(bool(network.get(key)) for network in own) for key in ("separate", "powers_of_two", "dynamo")]
             sums = {key: sum(n[key] for n in own) for key in ("quantizers", "values", "halves", "mismatches")}
             counts = compared(sums | {"images": result["images"]}, "quantizers")
-            rows.append([str(bits), codes, count(len(own)), *(count(kind) for kind in kinds), *counts])
+            rtl = count(sum(network["rtl_values"] for network in own))
+            rows.append([str(bits), codes, count(len(own)), *(count(kind) for kind in kinds), *counts, rtl])
     columns = (
         "weight bits>", "code bits", "networks>", "separate scales>", "powers of two>", "by dynamo>", "quantizers>",
-        "images>", "codes and logits>", "of them halfway>", "differ>",
+        "images>", "codes and logits>", "of them halfway>", "differ>", "values in RTL, all equal>",
     )  # fmt: skip
     return f"{table(columns, rows)}\n\n{measured(found)}"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 from math import ceil
 
+from amaranth.hdl import signed
+
 from popstream.hw.cost.parts import adder, fifo_cost, logic, register_bits, rom_luts
 from popstream.hw.cost.prices import Cost
 from popstream.hw.folding.stage_plan import BEND, BLOCKS, WAITING, StagePlan
@@ -16,8 +18,8 @@ from popstream.hw.shared.constants import Constants
 
 __all__ = ["stage_parts"]
 
-WALKERS = Cost(420, 330)
-"""Issue, retire and load with their tables of layers: a guess, not measured yet, as are LUTs between carry cells."""
+WALKERS = Cost(500, 210)
+"""Issue, retire and load with their tables of layers, as synthesised in the stages of hw.synthesis.fit.SEEN."""
 
 
 def lanes_cost(plan: StagePlan) -> Cost:
@@ -65,7 +67,7 @@ def values_cost(plan: StagePlan, constants: Constants) -> Cost:
     if plan.streams:  # what is read, delayed, chosen
         each += Cost(logic(bits * (1 + 1.5 * halved)), bits * (1 + 1 + 2 + plan.multiplied - 2))
     if plan.bends:
-        each += Cost(2 * adder(bits + 2) + logic(4 * bits), (BEND + 1) * bits, dsp=1)
+        each += bend_cost(plan, constants)
     result = each * lanes
     if halved:
         result += Cost(2 * adder(bits + 2), 3 * bits) * (lanes // 2)
@@ -74,6 +76,19 @@ def values_cost(plan: StagePlan, constants: Constants) -> Cost:
     if constants.shares > 1:
         result += Cost(logic(table * (constants.shares / 2)))
     return result + Cost(distributed_luts(plan.constant_words, table), table)
+
+
+def bend_cost(plan: StagePlan, constants: Constants) -> Cost:
+    """A PReLU of one value: a product of what lies below, rounded by each of the shifts; what waits beside it."""
+    bits, slopes = plan.value_bits, constants.shapes["slopes"]
+    product = bits + 1 + slopes.width
+    rounded = [product + 2 - shift for shift in constants.slope_shifts]
+    bent = max(bits + 1, *rounded) + 1
+    luts = adder(bits + 1) + sum(map(adder, rounded)) + logic((len(rounded) - 1) * max(rounded)) + adder(bent)
+    waits = 2 * (bits + 1) + BEND * bits  # distance and v
+    return Cost(
+        luts + logic(3 * bits + bent), bits + 1 + waits + bent, dsp=Multiplier.blocks_of(signed(bits + 1), slopes)
+    )
 
 
 def encode_cost(plan: StagePlan, constants: Constants) -> Cost:
@@ -86,8 +101,8 @@ def encode_cost(plan: StagePlan, constants: Constants) -> Cost:
         entry = constants.fields["thresholds"][1]
         result += Cost(logic(entry * (rom_luts(len(constants.entry)) + 1)), entry)
     word = share.slice * plan.code_bits
-    slot = 40 + plan.share.pixels + plan.banks
-    return result + Cost(logic(word * (share.pixels + 1)) + word * share.pixels, word * (share.pixels + 1) + slot * 10)
+    slot = (40 + plan.share.pixels + plan.banks) * (plan.value + made + 1)  # in every cycle on its way
+    return result + Cost(logic(word * (share.pixels + 1)) + word * share.pixels, word * (share.pixels + 1) + slot)
 
 
 def squares_cost(plan: StagePlan) -> Cost:

@@ -15,7 +15,7 @@ from popstream.hw.lib.memory import block_rams
 from popstream.hw.solver.candidates import cheapest, counted, first_in_time, over
 from popstream.model.manifest import Network, Node
 
-__all__ = ["body", "fastest_shared"]
+__all__ = ["around", "body", "fastest_shared"]
 
 SLICES, PES, PIXELS, BEATS = (4, 8, 16, 32), (4, 8, 16, 32), (1, 2, 4, 8, 16), (1, 2, 4, 8, 16)
 PARTS = (0.35, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)  # of an image's cycles in which its input may come
@@ -62,8 +62,10 @@ def least_memory(plan: StagePlan) -> int:
     )
 
 
-def alone(network: Network, share: Share, target: int, prices: Prices) -> Folding | None:
-    """A folding with the stage, whose other layers each take at most `target` cycles an image, the cheapest of them."""
+def around(network: Network, share: Share, target: int, prices: Prices = ECP5_PRICES) -> Folding | None:
+    """A folding with the stage, whose other layers each take at most `target` cycles an image, the cheapest of them;
+    None where some layer has none.
+    """
     entries: dict[str, Fold] = {}
     empty = Folding({}, (share,))
     seen = outline(network, empty)
@@ -89,7 +91,7 @@ def choose(
 def foldings(network: Network, plan: StagePlan, prices: Prices) -> Iterator[Folding]:
     """Foldings with the stage, whose input comes faster and faster."""
     for part in PARTS:
-        folding = alone(network, plan.share, int(part * plan.least), prices)
+        folding = around(network, plan.share, int(part * plan.least), prices)
         if folding is not None:
             yield folding
 

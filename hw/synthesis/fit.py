@@ -38,22 +38,39 @@ TOLERANCE = 0.1
 
 @dataclass(frozen=True)
 class Point:
-    """A network of the zoo, folded by the solver to at most `target` cycles an image."""
+    """A network of the zoo, folded by the solver to at most `target` cycles an image.
+
+    share : all convs behind the first in one stage of this size, the other layers within `target`.
+    """
 
     net: str
     target: int
+    share: Mapping[str, int] | None = None
 
     @property
     def name(self) -> str:
-        return f"{self.net}-{self.target}"
+        return "-".join([self.net, str(self.target), *map(str, (self.share or {}).values())])
+
+
+def sized(slice: int, pe: int, pixels: int, planes: int, beat: int, levels: int, apart: bool = False) -> dict[str, int]:
+    """Of a share."""
+    return locals()
 
 
 SEEN = (
     *(Point("digits-w1a2", target) for target in (500, 1_000, 2_000, 8_000)),
     Point("digits-react-w1a1", 6_000),
     *(Point("resnet20-w1a2", target) for target in (20_000, 49_152)),
+    Point("digits-w1a2", 4_000, sized(8, 8, 2, 2, 4, 1)),
+    Point("digits-react-w1a1", 4_000, sized(4, 8, 4, 1, 4, 2)),
+    Point("resnet20-w1a2", 30_000, sized(16, 16, 2, 2, 4, 2)),
+    Point("resnet20-w2a2", 60_000, sized(8, 16, 4, 1, 8, 1)),
 )
-UNSEEN = (Point("digits-w1a2", 4_000), Point("digits-react-w1a1", 1_000), Point("resnet20-w1a2", 9_000))
+UNSEEN = (
+    Point("digits-w1a2", 4_000), Point("digits-react-w1a1", 1_000), Point("resnet20-w1a2", 9_000),
+    Point("digits-w1a2", 9_000, sized(4, 4, 4, 1, 2, 2)),
+    Point("resnet20-w1a2", 14_000, sized(16, 16, 4, 2, 8, 2, True)),
+)  # fmt: skip
 
 
 class Alone(Elaboratable):
@@ -109,7 +126,8 @@ def run(point: Point, network: Network, folding: Folding, console: Console) -> d
     costs = network_cost(network, folding)
     estimate = sum(costs.values(), Cost())
     return {
-        "network": point.net, "target": point.target, "interval_cycles": max(interval(network, folding).values()),
+        "network": point.net, "target": point.target, "share": point.share,
+        "interval_cycles": max(interval(network, folding).values()),
         "seen": point in SEEN, "estimated": asdict(estimate), "synthesised": asdict(total),
         "off": compare(estimate, total), "nodes": {name: asdict(cost) for name, cost in costs.items()},
         "folding": folding.to_dict(),
@@ -124,7 +142,8 @@ def report(rows: list[dict[str, Any]]) -> Table:
     for row in rows:
         guess, found, off = row["estimated"], row["synthesised"], row["off"]
         table.add_row(
-            row["network"] + ("" if row["seen"] else " (unseen)"), f"{row['interval_cycles']:,}",
+            row["network"] + (", shared" if row["share"] else "") + ("" if row["seen"] else " (unseen)"),
+            f"{row['interval_cycles']:,}",
             f"{guess['lut']:,} / {found['lut']:,}", f"{100 * off['lut']:+.1f} %",
             f"{guess['ff']:,} / {found['ff']:,}", f"{100 * off['ff']:+.1f} %",
             f"{guess['ebr']} / {found['ebr']}", f"{guess['dsp']} / {found['dsp']}",

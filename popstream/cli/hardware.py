@@ -163,13 +163,15 @@ def unit(
 def cost(
     *, points: Annotated[int | None, option("only the first so many (all)", at_least(1), metavar="N")] = None
 ) -> None:
-    """Compare the cost model with synthesis on ten points.
+    """Compare the cost model with synthesis on sixteen points, six of them with a shared stage.
 
     Goes on where it was stopped. Writes build/cost/cost.json; status 1 where an estimate is too far off.
 
     Example: popstream cost --points 1
     Takes a quarter of a minute.
     """
+    from popstream.hw.folding.fold import Share
+    from popstream.hw.solver.shared import around, body
     from popstream.hw.solver.solve import solve
     from popstream.hw.synthesis.fit import FOLDER, SEEN, TOLERANCE, UNSEEN, fits, report, run
     from popstream.model.console import table_console
@@ -179,7 +181,9 @@ def cost(
     console, chosen, rows = table_console(140), (*SEEN, *UNSEEN)[:points], []
     for number, point in enumerate(chosen, 1):
         network = load(find(point.net))
-        rows.append(run(point, network, solve(network, point.target), console))
+        share = point.share and Share(body(network), **point.share)
+        folding = around(network, share, point.target) if share else solve(network, point.target)
+        rows.append(run(point, network, folding, console))
         console.print(f"{number} of {len(chosen)}: {point.name}, LUT {100 * rows[-1]['off']['lut']:+.1f} %")
     console.print(report(rows))
     write_json(FOLDER / "cost.json", rows)

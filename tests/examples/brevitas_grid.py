@@ -1,10 +1,13 @@
-"""Brevitas ResNets in small over weight and code bits: every code beside qonnx's executor, on many images.
+# amaranth: UnusedElaboratable=no
+"""Brevitas ResNets in small over weight and code bits: every code beside qonnx's executor, on many images; then every
+value of every node in RTL, under stalls, in a folding drawn at random.
 
     python -m tests.examples.brevitas_grid        # build/brevitas.json
 
-What the tests do with two images for a few of these networks. Ten minutes on a quiet core.
+What the tests do with two images for a few of these networks. Twenty minutes on a quiet core.
 """
 
+import json
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -13,14 +16,21 @@ from typing import Any
 
 import numpy as np
 
+from popstream.hw.folding.drawn import random_folding
+from popstream.model import manifest
 from popstream.model.files import write_json
+from popstream.model.manifest import Network
+from popstream.model.qonnx.take import Taken
 from popstream.sim.executed import Compared, compare_taken, totals
+from popstream.soak.networks import FOLDING, IMAGES, PAUSES, check
 from tests.examples.small import SIZE, calibrated, taken
+from tests.networks import random_images
 
-__all__ = ["compared", "networks"]
+__all__ = ["compared", "found_in", "networks"]
 
 WEIGHTS = (1, 2, 3, 4, 8)
-IMAGES = 100
+COMPARED, SIMULATED = 100, 2  # images
+INTERVAL = 600  # most cycles an image of the foldings
 
 
 def networks() -> Iterator[dict[str, Any]]:
@@ -38,25 +48,51 @@ def networks() -> Iterator[dict[str, Any]]:
     yield dict(weight_bits=3, act_bits=7, powers_of_two=True, rounding="floor")
 
 
-def compared(how: dict[str, Any], count: int = IMAGES) -> list[Compared]:
-    """Every quantizer of one network, and its logits."""
+def found_in(how: dict[str, Any]) -> Taken:
+    """The network with these options, by way of its file."""
     how = dict(how)
     dynamo = how.pop("dynamo", False)
     with tempfile.TemporaryDirectory() as folder:
-        found = taken(calibrated(**how), Path(folder) / "net.onnx", dynamo)
+        return taken(calibrated(**how), Path(folder) / "net.onnx", dynamo)
+
+
+def compared(found: Taken, count: int = COMPARED) -> list[Compared]:
+    """Every quantizer of one network, and its logits."""
     images = np.random.default_rng(1).integers(0, 256, (count, 3, SIZE, SIZE), dtype=np.uint8)
     return compare_taken(found, images)
+
+
+def simulated(found: list[Network], folder: Path) -> Iterator[int]:
+    """How many values of RTL are golden's, for each network; ValueError for the first that is not."""
+    places = []
+    for number, network in enumerate(found):
+        places.append(folder / str(number))
+        manifest.save(network, places[-1])
+        random_folding(network, number, INTERVAL).save(places[-1] / FOLDING)
+        np.save(places[-1] / IMAGES, random_images(network.input, number, SIMULATED))
+        pauses = dict(stall_in=0.3, stall_out=0.1 * (number % 8), hold=7, seed=number)
+        (places[-1] / PAUSES).write_text(json.dumps(pauses))
+    for place, verdict in zip(places, check(places, folder / "build"), strict=True):
+        if verdict.said is not None:
+            raise ValueError(f"network {place.name}: {verdict.said}")
+        yield verdict.counts["values"]
 
 
 def main() -> None:
     """A row for each network."""
     warnings.simplefilter("ignore")
-    rows = []
+    rows, found = [], []
     for how in networks():
-        rows.append(how | totals(compared(how)))
+        found.append(found_in(how))
+        rows.append(how | totals(compared(found[-1])))
         print(rows[-1], flush=True)
-    sums = {key: sum(row[key] for row in rows) for key in ("quantizers", "values", "halves", "mismatches")}
-    write_json(Path("build/brevitas.json"), {"images": IMAGES, **sums, "networks": rows})
+    with tempfile.TemporaryDirectory() as folder:
+        for row, values in zip(rows, simulated([one.network for one in found], Path(folder)), strict=True):
+            row["rtl_values"] = values
+            print(f"{values:,} values in RTL are equal", flush=True)
+    keys = ("quantizers", "values", "halves", "mismatches", "rtl_values")
+    sums = {key: sum(row[key] for row in rows) for key in keys}
+    write_json(Path("build/brevitas.json"), {"images": COMPARED, "rtl_images": SIMULATED, **sums, "networks": rows})
     print(sums)
 
 

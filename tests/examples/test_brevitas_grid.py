@@ -7,7 +7,7 @@ pytest.importorskip("qonnx")
 import brevitas.nn as qnn
 
 from popstream.model.qonnx.load import QonnxError
-from tests.examples.brevitas_grid import compared, networks
+from tests.examples.brevitas_grid import compared, found_in, networks
 from tests.examples.small import Kinds, calibrated, taken
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -22,14 +22,14 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 ], ids=str)  # fmt: skip
 def test_every_code_of_every_quantizer(how):
     assert how in networks()
-    found = compared(how, 2)
+    found = compared(found_in(how), 2)
     assert len(found) >= 12
     assert {row.node: row.mismatches for row in found if row.mismatches} == {}
 
 
 def test_powers_of_two_are_full_of_halves():
     """Thousands of sums lie exactly between two codes, and every code is the executor's."""
-    found = compared(dict(weight_bits=4, act_bits=4, powers_of_two=True), 20)
+    found = compared(found_in(dict(weight_bits=4, act_bits=4, powers_of_two=True)), 20)
     assert sum(row.halves for row in found) > 2000
     assert {row.node: row.mismatches for row in found if row.mismatches} == {}
 

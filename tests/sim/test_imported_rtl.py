@@ -32,9 +32,12 @@ def case(place: Path, network: Network, folding: Folding, stalls: tuple[float, f
 
 
 def test_every_value_under_stalls(tmp_path):
-    """Each layer in a stage of its own, with halves to even; and the convolutions of each block in a shared stage."""
+    """Each layer in a stage of its own, with halves to even, and with codes -1 and +1 that a border of zeros is put
+    around; and the convolutions of each block in a shared stage.
+    """
     even = taken(calibrated(powers_of_two=True, act_bits=3), tmp_path / "even.onnx").network
     ternary = taken(calibrated(), tmp_path / "ternary.onnx").network
+    signs = taken(calibrated(weight_bits=1, act_bits=1), tmp_path / "signs.onnx").network
     assert {node.op for node in even.nodes} >= {"add", "dequantize", "requant", "pool"}
     assert "even" in {node["ties"] for node in even.nodes if node.op == "requant"}
     inside = {name for names in BODY for name in names}
@@ -43,6 +46,7 @@ def test_every_value_under_stalls(tmp_path):
     places = [
         case(tmp_path / "even", even, random_folding(even, 2, 600), (0.4, 0.4)),
         case(tmp_path / "ternary", ternary, shared, (0.0, 0.7)),
+        case(tmp_path / "signs", signs, random_folding(signs, 3, 600), (0.5, 0.2)),
     ]
     (tmp_path / "bench").mkdir()
     for verdict in together(places, tmp_path / "build", tmp_path / "bench"):

@@ -9,10 +9,12 @@ from amaranth.back import rtlil
 from popstream.hw.accelerator import Accelerator
 from popstream.hw.cost.network import Cost, latencies, network_cost, storage_of
 from popstream.hw.folding.buffering import buffers
+from popstream.hw.folding.fold import Share
 from popstream.hw.folding.folding import Fold, folded
 from popstream.hw.lib.carry import And, Xor
 from popstream.hw.lib.memory import block_rams, distributed_luts, in_block
 from popstream.hw.lib.popcount import PopCount
+from popstream.hw.solver.shared import around, body
 from popstream.hw.solver.solve import solve
 from popstream.hw.synthesis.alone import Ecp5
 from popstream.hw.synthesis.fit import TOLERANCE, compare, measure
@@ -23,13 +25,15 @@ from tests.networks import random_network
 SMALL = dict(height=8, width=8, channels=(8, 16), in_channels=1, act_bits=2)
 
 
-@pytest.mark.parametrize("post", [False, True])
-def test_a_small_network_as_synthesised(post, tmp_path, monkeypatch):
+@pytest.mark.parametrize("kind", ["plain", "post", "shared", "shared, with PReLU"])
+def test_a_small_network_as_synthesised(kind, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # the WebAssembly yosys sees the working folder
-    network = random_network(3, **SMALL, weight_bits=1)
-    if post:
+    network = random_network(3, **SMALL, weight_bits=1, prelu="PReLU" in kind)
+    if kind == "post":
         network = random_post(3, **SMALL, ties="even", table_rows=1, pad_code=1, own_rows=True)
     folding = solve(network, 3000)
+    if "shared" in kind:
+        folding = around(network, Share(body(network), 8, 8, 2, 2, 4, levels=2), 3000)
     total = measure(network, folding, tmp_path)
     estimate = sum(network_cost(network, folding).values(), Cost())
     off = compare(estimate, total)
