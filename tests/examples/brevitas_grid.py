@@ -70,7 +70,7 @@ def simulated(found: list[Network], folder: Path) -> Iterator[int]:
         manifest.save(network, places[-1])
         random_folding(network, number, INTERVAL).save(places[-1] / FOLDING)
         np.save(places[-1] / IMAGES, random_images(network.input, number, SIMULATED))
-        pauses = dict(stall_in=0.3, stall_out=0.1 * (number % 8), hold=7, seed=number)
+        pauses = dict(stall_in=0.3, stall_out=0.1 * (number % 8), hold=7, seed=number + 1)
         (places[-1] / PAUSES).write_text(json.dumps(pauses))
     for place, verdict in zip(places, check(places, folder / "build"), strict=True):
         if verdict.said is not None:
