@@ -126,5 +126,7 @@ def stage_parts(plan: StagePlan) -> dict[str, Cost]:
     return {
         "unit": lanes_cost(plan) + weights_cost(constants),
         "window": codes_cost(plan) + squares_cost(plan),
-        "stage": values_cost(plan, constants) + encode_cost(plan, constants) + WALKERS + waiting + leaves,
+        "requant": values_cost(plan, constants),
+        "threshold": encode_cost(plan, constants),
+        "walkers": WALKERS + waiting + leaves,
     }

@@ -22,8 +22,9 @@ from rich.console import Console
 from rich.table import Table
 
 from popstream.hw.accelerator import Accelerator
-from popstream.hw.cost.network import Cost, network_cost
+from popstream.hw.cost.network import Cost, network_cost, network_parts
 from popstream.hw.folding.folding import Fold, Folding, interval
+from popstream.hw.folding.outline import units
 from popstream.hw.synthesis.alone import Ecp5
 from popstream.hw.synthesis.collisions import heed_promises
 from popstream.hw.synthesis.yosys import ECP5_85, count, synthesise
@@ -118,6 +119,15 @@ def fits(off: Mapping[str, float]) -> bool:
     return max(abs(off["lut"]), abs(off["ff"])) <= TOLERANCE and off["ebr"] == off["dsp"] == 0
 
 
+def kinds_of(network: Network, folding: Mapping[str, Fold]) -> dict[str, Cost]:
+    """Estimated costs by kind of block (hw.cost.network)."""
+    result: dict[str, Cost] = {}
+    for parts in network_parts(network, folding).values():
+        for kind, cost in parts.items():
+            result[kind] = result.get(kind, Cost()) + cost
+    return result
+
+
 def run(point: Point, network: Network, folding: Folding, console: Console) -> dict[str, Any]:
     """The row of one point, its network folded by the solver. SynthesisError if yosys is missing or fails."""
     folder = FOLDER / point.name
@@ -130,7 +140,8 @@ def run(point: Point, network: Network, folding: Folding, console: Console) -> d
         "interval_cycles": max(interval(network, folding).values()),
         "seen": point in SEEN, "estimated": asdict(estimate), "synthesised": asdict(total),
         "off": compare(estimate, total), "nodes": {name: asdict(cost) for name, cost in costs.items()},
-        "folding": folding.to_dict(),
+        "kinds": {kind: asdict(cost) for kind, cost in kinds_of(network, folding).items()},
+        "lanes": sum(fold.lanes for fold in units(network, folding).values()), "folding": folding.to_dict(),
     }  # fmt: skip
 
 

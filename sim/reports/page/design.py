@@ -15,9 +15,10 @@ RESOURCES = tuple(field.name for field in fields(Cost))
 KINDS = {
     "lanes and weights": ("unit",),
     "windows": ("window",),
-    "requantizing": ("requant", "prelu", "classifier", "stage"),
+    "requantizing": ("requant", "prelu", "classifier"),
     "thresholds": ("threshold",),
     "skips and forks": ("shortcut", "join", "fork"),
+    "order in shared stages": ("walkers",),
     "pooling": ("maxpool", "pool"),
 }
 """What is drawn in one colour, and the kinds of block (hw.cost.network) in it."""
