@@ -1,8 +1,8 @@
-"""Solver of shared stages: the fastest folding in which all convs behind the first stream share one unit."""
+"""Solver of shared stages: the fastest folding in which all convs behind the first are in one stage, or in a few."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
 
 from popstream.hw.cost.network import ECP5_PRICES, Prices, layer_cost, memory_choices
@@ -11,14 +11,18 @@ from popstream.hw.folding.fold import Fold, FoldingError, Share, divisors
 from popstream.hw.folding.folding import Folding, folded, interval, stream_lanes
 from popstream.hw.folding.outline import outline, plan_of
 from popstream.hw.folding.stage_plan import StagePlan
-from popstream.hw.lib.memory import block_rams
 from popstream.hw.solver.candidates import cheapest, counted, first_in_time, over
+from popstream.hw.solver.grouping import Grouping, least_memory
 from popstream.model.manifest import Network, Node
 
 __all__ = ["around", "body", "fastest_shared"]
 
 SLICES, PES, PIXELS, BEATS = (4, 8, 16, 32), (4, 8, 16, 32), (1, 2, 4, 8, 16), (1, 2, 4, 8, 16)
 PARTS = (0.35, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)  # of an image's cycles in which its input may come
+MOST_LANES, MOST_VALUES = 3_072, 16
+"""Of a unit, and of the values that are requantized at once: on ECP5s such units routed at 75 MHz and more, those of
+twice as many lanes at 60, and with 32 values not at all."""
+MOST_STAGES = 4
 LEVELS = 2  # of adders between two registers: saves flip-flops where clocks are low
 COSTING = layer_cost, memory_choices
 LEAST_LUTS = 1.2  # of a lane
@@ -43,6 +47,8 @@ def offers(network: Network, budget: Mapping[str, int]) -> list[StagePlan]:
     result: list[StagePlan] = []
     for size, pe, pixels, some, beat, apart in product(SLICES, PES, PIXELS, planes, BEATS, (False, True)):
         share = Share(names, size, pe, pixels, some, beat, apart, LEVELS)
+        if share.lanes(kernel) > MOST_LANES or pixels * beat > MOST_VALUES:
+            continue
         if share.lanes(kernel) * LEAST_LUTS > budget["lut"] or pixels * beat > budget["dsp"] or beat > min(size, pe):
             continue
         try:
@@ -52,48 +58,59 @@ def offers(network: Network, budget: Mapping[str, int]) -> list[StagePlan]:
     return sorted(result, key=lambda plan: plan.least)
 
 
-def least_memory(plan: StagePlan) -> int:
-    """Block RAMs of weights, codes and streams."""
-    share = plan.share
-    return (
-        block_rams(plan.weight_words, share.pe * plan.kernel * share.slice)
-        + plan.banks * block_rams(plan.code_words, share.slice * plan.code_bits)
-        + share.pixels * block_rams(plan.stream_words, share.beat * plan.stream_bits)
-    )
-
-
-def around(network: Network, share: Share, target: int, prices: Prices = ECP5_PRICES) -> Folding | None:
-    """A folding with the stage, whose other layers each take at most `target` cycles an image, the cheapest of them;
+def around(network: Network, shared: Sequence[Share], target: int, prices: Prices = ECP5_PRICES) -> Folding | None:
+    """A folding with the stages, whose other layers each take at most `target` cycles an image, the cheapest of them;
     None where some layer has none.
     """
+    shares = tuple(shared)
     entries: dict[str, Fold] = {}
-    empty = Folding({}, (share,))
+    empty = Folding({}, shares)
     seen = outline(network, empty)
     for node in folded(seen):
-        fold = choose(seen, node, entries, share, target, prices)
+        fold = choose(seen, node, entries, shares, target, prices)
         if fold is None:
             return None
         entries[node.name] = fold
-    return Folding(entries, (share,))
+    return Folding(entries, shares)
 
 
 def choose(
-    network: Network, node: Node, entries: Mapping[str, Fold], share: Share, target: int, prices: Prices
+    network: Network, node: Node, entries: Mapping[str, Fold], shares: tuple[Share, ...], target: int, prices: Prices
 ) -> Fold | None:
     """The cheapest fold of a node of the outlined network that keeps within the target."""
-    lanes = stream_lanes(network, Folding(dict(entries), (share,)))[node.inputs[0]]
+    lanes = stream_lanes(network, Folding(dict(entries), shares))[node.inputs[0]]
     found = cheapest(*counted(network, node, target, 1, False, LEVELS, lanes, COSTING), prices)
     return first_in_time(
-        network, node, found, lanes, False, target, lambda fold: Folding({**entries, node.name: fold}, (share,))
+        network, node, found, lanes, False, target, lambda fold: Folding({**entries, node.name: fold}, shares)
     )
 
 
-def foldings(network: Network, plan: StagePlan, prices: Prices) -> Iterator[Folding]:
-    """Foldings with the stage, whose input comes faster and faster."""
+def foldings(network: Network, shares: Sequence[Share], prices: Prices) -> Iterator[Folding]:
+    """Foldings with the stages, whose input comes faster and faster."""
+    least = max(plan_of(network, share).least for share in shares)
     for part in PARTS:
-        folding = around(network, plan.share, int(part * plan.least), prices)
+        folding = around(network, shares, int(part * least), prices)
         if folding is not None:
             yield folding
+
+
+class Best:
+    """The folding of the least interval of those that were shown, within the budget."""
+
+    def __init__(
+        self, network: Network, need: Callable[[Folding], Mapping[str, int]], budget: Mapping[str, int], prices: Prices
+    ) -> None:
+        self.network, self.need, self.budget, self.prices = network, need, budget, prices
+        self.found: tuple[int, Folding] | None = None
+
+    def show(self, shares: Sequence[Share]) -> bool:
+        """Whether a folding with these stages is within the budget, and faster than all before."""
+        before = self.found
+        for folding in foldings(self.network, shares, self.prices):
+            cycles = max(interval(self.network, folding).values())
+            if (self.found is None or cycles < self.found[0]) and not over(self.need(folding), self.budget):
+                self.found = cycles, folding
+        return self.found is not before
 
 
 def fastest_shared(
@@ -103,14 +120,15 @@ def fastest_shared(
     prices: Prices = ECP5_PRICES,
 ) -> tuple[int, Folding] | None:
     """The least interval and its folding, within the budget; None where a network, or the budget, allows none."""
-    best: tuple[int, Folding] | None = None
-    for plan in offers(network, budget):
-        if best is not None and plan.least >= best[0]:
+    best, plans = Best(network, need, budget, prices), offers(network, budget)
+    for plan in plans:
+        if best.found is not None and plan.least >= best.found[0]:
             break
-        if least_memory(plan) > budget["ebr"]:
-            continue
-        for folding in foldings(network, plan, prices):
-            cycles = max(interval(network, folding).values())
-            if (best is None or cycles < best[0]) and not over(need(folding), budget):
-                best = cycles, folding
-    return best
+        if least_memory(plan) <= budget["ebr"]:
+            best.show([plan.share])
+    if best.found is not None and plans:
+        grouping = Grouping(network, plans)
+        for stages in range(2, MOST_STAGES + 1):
+            if grouping.fastest(stages, prices, best.show, best.found[0]) is None:
+                break
+    return best.found

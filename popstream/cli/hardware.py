@@ -182,7 +182,7 @@ def cost(
     for number, point in enumerate(chosen, 1):
         network = load(find(point.net))
         share = point.share and Share(body(network), **point.share)
-        folding = around(network, share, point.target) if share else solve(network, point.target)
+        folding = around(network, [share], point.target) if share else solve(network, point.target)
         rows.append(run(point, network, folding, console))
         console.print(f"{number} of {len(chosen)}: {point.name}, LUT {100 * rows[-1]['off']['lut']:+.1f} %")
     console.print(report(rows))

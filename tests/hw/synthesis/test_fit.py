@@ -33,7 +33,7 @@ def test_a_small_network_as_synthesised(kind, tmp_path, monkeypatch):
         network = random_post(3, **SMALL, ties="even", table_rows=1, pad_code=1, own_rows=True)
     folding = solve(network, 3000)
     if "shared" in kind:
-        folding = around(network, Share(body(network), 8, 8, 2, 2, 4, levels=2), 3000)
+        folding = around(network, [Share(body(network), 8, 8, 2, 2, 4, levels=2)], 3000)
     total = measure(network, folding, tmp_path)
     estimate = sum(network_cost(network, folding).values(), Cost())
     off = compare(estimate, total)

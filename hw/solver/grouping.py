@@ -1,0 +1,164 @@
+"""Groupings of the layers behind the first into shared stages in a row, each on a unit that routes at speed."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import accumulate
+
+import numpy as np
+
+from popstream.hw.cost.prices import Cost, Prices
+from popstream.hw.cost.stage import stage_parts
+from popstream.hw.folding.fold import FoldingError, Share
+from popstream.hw.folding.outline import plan_of
+from popstream.hw.folding.stage_plan import StagePlan
+from popstream.hw.lib.memory import block_rams
+from popstream.model.manifest import Network
+
+__all__ = ["Grouping", "least_memory", "undominated"]
+
+EBR_WORTH = (1, 4, 16)  # times its price, where a grouping of the cheapest stages has too many block RAMs
+FINER = 1.04  # from a pace that is tried to the next
+SUPPLY = 0.35  # of an image's cycles in which its pixels come in, at best
+
+
+def least_memory(plan: StagePlan) -> int:
+    """Block RAMs of weights, codes and streams."""
+    share = plan.share
+    return (
+        block_rams(plan.weight_words, share.pe * plan.kernel * share.slice)
+        + plan.banks * block_rams(plan.code_words, share.slice * plan.code_bits)
+        + share.pixels * block_rams(plan.stream_words, share.beat * plan.stream_bits)
+    )
+
+
+def undominated(rows: np.ndarray) -> list[int]:
+    """Which of the rows [n, m] no other is at most equal to in every column; of equal ones the first."""
+    return [
+        index
+        for index, row in enumerate(rows)
+        if not any((other <= row).all() and ((other < row).any() or at < index) for at, other in enumerate(rows))
+    ]
+
+
+class Grouping:
+    """Ways to cut the layers of `plans` into stages of their sizes.
+
+    Parameters
+    ----------
+    network.
+    plans : a stage of all layers for each size that is allowed.
+    """
+
+    def __init__(self, network: Network, plans: Sequence[StagePlan]) -> None:
+        self.network, self.names = network, plans[0].share.layers
+        costs = self._costs(plans)
+        spent = [self._spent(plan) for plan in plans]
+        rows = [(*each, c.lut, c.ff, least_memory(plan), c.dsp, plan.share.apart, not plan.share.apart)
+                for each, c, plan in zip(spent, costs, plans, strict=True)]  # fmt: skip
+        kept = undominated(np.array(rows))
+        self.plans, self.costs = [plans[i] for i in kept], [costs[i] for i in kept]
+        self.spent = [list(accumulate(spent[i], initial=0)) for i in kept]
+        self._parts: dict[tuple[int, int, int], StagePlan | None] = {}
+
+    @staticmethod
+    def _costs(plans: Sequence[StagePlan]) -> list[Cost]:
+        """What stages take, but for memories, on which `apart` and the layers have a bearing."""
+        known: dict[Share, Cost] = {}
+        for plan in plans:
+            share = replace(plan.share, apart=False)
+            if share not in known:
+                known[share] = sum(stage_parts(plan).values(), Cost())
+        return [known[replace(plan.share, apart=False)] for plan in plans]
+
+    @staticmethod
+    def _spent(plan: StagePlan) -> list[int]:
+        """Cycles of each conv; what has none counts to the one before."""
+        each: list[int] = []
+        for walk in plan.walks:
+            if walk.layer.conv is not None:
+                each.append(0)
+            each[-1] += plan.spent(walk)
+        return each
+
+    def part(self, size: int, start: int, end: int) -> StagePlan | None:
+        """The convs start..end - 1 on a unit of this size; None where they cannot share it."""
+        key = size, start, end
+        if key not in self._parts:
+            try:
+                share = replace(self.plans[size].share, layers=self.names[start:end])
+                self._parts[key] = plan_of(self.network, share)
+            except FoldingError:
+                self._parts[key] = None
+        return self._parts[key]
+
+    def at_pace(self, target: int, stages: int, prices: Prices) -> list[Share] | None:
+        """At most so many stages of at most `target` cycles each, the cheapest of those that are looked at: ahead of
+        each conv, the stage of each size that goes as far as the pace allows. None where there are none.
+        """
+        count = len(self.names)
+        best: dict[tuple[int, int], tuple[float, list[Share]]] = {
+            (count, left): (0.0, []) for left in range(stages + 1)
+        }
+        for start in reversed(range(count)):
+            found = list(self._first(start, target, prices))
+            for left in range(1, stages + 1):
+                ways = [
+                    (worth + best[end, left - 1][0], [share, *best[end, left - 1][1]])
+                    for share, end, worth in found
+                    if (end, left - 1) in best
+                ]
+                if ways:
+                    best[start, left] = min(ways, key=lambda way: way[0])
+        return best[0, stages][1] if (0, stages) in best else None
+
+    def _first(self, start: int, target: int, prices: Prices) -> Iterator[tuple[Share, int, float]]:
+        """Stages that begin with a conv: of those that end alike the cheapest."""
+        logic = [c.lut * prices.lut + c.ff * prices.ff + c.dsp * prices.dsp for c in self.costs]
+        cheapest: dict[int, tuple[float, Share]] = {}
+        for size in sorted(range(len(logic)), key=logic.__getitem__):
+            spent = self.spent[size]
+            for end in range(bisect_right(spent, spent[start] + target) - 1, start, -1):
+                if end in cheapest and logic[size] >= cheapest[end][0]:
+                    break
+                plan = self.part(size, start, end)
+                if plan is None or self._cycles(plan, start, target) > target:
+                    continue
+                worth = logic[size] + least_memory(plan) * prices.ebr
+                if end not in cheapest or worth < cheapest[end][0]:
+                    cheapest[end] = worth, plan.share
+                break
+        for end, (worth, share) in cheapest.items():
+            yield share, end, worth
+
+    @staticmethod
+    def _cycles(plan: StagePlan, start: int, target: int) -> int:
+        """Of a stage: pixels come in all the time into the first, from a stage before as fast as they are taken."""
+        channels, height, width = plan.source_shape
+        each = channels // plan.entry
+        return plan.interval(each if start else max(each, int(SUPPLY * target) // (height * width)))
+
+    def fastest(
+        self, stages: int, prices: Prices, fits: Callable[[list[Share]], bool], most: int
+    ) -> list[Share] | None:
+        """The shares of the least pace that fit, of less than `most` cycles; None where none do."""
+        pace = max(1.0, min(spent[-1] for spent in self.spent) / stages)
+        while pace < most:
+            found = self._fitting(int(pace), stages, prices, fits)
+            if found is not None:
+                return found
+            pace *= FINER
+        return None
+
+    def _fitting(
+        self, target: int, stages: int, prices: Prices, fits: Callable[[list[Share]], bool]
+    ) -> list[Share] | None:
+        for worth in EBR_WORTH:
+            shares = self.at_pace(target, stages, prices.raised(("ebr",), worth))
+            if shares is None:
+                return None
+            if fits(shares):
+                return shares
+        return None
