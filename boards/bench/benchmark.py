@@ -67,7 +67,22 @@ def settings(
     return folding or fold(board, network, interval), freq or mhz, seeds
 
 
-def row_of(network: Network, figures: Mapping[str, Any], occupancy: Occupancy) -> dict[str, Any]:
+def top1_of(network: Network, root: Path) -> float | None:
+    """Percent of the test images: of its training, or of an imported network what `popstream accuracy` measured; None
+    of an untrained one, and where it was not measured.
+    """
+    if network.training.get("untrained"):
+        return None
+    path, trained = root / network.name / "accuracy.json", network.accuracy.get("top1_frozen")
+    if trained is not None or not path.exists():
+        return trained
+    found = read_json(path, BoardError)
+    return found.get("top1_golden") if found.get("network_hash") == network.hash else None
+
+
+def row_of(
+    network: Network, figures: Mapping[str, Any], occupancy: Occupancy, root: Path = Path("build")
+) -> dict[str, Any]:
     """A row of bench.json: KEYS and what goes with them; busy and top1 in percent."""
     rate = figures["fmax_mhz"] * 1e6 / occupancy.interval
     lanes = int(occupancy.lanes.sum())
@@ -89,7 +104,8 @@ def row_of(network: Network, figures: Mapping[str, Any], occupancy: Occupancy) -
         "latency_us": round(occupancy.latency / figures["fmax_mhz"], 1),
         "predicted_interval_cycles": occupancy.predicted,
         "images": len(occupancy.answer.labels),
-        "top1": None if network.training.get("untrained") else network.accuracy.get("top1_frozen"),
+        "top1": top1_of(network, root),
+        "untrained": bool(network.training.get("untrained")),
         "seed": figures["seed"],
         "tools": figures["tools"],
         "network_hash": network.hash,
@@ -115,7 +131,8 @@ COLUMNS = ("network", "device (board)", "cycles", "latency, us", "MHz", "images/
 def cells(row: Mapping[str, Any]) -> list[str]:
     """A row of the table, as COLUMNS has it."""
     used = [f"{row[name]:,} ({100 * row[name] / row[f'{name}_total']:.0f} %)" for name in RESOURCES]
-    top1 = "untrained" if row["top1"] is None else f"{row['top1']:.2f} %"
+    unknown = "untrained" if row.get("untrained", True) else "-"
+    top1 = unknown if row["top1"] is None else f"{row['top1']:.2f} %"
     return [row["network"], f"{row['device']} ({row['board']})", f"{row['interval_cycles']:,.0f}",
             f"{row['latency_us']:,.0f}", f"{row['fmax_mhz']:.1f}", f"{row['images_per_s']:,}", *used,
             f"{row['lanes']:,}", f"{row['busy']:.1f} %", f"{row['lut_per_lane']:.2f}",
@@ -183,7 +200,7 @@ def benchmark(
     figures = build(board, network, folding, mhz, seeds, folder, console, reuse=not rebuild)
     with console.status(f"{network.name}: simulating"):
         occupancy = simulate(network, folding, root, optimize)
-    return row_of(network, figures, occupancy)
+    return row_of(network, figures, occupancy, root)
 
 
 def boards_of(network: Network, root: Path = Path("build")) -> list[str]:

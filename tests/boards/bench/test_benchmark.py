@@ -21,6 +21,9 @@ from tests.networks import random_network
 
 ROOT = Path("build/tests").resolve()
 BOARD = "ulx3s-25f"
+COUNTED = SimpleNamespace(
+    interval=100.0, lanes=np.array([8, 8]), latency=300, busy=90.0, predicted=100, answer=SimpleNamespace(labels=[1])
+)
 
 
 @pytest.fixture(scope="module")
@@ -59,17 +62,27 @@ def place(network, tmp_path, monkeypatch):
 @pytest.mark.parametrize(("training", "top1"), [({}, 91.5), ({"untrained": True}, None)])
 def test_an_untrained_network_has_no_accuracy(network, training, top1):
     named = Network.build("named", network.data, network.classes, network.nodes, {"top1_frozen": 91.5}, training)
-    counted = SimpleNamespace(
-        interval=100.0,
-        lanes=np.array([8, 8]),
-        latency=300,
-        busy=90.0,
-        predicted=100,
-        answer=SimpleNamespace(labels=[1]),
-    )
-    row = bench.row_of(named, figures_of(named, solve(named, 900)), counted)
+    row = bench.row_of(named, figures_of(named, solve(named, 900)), COUNTED)
     assert row["top1"] == top1
     assert ("untrained" in markdown([row])) == (top1 is None)
+
+
+def test_an_imported_network_has_the_accuracy_that_was_measured(network, tmp_path):
+    """Of this network alone, and none before it was."""
+    imported = Network.build("mine", network.data, network.classes, network.nodes)
+    measured = tmp_path / "mine" / "accuracy.json"
+
+    def row():
+        return bench.row_of(imported, figures_of(imported, solve(imported, 900)), COUNTED, tmp_path)
+
+    assert row()["top1"] is None
+    assert "untrained" not in markdown([row()])
+    measured.parent.mkdir()
+    measured.write_text(json.dumps({"network_hash": imported.hash, "top1_golden": 56.25}))
+    assert row()["top1"] == 56.25
+    assert "56.25 %" in markdown([row()])
+    measured.write_text(json.dumps({"network_hash": "another", "top1_golden": 56.25}))
+    assert row()["top1"] is None
 
 
 def test_a_row(network, place, capsys):
