@@ -37,7 +37,7 @@ def ours() -> list[dict[str, Any]]:
     """The records of ResNet-20, fastest first, and behind them the others."""
     found = records.load("bench")
     return sorted(
-        found, key=lambda r: (not r["result"]["network"].startswith("resnet20"), -r["result"]["images_per_s"])
+        found, key=lambda r: ("resnet20" not in r["result"]["network"], -r["result"]["images_per_s"])
     )
 
 
@@ -46,7 +46,7 @@ def throughput() -> str:
     rows = []
     for record in ours():
         result = record["result"]
-        if result["network"].startswith("resnet20") and result["top1"] is not None:
+        if "resnet20" in result["network"] and result["top1"] is not None:
             rows.append((result["images_per_s"], [
                 f"**popstream** {design(result)}", result["device"], percent(result["top1"]),
                 f"**{count(result['images_per_s'])}**", f"{count(result['lut'])} LUT4", count(result["dsp"]),
