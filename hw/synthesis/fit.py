@@ -46,14 +46,14 @@ class Point:
 
     net: str
     target: int
-    share: Mapping[str, int] | None = None
+    share: Mapping[str, Any] | None = None
 
     @property
     def name(self) -> str:
         return "-".join([self.net, str(self.target), *map(str, (self.share or {}).values())])
 
 
-def sized(slice: int, pe: int, pixels: int, planes: int, beat: int, levels: int, apart: bool = False) -> dict[str, int]:
+def sized(slice: int, pe: int, pixels: int, planes: int, beat: int, levels: int, apart: bool = False) -> dict[str, Any]:
     """Of a share."""
     return locals()
 

@@ -183,6 +183,8 @@ def cost(
         network = load(find(point.net))
         share = point.share and Share(body(network), **point.share)
         folding = around(network, [share], point.target) if share else solve(network, point.target)
+        if folding is None:
+            raise Failed(f"{point.name}: no layer in front of its stage is as fast as {point.target:,} cycles")
         rows.append(run(point, network, folding, console))
         console.print(f"{number} of {len(chosen)}: {point.name}, LUT {100 * rows[-1]['off']['lut']:+.1f} %")
     console.print(report(rows))
