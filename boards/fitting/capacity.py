@@ -14,7 +14,7 @@ from popstream.hw.cost.network import ECP5_PRICES, ICE40_PRICES, UNPAIRED, Cost,
 from popstream.hw.folding.folding import Fold, Folding
 from popstream.hw.folding.folding import interval as cycles_of
 from popstream.hw.solver.candidates import over
-from popstream.hw.solver.shared import fastest_shared
+from popstream.hw.solver.shared import MOST_STAGES, fastest_shared
 from popstream.hw.solver.solve import fastest as fastest_of
 from popstream.hw.solver.solve import intervals, solve, within
 from popstream.model.manifest import Network
@@ -116,13 +116,20 @@ def fastest_within(family: str, network: Network, budget: tuple[tuple[str, int],
 
 
 @lru_cache(maxsize=256)
-def shared_within(family: str, network: Network, budget: tuple[tuple[str, int], ...]) -> tuple[int, Folding] | None:
-    return fastest_shared(network, lambda folding: needed_by(family, network, folding), dict(budget), prices(family))
+def shared_within(
+    family: str, network: Network, budget: tuple[tuple[str, int], ...], stages: int
+) -> tuple[int, Folding] | None:
+    def needed(folding: Folding) -> dict[str, int]:
+        return needed_by(family, network, folding)
+
+    return fastest_shared(network, needed, dict(budget), prices(family), stages)
 
 
-def sharing(board: Board, network: Network) -> tuple[int, Folding] | None:
-    """The least interval, and its folding, of all layers on a shared stage; None where that fits, or was tried, not."""
-    return shared_within(board.family, network, routable(board, SHARED)) if board.family in SHARED else None
+def sharing(board: Board, network: Network, stages: int = MOST_STAGES) -> tuple[int, Folding] | None:
+    """The least interval, and its folding, of all layers on at most so many shared stages; None where that fits, or was
+    tried, not.
+    """
+    return shared_within(board.family, network, routable(board, SHARED), stages) if board.family in SHARED else None
 
 
 def fastest(board: Board, network: Network) -> tuple[int, Folding] | None:
@@ -152,9 +159,11 @@ def fit(board: Board, network: Network, target: int | None = None) -> Fit | None
         found = fastest(board, network)
         folding, target = found[1] if found else None, intervals(network)[-1]
     folding = folding or fitting(board.family, network, target, routable(board))
-    shared = sharing(board, network) if folding is None else None
-    if shared and shared[0] <= target:
-        folding = shared[1]
+    for stages in (1, MOST_STAGES) if folding is None else ():  # one is found at once
+        shared = sharing(board, network, stages)
+        if shared and shared[0] <= target:
+            folding = shared[1]
+            break
     roomy = folding is not None
     if folding is None:
         small = (each for each in offered(board, network, target) if not lacking(board, need(board, network, each)))

@@ -21,6 +21,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "imports": imports.imports,
     "models": accuracy.models,
     "netlists": accuracy.netlists,
+    "overhead": hardware.overhead,
     "proofs": proofs.proofs,
     "rules": rules.rules,
     "sim-output": accuracy.sim_output,

@@ -6,8 +6,9 @@ from docs import records
 from docs.tables.markdown import count, measured, percent, table
 from popstream.boards.bench.published import PUBLISHED
 from popstream.hw.synthesis.alone import BLOCKS
+from popstream.sim.reports.page.design import KINDS
 
-__all__ = ["bits", "bitstreams", "cost", "throughput", "throughput_full", "unit"]
+__all__ = ["bits", "bitstreams", "cost", "overhead", "throughput", "throughput_full", "unit"]
 
 Result = dict[str, Any]
 RESOURCES = ("lut", "ff", "ebr", "dsp")
@@ -111,6 +112,24 @@ def cost() -> str:
         rows.append(cells + [f"{guess[name]} / {real[name]}" for name in ("ebr", "dsp")])
     columns = ("network", "cycles an image>", "LUT>", "off>", "flip-flops>", "off>", "block RAM>", "multipliers>")
     return table(columns, rows) + "\n\n" + measured(found)
+
+
+def overhead() -> str:
+    """What lanes take and all else, of ResNet-20 W1A2 as a pipeline and with its layers in one stage, by the model."""
+    found = records.load("cost")
+    rows = [row for row in found[0]["result"] if row["network"] == "resnet20-w1a2"]
+    rows.sort(key=lambda row: (row["share"] is None, row["lanes"]))
+    designs = [f"{'shared' if row['share'] else 'pipeline'}, {count(row['lanes'])} lanes" for row in rows]
+    cells = []
+    for kind, blocks in KINDS.items():
+        totals = [[sum(row["kinds"].get(block, {}).get(name, 0) for block in blocks) for name in ("lut", "ff")]
+                  for row in rows]  # fmt: skip
+        if any(map(sum, totals)):
+            cells.append([kind, *(f"{count(lut)} / {count(ff)}" for lut, ff in totals)])
+    for text, by in (("all", None), ("all, a lane", "lanes")):
+        totals = [[row["estimated"][name] / (row[by] if by else 1) for name in ("lut", "ff")] for row in rows]
+        cells.append([text, *(" / ".join(f"{n:.2f}" if by else count(round(n)) for n in some) for some in totals)])
+    return table(("LUT / flip-flops", *(f"{design}>" for design in designs)), cells) + "\n\n" + measured(found)
 
 
 def unit() -> str:

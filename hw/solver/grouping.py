@@ -140,10 +140,19 @@ class Grouping:
         each = channels // plan.entry
         return plan.interval(each if start else max(each, int(SUPPLY * target) // (height * width)))
 
+    def memory(self, shares: Sequence[Share]) -> int:
+        """Block RAMs of stages."""
+        return sum(least_memory(plan_of(self.network, share)) for share in shares)
+
     def fastest(
-        self, stages: int, prices: Prices, fits: Callable[[list[Share]], bool], most: int
+        self, stages: int, prices: Prices, fits: Callable[[list[Share]], bool], most: int, memory: int
     ) -> list[Share] | None:
-        """The shares of the least pace that fit, of less than `most` cycles; None where none do."""
+        """The shares of the least pace that fit, of less than `most` cycles; None where none do, as where so slow a
+        grouping has more block RAMs than `memory` already.
+        """
+        slow = self.at_pace(int(most / FINER), stages, prices.raised(("ebr",), EBR_WORTH[-1]))
+        if slow is not None and self.memory(slow) > memory:
+            return None
         pace = max(1.0, min(spent[-1] for spent in self.spent) / stages)
         while pace < most:
             found = self._fitting(int(pace), stages, prices, fits)

@@ -15,7 +15,7 @@ from popstream.hw.solver.candidates import cheapest, counted, first_in_time, ove
 from popstream.hw.solver.grouping import Grouping, least_memory
 from popstream.model.manifest import Network, Node
 
-__all__ = ["around", "body", "fastest_shared"]
+__all__ = ["MOST_STAGES", "around", "body", "fastest_shared"]
 
 SLICES, PES, PIXELS, BEATS = (4, 8, 16, 32), (4, 8, 16, 32), (1, 2, 4, 8, 16), (1, 2, 4, 8, 16)
 PARTS = (0.35, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)  # of an image's cycles in which its input may come
@@ -106,6 +106,8 @@ class Best:
     def show(self, shares: Sequence[Share]) -> bool:
         """Whether a folding with these stages is within the budget, and faster than all before."""
         before = self.found
+        if sum(least_memory(plan_of(self.network, share)) for share in shares) > self.budget["ebr"]:
+            return False
         for folding in foldings(self.network, shares, self.prices):
             cycles = max(interval(self.network, folding).values())
             if (self.found is None or cycles < self.found[0]) and not over(self.need(folding), self.budget):
@@ -118,17 +120,19 @@ def fastest_shared(
     need: Callable[[Folding], Mapping[str, int]],
     budget: Mapping[str, int],
     prices: Prices = ECP5_PRICES,
+    most: int = MOST_STAGES,
 ) -> tuple[int, Folding] | None:
-    """The least interval and its folding, within the budget; None where a network, or the budget, allows none."""
+    """The least interval and its folding of at most so many stages, within the budget; None where a network, or the
+    budget, allows none.
+    """
     best, plans = Best(network, need, budget, prices), offers(network, budget)
     for plan in plans:
         if best.found is not None and plan.least >= best.found[0]:
             break
-        if least_memory(plan) <= budget["ebr"]:
-            best.show([plan.share])
-    if best.found is not None and plans:
+        best.show([plan.share])
+    if best.found is not None and most > 1:
         grouping = Grouping(network, plans)
-        for stages in range(2, MOST_STAGES + 1):
-            if grouping.fastest(stages, prices, best.show, best.found[0]) is None:
+        for stages in range(2, most + 1):
+            if grouping.fastest(stages, prices, best.show, best.found[0], budget["ebr"]) is None:
                 break
     return best.found

@@ -163,7 +163,7 @@ def unit(
 def cost(
     *, points: Annotated[int | None, option("only the first so many (all)", at_least(1), metavar="N")] = None
 ) -> None:
-    """Compare the cost model with synthesis on sixteen points, six of them with a shared stage.
+    """Compare the cost model with synthesis, on sixteen points.
 
     Goes on where it was stopped. Writes build/cost/cost.json; status 1 where an estimate is too far off.
 

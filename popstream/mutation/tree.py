@@ -79,6 +79,7 @@ class Tree:
                 "PYTHONPATH": str(self.folder), "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0",
             }  # fmt: skip
             environment.pop("PYTHONDONTWRITEBYTECODE", None)
+            environment.pop("PYTEST_ADDOPTS", None)  # are for the pytest around this one, if there is one
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "popstream.mutation.worker", *PRELOADED], cwd=self.folder, env=environment,
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,

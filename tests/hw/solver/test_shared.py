@@ -55,8 +55,7 @@ def test_where_a_unit_has_a_limit_more_stages_are_faster(monkeypatch):
     monkeypatch.setattr(shared, "MOST_LANES", 96)
     found = {}
     for most in (1, 2, 4):
-        monkeypatch.setattr(shared, "MOST_STAGES", most)
-        found[most], folding = fastest_shared(NETWORK, need, dict(LARGE, ebr=100))
+        found[most], folding = fastest_shared(NETWORK, need, dict(LARGE, ebr=100), most=most)
         shares = folding.check(NETWORK).shared
         assert 1 <= len(shares) <= most
         assert tuple(name for share in shares for name in share.layers) == body(NETWORK)
