@@ -12,7 +12,7 @@ from popstream.hw.folding.folding import Folding, folded, interval, stream_lanes
 from popstream.hw.folding.outline import outline, plan_of
 from popstream.hw.folding.stage_plan import StagePlan
 from popstream.hw.solver.candidates import cheapest, counted, first_in_time, over
-from popstream.hw.solver.grouping import Grouping, least_memory
+from popstream.hw.solver.grouping import Grouping, memory_of
 from popstream.model.manifest import Network, Node
 
 __all__ = ["MOST_STAGES", "around", "body", "fastest_shared"]
@@ -20,8 +20,8 @@ __all__ = ["MOST_STAGES", "around", "body", "fastest_shared"]
 SLICES, PES, PIXELS, BEATS = (4, 8, 16, 32), (4, 8, 16, 32), (1, 2, 4, 8, 16), (1, 2, 4, 8, 16)
 PARTS = (0.35, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)  # of an image's cycles in which its input may come
 MOST_LANES, MOST_VALUES = 3_072, 16
-"""Of a unit, and of the values that are requantized at once: on ECP5s such units routed at 75 MHz and more, those of
-twice as many lanes at 60, and with 32 values not at all."""
+"""Of a unit, and of the values that are requantized at once. On ECP5s one of 3,072 lanes and 8 values routed at 75 MHz
+and more, one of 6,144 and 16 at 60, and one of 6,144 and 32 not at all."""
 MOST_STAGES = 4
 LEVELS = 2  # of adders between two registers: saves flip-flops where clocks are low
 COSTING = layer_cost, memory_choices
@@ -106,7 +106,7 @@ class Best:
     def show(self, shares: Sequence[Share]) -> bool:
         """Whether a folding with these stages is within the budget, and faster than all before."""
         before = self.found
-        if sum(least_memory(plan_of(self.network, share)) for share in shares) > self.budget["ebr"]:
+        if memory_of(self.network, shares) > self.budget["ebr"]:
             return False
         for folding in foldings(self.network, shares, self.prices):
             cycles = max(interval(self.network, folding).values())
@@ -131,8 +131,8 @@ def fastest_shared(
             break
         best.show([plan.share])
     if best.found is not None and most > 1:
-        grouping = Grouping(network, plans)
+        grouping = Grouping(network, plans, prices)
         for stages in range(2, most + 1):
-            if grouping.fastest(stages, prices, best.show, best.found[0], budget["ebr"]) is None:
+            if grouping.fastest(stages, best.show, best.found[0], budget["ebr"]) is None:
                 break
     return best.found

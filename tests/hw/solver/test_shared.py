@@ -72,14 +72,14 @@ def test_sizes_that_are_worse_in_all_are_left_out():
 
 def test_a_grouping_keeps_its_pace():
     plans = [plan_of(NETWORK, Share(body(NETWORK), 8, pe, 2, beat=2)) for pe in (2, 4, 8)]
-    grouping = Grouping(NETWORK, plans)
+    grouping = Grouping(NETWORK, plans, ECP5_PRICES)
     least = min(plan.least for plan in plans)
-    assert grouping.at_pace(least // 8, 2, ECP5_PRICES) is None
-    two = grouping.at_pace(least - 1, 2, ECP5_PRICES)
+    assert grouping.at_pace(least // 8, 2) is None
+    two = grouping.at_pace(least - 1, 2)
     assert tuple(name for share in two for name in share.layers) == body(NETWORK)
     assert len(two) == 2
     assert all(plan_of(NETWORK, share).least < least for share in two)
-    assert len(grouping.at_pace(2 * max(plan.least for plan in plans), 2, ECP5_PRICES)) == 1
+    assert len(grouping.at_pace(2 * max(plan.least for plan in plans), 2)) == 1
 
 
 def test_there_may_be_none():
