@@ -40,27 +40,35 @@ TOGETHER = 5  # networks in a program
 FAULT, PAUSES, IMAGES, FOLDING = "fault", "pauses.json", "images.npy", "folding.json"
 
 
+def lay(
+    place: Path, network: Network, folding: Folding, codes: np.ndarray, stall_in: float, stall_out: float, hold: int,
+    seed: int,
+) -> Path:  # fmt: skip
+    """Write a case into the folder `place`, which is returned: images, and the pauses of Bench, whose seed is not 0."""
+    manifest.save(network, place)
+    folding.save(place / FOLDING)
+    np.save(place / IMAGES, codes)
+    pauses = {"stall_in": stall_in, "stall_out": stall_out, "hold": hold, "seed": seed}
+    (place / PAUSES).write_text(json.dumps(pauses))
+    return place
+
+
 def draw(rng: np.random.Generator, place: Path) -> None:
     """A case with everything in it."""
     network = tiny_network(rng)
-    manifest.save(network, place)
     folding = random_folding(network, int(rng.integers(2**31)), pick(rng, MOST_CYCLES))
     if rng.random() < 0.2:
         with contextlib.suppress(FoldingError):  # it cannot be so fast
             folding = solve(network, int(rng.integers(20, 500)))
     if rng.random() < 0.4:
         folding = shared_folding(network, int(rng.integers(2**31)), pick(rng, GROUPINGS))
-    folding.save(place / FOLDING)
     seed, count = int(rng.integers(2**31)), int(rng.integers(1, MOST_IMAGES + 1))
     codes = random_images(network.input, seed, count)
     if rng.random() < 0.2:
         codes = rng.integers(0, 2**network.entry_bits, codes.shape, dtype=np.uint8)
-    np.save(place / IMAGES, codes)
-    pauses = {
-        "stall_in": pick(rng, STALLS), "stall_out": pick(rng, STALLS), "hold": 2 ** int(rng.integers(0, 8)) - 1,
-        "seed": int(rng.integers(1, 2**63)),
-    }  # fmt: skip
-    (place / PAUSES).write_text(json.dumps(pauses))
+    stall_in, stall_out = pick(rng, STALLS), pick(rng, STALLS)
+    hold, seed = 2 ** int(rng.integers(0, 8)) - 1, int(rng.integers(1, 2**63))
+    lay(place, network, folding, codes, stall_in, stall_out, hold, seed)
 
 
 @dataclass(frozen=True)

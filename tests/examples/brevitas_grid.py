@@ -7,7 +7,6 @@ value of every node in RTL, under stalls, in a folding drawn at random.
 What the tests do with two images for a few of these networks. Twenty minutes on a quiet core.
 """
 
-import json
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -17,12 +16,11 @@ from typing import Any
 import numpy as np
 
 from popstream.hw.folding.drawn import random_folding
-from popstream.model import manifest
 from popstream.model.files import write_json
 from popstream.model.manifest import Network
 from popstream.model.qonnx.take import Taken
 from popstream.sim.executed import Compared, compare_taken, totals
-from popstream.soak.networks import FOLDING, IMAGES, PAUSES, check
+from popstream.soak.networks import check, lay
 from tests.examples.small import SIZE, calibrated, taken
 from tests.networks import random_images
 
@@ -66,12 +64,9 @@ def simulated(found: list[Network], folder: Path) -> Iterator[int]:
     """How many values of RTL are golden's, for each network; ValueError for the first that is not."""
     places = []
     for number, network in enumerate(found):
-        places.append(folder / str(number))
-        manifest.save(network, places[-1])
-        random_folding(network, number, INTERVAL).save(places[-1] / FOLDING)
-        np.save(places[-1] / IMAGES, random_images(network.input, number, SIMULATED))
-        pauses = dict(stall_in=0.3, stall_out=0.1 * (number % 8), hold=7, seed=number + 1)
-        (places[-1] / PAUSES).write_text(json.dumps(pauses))
+        folding, images = random_folding(network, number, INTERVAL), random_images(network.input, number, SIMULATED)
+        stalls = 0.3, 0.1 * (number % 8)
+        places.append(lay(folder / str(number), network, folding, images, *stalls, hold=7, seed=number + 1))
     for place, verdict in zip(places, check(places, folder / "build"), strict=True):
         if verdict.said is not None:
             raise ValueError(f"network {place.name}: {verdict.said}")

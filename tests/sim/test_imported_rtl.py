@@ -1,10 +1,8 @@
 # amaranth: UnusedElaboratable=no
 """A Brevitas network as hardware, from its QONNX file: every value of every node is golden's, under stalls."""
 
-import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 pytest.importorskip("brevitas")
@@ -12,9 +10,8 @@ pytest.importorskip("qonnx")
 from popstream.hw.folding.drawn import random_folding
 from popstream.hw.folding.fold import Share
 from popstream.hw.folding.folding import Folding
-from popstream.model import manifest
 from popstream.model.manifest import Network
-from popstream.soak.networks import FOLDING, IMAGES, PAUSES, together
+from popstream.soak.networks import lay, together
 from tests.examples.small import calibrated, taken
 from tests.networks import random_images
 
@@ -24,11 +21,7 @@ BODY = (("conv2", "conv3"), ("conv4", "conv5"))  # of a block, from codes to wha
 
 
 def case(place: Path, network: Network, folding: Folding, stalls: tuple[float, float]) -> Path:
-    manifest.save(network, place)
-    folding.save(place / FOLDING)
-    np.save(place / IMAGES, random_images(network.input, 5, COUNT))
-    (place / PAUSES).write_text(json.dumps(dict(stall_in=stalls[0], stall_out=stalls[1], hold=7, seed=3)))
-    return place
+    return lay(place, network, folding, random_images(network.input, 5, COUNT), *stalls, hold=7, seed=3)
 
 
 def test_every_value_under_stalls(tmp_path):

@@ -3,14 +3,9 @@
 `popstream soak` draws more of them.
 """
 
-import json
-
-import numpy as np
-
 from popstream.hw.folding.drawn import shared_folding
-from popstream.model import manifest
 from popstream.sim.golden.drawn import random_images, random_network
-from popstream.soak.networks import FOLDING, IMAGES, PAUSES, together
+from popstream.soak.networks import lay, together
 from tests.hw.beats import STALLS
 
 NETWORK = dict(
@@ -25,15 +20,10 @@ def test_one_layer_a_stage_all_in_one_and_a_mixture(tmp_path):
     network = random_network(0, **NETWORK)
     places = []
     for number, (grouping, seed) in enumerate(CASES):
-        place = tmp_path / f"{grouping}{seed}"
-        manifest.save(network, place)
-        folding = shared_folding(network, seed, grouping)
-        folding.save(place / FOLDING)
-        np.save(place / IMAGES, random_images(network.input, seed, 3))
-        stall_in, stall_out = STALLS[number]
-        (place / PAUSES).write_text(json.dumps(dict(stall_in=stall_in, stall_out=stall_out, hold=7, seed=seed + 1)))
+        folding, images = shared_folding(network, seed, grouping), random_images(network.input, seed, 3)
         assert folding.shared
-        places.append(place)
+        place = tmp_path / f"{grouping}{seed}"
+        places.append(lay(place, network, folding, images, *STALLS[number], hold=7, seed=seed + 1))
     bench = tmp_path / "bench"
     bench.mkdir()
     for verdict in together(places, tmp_path / "build", bench):
