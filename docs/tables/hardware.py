@@ -104,8 +104,8 @@ def cost() -> str:
     rows = []
     for row in found[0]["result"]:
         guess, real = row["estimated"], row["synthesised"]
-        name = f"`{row['network']}`" + (", shared" if row.get("share") else "") + ("" if row["seen"] else ", unseen")
-        cells = [name, count(row["interval_cycles"])]
+        kind = (", shared" if row["share"] else "") + ("" if row["seen"] else ", unseen")
+        cells = [f"`{row['network']}`{kind}", count(row["interval_cycles"])]
         for name in ("lut", "ff"):
             off = 100 * (guess[name] / real[name] - 1)
             cells += [f"{count(guess[name])} / {count(real[name])}", f"{off:+.1f} %"]

@@ -12,7 +12,7 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,8 @@ from rich.console import Console
 from rich.table import Table
 
 from popstream.hw.accelerator import Accelerator
-from popstream.hw.cost.network import Cost, network_cost, network_parts
+from popstream.hw.cost.network import Cost, network_parts
+from popstream.hw.folding.fold import Share
 from popstream.hw.folding.folding import Fold, Folding, interval
 from popstream.hw.folding.outline import units
 from popstream.hw.synthesis.alone import Ecp5
@@ -41,36 +42,33 @@ TOLERANCE = 0.1
 class Point:
     """A network of the zoo, folded by the solver to at most `target` cycles an image.
 
-    share : all convs behind the first in one stage of this size, the other layers within `target`.
+    share : all convs behind the first in one stage of this size, whose layers are not named; the others within
+        `target`.
     """
 
     net: str
     target: int
-    share: Mapping[str, Any] | None = None
+    share: Share | None = None
 
     @property
     def name(self) -> str:
-        return "-".join([self.net, str(self.target), *map(str, (self.share or {}).values())])
-
-
-def sized(slice: int, pe: int, pixels: int, planes: int, beat: int, levels: int, apart: bool = False) -> dict[str, Any]:
-    """Of a share."""
-    return locals()
+        size = astuple(self.share)[1:] if self.share else ()
+        return "-".join(map(str, (self.net, self.target, *size)))
 
 
 SEEN = (
     *(Point("digits-w1a2", target) for target in (500, 1_000, 2_000, 8_000)),
     Point("digits-react-w1a1", 6_000),
     *(Point("resnet20-w1a2", target) for target in (20_000, 49_152)),
-    Point("digits-w1a2", 4_000, sized(8, 8, 2, 2, 4, 1)),
-    Point("digits-react-w1a1", 4_000, sized(4, 8, 4, 1, 4, 2)),
-    Point("resnet20-w1a2", 30_000, sized(16, 16, 2, 2, 4, 2)),
-    Point("resnet20-w2a2", 60_000, sized(8, 16, 4, 1, 8, 1)),
+    Point("digits-w1a2", 4_000, Share((), 8, 8, 2, 2, 4)),
+    Point("digits-react-w1a1", 4_000, Share((), 4, 8, 4, 1, 4, levels=2)),
+    Point("resnet20-w1a2", 30_000, Share((), 16, 16, 2, 2, 4, levels=2)),
+    Point("resnet20-w2a2", 60_000, Share((), 8, 16, 4, 1, 8)),
 )
 UNSEEN = (
     Point("digits-w1a2", 4_000), Point("digits-react-w1a1", 1_000), Point("resnet20-w1a2", 9_000),
-    Point("digits-w1a2", 9_000, sized(4, 4, 4, 1, 2, 2)),
-    Point("resnet20-w1a2", 14_000, sized(16, 16, 4, 2, 8, 2, True)),
+    Point("digits-w1a2", 9_000, Share((), 4, 4, 4, 1, 2, levels=2)),
+    Point("resnet20-w1a2", 14_000, Share((), 16, 16, 4, 2, 8, True, 2)),
 )  # fmt: skip
 
 
@@ -119,28 +117,23 @@ def fits(off: Mapping[str, float]) -> bool:
     return max(abs(off["lut"]), abs(off["ff"])) <= TOLERANCE and off["ebr"] == off["dsp"] == 0
 
 
-def kinds_of(network: Network, folding: Mapping[str, Fold]) -> dict[str, Cost]:
-    """Estimated costs by kind of block (hw.cost.network)."""
-    result: dict[str, Cost] = {}
-    for parts in network_parts(network, folding).values():
-        for kind, cost in parts.items():
-            result[kind] = result.get(kind, Cost()) + cost
-    return result
-
-
 def run(point: Point, network: Network, folding: Folding, console: Console) -> dict[str, Any]:
     """The row of one point, its network folded by the solver. SynthesisError if yosys is missing or fails."""
     folder = FOLDER / point.name
     with console.status(f"{point.name}: synthesis (log: {folder / 'synth.log'})"):
         total = measure(network, folding, folder)
-    costs = network_cost(network, folding)
+    parts = network_parts(network, folding)
+    costs = {name: sum(some.values(), Cost()) for name, some in parts.items()}
+    kinds: dict[str, Cost] = {}
+    for kind, cost in (pair for some in parts.values() for pair in some.items()):
+        kinds[kind] = kinds.get(kind, Cost()) + cost
     estimate = sum(costs.values(), Cost())
     return {
-        "network": point.net, "target": point.target, "share": point.share,
+        "network": point.net, "target": point.target, "share": point.share and point.share.to_dict(),
         "interval_cycles": max(interval(network, folding).values()),
         "seen": point in SEEN, "estimated": asdict(estimate), "synthesised": asdict(total),
         "off": compare(estimate, total), "nodes": {name: asdict(cost) for name, cost in costs.items()},
-        "kinds": {kind: asdict(cost) for kind, cost in kinds_of(network, folding).items()},
+        "kinds": {kind: asdict(cost) for kind, cost in kinds.items()},
         "lanes": sum(fold.lanes for fold in units(network, folding).values()), "folding": folding.to_dict(),
     }  # fmt: skip
 

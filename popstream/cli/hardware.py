@@ -170,7 +170,8 @@ def cost(
     Example: popstream cost --points 1
     Takes a quarter of a minute.
     """
-    from popstream.hw.folding.fold import Share
+    from dataclasses import replace
+
     from popstream.hw.solver.shared import around, body
     from popstream.hw.solver.solve import solve
     from popstream.hw.synthesis.fit import FOLDER, SEEN, TOLERANCE, UNSEEN, fits, report, run
@@ -181,7 +182,7 @@ def cost(
     console, chosen, rows = table_console(140), (*SEEN, *UNSEEN)[:points], []
     for number, point in enumerate(chosen, 1):
         network = load(find(point.net))
-        share = point.share and Share(body(network), **point.share)
+        share = point.share and replace(point.share, layers=body(network))
         folding = around(network, [share], point.target) if share else solve(network, point.target)
         if folding is None:
             raise Failed(f"{point.name}: no layer in front of its stage is as fast as {point.target:,} cycles")
