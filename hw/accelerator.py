@@ -20,8 +20,10 @@ from amaranth.lib.wiring import In, Out
 from popstream.hw.blocks.head import LOGIT_BITS
 from popstream.hw.blocks.window import Window
 from popstream.hw.folding.buffering import Buffers, buffers
-from popstream.hw.folding.folding import Fold, Folding, FoldingError, entry_lanes, geometry, turns
+from popstream.hw.folding.folding import Fold, Folding, entry_lanes, geometry, turns
 from popstream.hw.folding.outline import STAGE, outline, plans, units
+from popstream.hw.folding.room import Reload
+from popstream.hw.folding.stage_plan import StagePlan
 from popstream.hw.lib.fifo import StreamFifo
 from popstream.hw.lib.stream import Fork, Repack, connect, value_layout
 from popstream.hw.shared.stage import SharedStage
@@ -43,8 +45,9 @@ class Accelerator(wiring.Component):
     folding : a legal fold for each conv and linear node; FoldingError otherwise.
     taps : whether to bring every node's values out, for comparison with the golden model.
     depths : FIFO depths of the requants with skip, by name; computed (hw.folding.buffering) if not given.
-    reload : shift of every requant, by name, at least its own; with it all that was trained lies in block RAM whose
-        content may be exchanged for that of any network of this shape (storage "reload"). Not for prelu nodes.
+    reload : with it all that was trained lies in block RAM whose content may be exchanged for that of any network of
+        this shape (storage "reload"), and within a shared stage of any layers within its bounds. Not for prelu nodes
+        outside of shared stages.
     counters : whether to bring out lanes_busy and lanes_blocked.
 
     Attributes
@@ -70,7 +73,7 @@ class Accelerator(wiring.Component):
         taps: bool = False,
         depths: Mapping[str, Buffers] | None = None,
         counters: bool = False,
-        reload: Mapping[str, int] | None = None,
+        reload: Reload | None = None,
     ):
         self.network = network
         self.reload = reload
@@ -86,10 +89,10 @@ class Accelerator(wiring.Component):
         self._branches: dict[str, list[Any]] = {}
         pixel = value_layout(unsigned(network.entry_bits), network.input.shape[0])
         self._entry = stream.Signature(pixel).create()
+        self._plans = self._made(plans(network, self.folding))
         self._enter(network.input)
         self.depths: dict[str, Buffers] = {}
         joins: list[Node] = []
-        self._plans = plans(network, self.folding)
         make = {
             STAGE: self._stage,
             "conv": self._conv,
@@ -114,6 +117,21 @@ class Accelerator(wiring.Component):
         members |= dict.fromkeys(("lanes_busy", "lanes_blocked") if counters else (), Out(len(self.counted)))
         super().__init__(members)
 
+    def _made(self, stages: dict[str, StagePlan]) -> dict[str, StagePlan]:
+        """The plans of shared stages as they are built."""
+        if self.reload is None:
+            return stages
+        return {
+            name: StagePlan(plan.chain, plan.share, bounds)
+            for (name, plan), bounds in zip(stages.items(), self.reload.stages, strict=True)
+        }
+
+    def _called(self, name: str) -> str:
+        """The blocks of a node; those of a stage to be reloaded have a name that suits any layers."""
+        if self.reload is not None and name in self._plans:
+            return f"shared{[*self._plans].index(name)}"
+        return flat_name(name)
+
     def _tap(self, node: Node) -> Tap:
         if node.op == "linear":
             return Tap(node.name, node.shape[0], LOGIT_BITS, True, None)
@@ -122,7 +140,7 @@ class Accelerator(wiring.Component):
 
     def _add(self, node: Node, role: str, block: Any, source: Any = None) -> Any:
         """Keep a block of `node` as submodule and feed its `i` from `source`; returns the block."""
-        self.blocks[f"{flat_name(node.name)}_{role}"] = block
+        self.blocks[f"{self._called(node.name)}_{role}"] = block
         self.latencies[node.name] = self.latencies.get(node.name, 0) + getattr(block, "latency", 0)
         if source is not None:
             self._links.append((source, block.i))
@@ -205,8 +223,6 @@ class Accelerator(wiring.Component):
     def _stage(self, node: Node) -> None:
         """All layers of a shared stage, as one block."""
         plan, values = self._plans[node.name], self._take(node.inputs[0])
-        if self.reload is not None:
-            raise FoldingError(f"Node {node.name!r} ends a shared stage, whose content cannot be exchanged yet")
         port = self._repack(node, "feed", values, plan.entry, plan.source_shape[0])
         block = self._add(node, "stage", SharedStage(plan), port)
         self._set(node, Values(block.o, Shape.cast(signed(plan.end_bits)), plan.share.beat))
@@ -215,7 +231,8 @@ class Accelerator(wiring.Component):
         """A node of one input that is neither folded nor a requant."""
         values = self._take(node.inputs[0])
         source = self.network.node(node.inputs[0]).shape
-        block, shape = stages.follower(node, source, values, self.storage)
+        shift = self.reload.shifts.get(node.name) if self.reload is not None else None
+        block, shape = stages.follower(node, source, values, self.storage, shift)
         port = self._repack(node, "repack", values, block.lanes, source[0])
         self._add(node, node.op, block, port)
         self._set(node, Values(block.o, shape, block.lanes))
@@ -223,7 +240,7 @@ class Accelerator(wiring.Component):
     def _requant(self, node: Node) -> None:
         """The block alone: its inputs are connected here without a skip, and by `_join` with one."""
         acc = self._values[node.inputs[0]]
-        block = stages.requant(node, acc, self.storage, None if self.reload is None else self.reload[node.name])
+        block = stages.requant(node, acc, self.storage, None if self.reload is None else self.reload.shifts[node.name])
         self._add(node, "requant", block, None if block.skip else self._take(node.inputs[0]).port)
         self._set(node, Values(block.o, Shape.cast(signed(node["stream_bits"])), acc.lanes))
 
@@ -276,6 +293,6 @@ class Accelerator(wiring.Component):
                 getattr(self, f"{tap.port}_data").eq(Value.cast(beat)),
             ]
         for bit in ("busy", "blocked") if self.counted else ():
-            blocks = [f"{flat_name(name)}_{'stage' if name in self._plans else 'matvec'}" for name in self.counted]
+            blocks = [f"{self._called(name)}_{'stage' if name in self._plans else 'matvec'}" for name in self.counted]
             m.d.comb += getattr(self, f"lanes_{bit}").eq(Cat(getattr(self.blocks[name], bit) for name in blocks))
         return m

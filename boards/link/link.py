@@ -26,6 +26,7 @@ from popstream.boards.link.replies import IDENTITY_CODE, RESULT_CODE, identity, 
 from popstream.boards.link.uart import UartRx, UartTx
 from popstream.hw.accelerator import Accelerator
 from popstream.hw.folding.folding import Fold, Folding
+from popstream.hw.folding.room import Reload
 from popstream.model.manifest import Network
 
 __all__ = ["HostLink"]
@@ -70,7 +71,7 @@ class HostLink(wiring.Component):
         clock_hz: float,
         baud: float,
         gap: int | None = None,
-        reload: Mapping[str, int] | None = None,
+        reload: Reload | None = None,
     ):
         whole = folding if isinstance(folding, Folding) else Folding(dict(folding))
         self.network, self.folding = network, whole
@@ -85,8 +86,8 @@ class HostLink(wiring.Component):
         self.accelerator = Accelerator(network, whole, reload=reload)
         self.identity = identity(network, whole, clock_hz, baud)
         self.memory = layout(self.identity)
-        most = (MAX_COUNT + SLACK) * self.identity.interval
-        self.cycle_bits = min(CYCLE_BITS, max(most.bit_length(), self.gap_bit + 1))
+        most = ((MAX_COUNT + SLACK) * self.identity.interval).bit_length() if reload is None else CYCLE_BITS
+        self.cycle_bits = min(CYCLE_BITS, max(most, self.gap_bit + 1))
         super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1), "busy": Out(1)})
 
     def elaborate(self, platform: Any) -> Module:

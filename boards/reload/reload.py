@@ -5,7 +5,8 @@
     make reload BOARD=ulx3s-25f NET=two                     writes build/two/ulx3s-25f/top.bit from it
 
 A reloadable build holds all that was trained (weights, thresholds, multipliers, biases, the link's identity) in block
-RAM of widths that suit any network of the shape (storage "reload", hw/lib/table.py). Reloading exchanges the block
+RAM of widths that suit any network of the shape (storage "reload", hw/lib/table.py), and of its shared stages the
+layers, too (boards/reload/shape.py). Reloading exchanges the block
 RAMs' contents in the configuration that nextpnr wrote, and packs it again.
 
 Why patching, and not a ROM image in the board's flash read at start-up: it costs no logic, no time at start-up and no
@@ -35,8 +36,10 @@ from popstream.boards.flow.place import BITSTREAM, FLOWS, KEPT, pack, write_desi
 from popstream.boards.flow.toolchain import run
 from popstream.boards.link.link import HostLink
 from popstream.boards.reload.contents import ContentError, Ram, lines_of, patch, places, rams, sections
+from popstream.boards.reload.shape import adapted, difference, shape_of
+from popstream.hw.folding.fold import read_folds
 from popstream.hw.folding.folding import Folding
-from popstream.hw.lib.table import RELOAD_MULTIPLIER, shape_limits
+from popstream.hw.folding.room import Reload
 from popstream.model.files import write_json
 from popstream.model.manifest import Network
 
@@ -45,17 +48,11 @@ __all__ = [
     "Base",
     "ReloadError",
     "check_same",
-    "difference",
-    "raised",
     "record",
     "reload",
     "reload_folder",
-    "shape_of",
 ]
 
-SHIFTED = {"requant": ("multiplier", "bias")}
-FIXED = ("prelu",)  # ops whose tensors are built as logic
-HEADROOM = 1  # by which a shift is built larger: networks whose own is larger by so much have a place too
 RAM_TYPES = ("DP16KD", "PDPW16KD", "SB_RAM40")
 FOUND, MAPPED = "memories.json", "mapped.json"
 FAMILIES = ("ecp5", "ice40")
@@ -69,49 +66,6 @@ def reload_folder(board: Board, network: str) -> Path:
     """Where a reloadable build lies."""
     folder = folder_of(board, network)
     return folder.with_name(f"{folder.name}-reloadable")
-
-
-def shape_of(network: Network) -> list[dict[str, Any]]:
-    """All of a network that a bitstream fixes: everything but tensors and the shifts that tensors are scaled to."""
-    return [
-        {
-            "name": node.name,
-            "op": node.op,
-            "inputs": list(node.inputs),
-            **{key: value for key, value in node.attributes.items() if key != "shift" or node.op not in SHIFTED},
-            **{f"shape of {key}": list(tensor.shape) for key, tensor in node.tensors.items()},
-        }
-        for node in network.nodes
-    ]
-
-
-def raised(network: Network) -> dict[str, int]:
-    """The shifts that a reloadable bitstream of `network` is built with."""
-    return {node.name: min(node["shift"] + HEADROOM, 31) for node in network.nodes if node.op in SHIFTED}
-
-
-def difference(shape: list[dict[str, Any]], shifts: Mapping[str, int], network: Network) -> str | None:
-    """The first thing in `network` that a bitstream of this shape and these shifts has no place for; None if none."""
-    given = shape_of(network)
-    fixed = [node for node in network.nodes if node.op in FIXED]
-    if fixed:
-        return f"node {fixed[0].name!r}: a {fixed[0].op}'s tensors are not in block RAM and cannot be exchanged"
-    for here, there in zip(given, shape, strict=False):
-        for key in [*here, *(key for key in there if key not in here)]:
-            if here.get(key) != there.get(key):
-                return f"node {here['name']!r}: {key} is {here.get(key)!r}, the bitstream's is {there.get(key)!r}"
-    if len(given) != len(shape):
-        return f"it has {len(given)} nodes, the bitstream {len(shape)}"
-    low, high = shape_limits(RELOAD_MULTIPLIER)
-    for node in network.nodes:
-        if node.op in SHIFTED:
-            up, factor = shifts[node.name] - node["shift"], node.tensors[SHIFTED[node.op][0]]
-            if up < 0 or int(factor.min()) << up < low or int(factor.max()) << up > high:
-                return (
-                    f"node {node.name!r}: shift {node['shift']} with {SHIFTED[node.op][0]}s of {factor.min()} to "
-                    f"{factor.max()} is out of reach of the bitstream's shift, {shifts[node.name]}"
-                )
-    return None
 
 
 @dataclass(frozen=True)
@@ -185,8 +139,25 @@ class Base:
             raise ReloadError(f"No reloadable build in {folder}; make bitstream RELOADABLE=1 makes one")
         return cls(folder, content)
 
+    @property
+    def folding(self) -> Folding:
+        """That of the network which it was built for."""
+        path = self.folder / "folding.json"
+        return Folding.from_dict(read_folds(path), path)
 
-def record(board: Board, network: Network, shifts: Mapping[str, int], folder: Path, figures: Mapping[str, Any]) -> None:
+    @property
+    def made(self) -> Reload:
+        """What it was made for."""
+        return Reload.from_dict(self.content)
+
+    def lacks(self, network: Network) -> str | None:
+        """The first thing in a network for which it has no place; None if there is none."""
+        return difference(self.content["shape"], self.made, network, self.folding)
+
+
+def record(
+    board: Board, network: Network, folding: Folding, made: Reload, folder: Path, figures: Mapping[str, Any]
+) -> None:
     """Write reload.json for the build in `folder`. ContentError unless its configuration holds its netlist's words."""
     family, seed = board.family, figures["seed"]
     mapped = map_memories(family, board.device.synthesis, folder)
@@ -199,8 +170,9 @@ def record(board: Board, network: Network, shifts: Mapping[str, int], folder: Pa
     for name, header in where.items():
         if present.get(header) != lines_of(family, built[name].init):
             raise ContentError(f"The configuration's {header} is not what the netlist's {name} holds")
-    content = {"network": network.name, "network_hash": network.hash, "shape": shape_of(network), "places": where}
-    content |= {"shifts": dict(shifts), **{key: figures[key] for key in ("mhz", "baud", "seed")}}
+    content: dict[str, Any] = {"network": network.name, "network_hash": network.hash, "places": where}
+    content |= {"shape": shape_of(network, folding), **made.to_dict()}
+    content |= {key: figures[key] for key in ("mhz", "baud", "seed")}
     write_json(folder / KEPT, content)
 
 
@@ -210,13 +182,12 @@ def reload(board: Board, network: Network, base: Base, folder: Path) -> dict[str
     ReloadError if the network is of another shape, ContentError if the build is not as it was recorded.
     """
     began, family, content = time.time(), board.family, base.content
-    said = difference(content["shape"], content["shifts"], network)
+    said = base.lacks(network)
     if said is not None:
         raise ReloadError(f"{network.name} does not go into the bitstream of {content['network']}: {said}")
     pll = clock_plan(board, content["mhz"])
     clock = (board.mhz_in if pll is None else pll.mhz) * 1e6
-    folding = Folding.load(base.folder / "folding.json", network)
-    link = HostLink(network, folding, clock, content["baud"], reload=content["shifts"])
+    link = HostLink(network, adapted(base.folding, network), clock, content["baud"], reload=base.made)
     routed = f"seed{content['seed']}/{FLOWS[family].routed}"
     folder.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=".reload-", dir=folder))
@@ -249,7 +220,7 @@ def choose(board: Board, network: Network, root: Path = Path("build")) -> Base:
     found = [Base.load(path.parent) for path in sorted(root.glob(f"*/{board.name}-reloadable/{KEPT}"))]
     refused = []
     for base in found:
-        said = difference(base.content["shape"], base.content["shifts"], network)
+        said = base.lacks(network)
         if said is None:
             return base
         refused.append(f"{network.name} does not go into the bitstream of {base.content['network']}: {said}")

@@ -19,6 +19,8 @@ from popstream.hw.lib.table import Table, checked_storage, range_shape, shape_li
 
 LOGIT_BITS = 32
 LABEL_BITS = 8
+RAISED = 3
+"""The shift of a Pool in a bitstream is at most so much above its network's."""
 
 
 class Pool(wiring.Component):
@@ -35,6 +37,8 @@ class Pool(wiring.Component):
     shift : s, not negative.
     lanes : channels a beat on both sides, a divisor of C.
     ties : "up", or "even": a half then goes to the even neighbour (rule R25).
+    raised : the shift that is built, where s may be exchanged in a finished bitstream (hw.lib.table.STORAGES) for any
+        up to RAISED below: a memory holds by how much.
 
     Members
     -------
@@ -47,8 +51,9 @@ class Pool(wiring.Component):
     """
 
     def __init__(
-        self, channels: int, pixels: int, shape: ShapeLike, bits: int, shift: int, lanes: int, ties: str = "up"
-    ):
+        self, channels: int, pixels: int, shape: ShapeLike, bits: int, shift: int, lanes: int, ties: str = "up",
+        raised: int | None = None,
+    ):  # fmt: skip
         self.shape = Shape.cast(shape)
         if channels < 1 or pixels < 1:
             raise ValueError(f"Channels and pixels must be at least 1, not {channels} and {pixels}")
@@ -66,10 +71,14 @@ class Pool(wiring.Component):
         self.channels = channels
         self.pixels = pixels
         self.bits = bits
-        self.shift = shift
+        self.up = None if raised is None else raised - shift
+        if self.up is not None and not 0 <= self.up <= RAISED:
+            raise ValueError(f"The shift that is built must be {shift} to {shift + RAISED}, not {raised}")
+        self.shift = shift if raised is None else raised
         self.lanes = lanes
-        groups, half = channels // lanes, 1 << (shift - 1) if shift else 0
-        self._sums = (self.shape, lanes, groups, pixels, half, groups)
+        groups, half = channels // lanes, 1 << (self.shift - 1) if self.shift else 0
+        wide = Shape(self.shape.width + (0 if raised is None else RAISED), self.shape.signed)
+        self._sums = (wide, lanes, groups, pixels, half, groups)
         self.latency = PartialSums.latency_of(*self._sums) + 1
         super().__init__(
             {
@@ -93,13 +102,26 @@ class Pool(wiring.Component):
         m.d.comb += [
             sums.i.valid.eq(self.i.valid),
             self.i.ready.eq(sums.i.ready),
-            sums.i.payload.values.eq(self.i.payload),
+            *self._enter(m, sums.i.payload.values),
             sums.i.payload.address.eq(group),
             sums.i.payload.first.eq(pixel == 0),
             sums.i.payload.last.eq(pixel == self.pixels - 1),
             last.i.valid.eq(sums.o.valid),
             sums.o.ready.eq(last.i.ready),
         ]
+        self._average(m, sums, last)
+        return m
+
+    def _enter(self, m: Module, values: Any) -> list[Any]:
+        """The values as they are, or moved up to the shift that is built."""
+        if self.up is None:
+            return [values.eq(self.i.payload)]
+        m.submodules.up = up = Table([self.up], "reload", unsigned(RAISED.bit_length()))
+        m.d.comb += up.en.eq(1)
+        return [values[lane].eq(self.i.payload[lane] << up.o) for lane in range(self.lanes)]
+
+    def _average(self, m: Module, sums: PartialSums, last: LastStage) -> None:
+        """Codes of the sums."""
         for lane in range(self.lanes):
             average = Signal(sums.sum_shape, name=f"average_{lane}")
             above = Signal(name=f"above_{lane}")
@@ -111,7 +133,6 @@ class Pool(wiring.Component):
                 above.eq(average[self.bits :].any()),
                 last.i.payload[lane].eq(Mux(average < 0, 0, Mux(above, (1 << self.bits) - 1, kept))),
             ]
-        return m
 
 
 class Classifier(wiring.Component):

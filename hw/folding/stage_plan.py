@@ -9,6 +9,7 @@ from amaranth.hdl import Shape, signed
 
 from popstream.hw.folding.fold import FoldingError, Share
 from popstream.hw.folding.layers import Chain, Layer
+from popstream.hw.folding.room import Bounds, Room
 from popstream.hw.folding.stage_memory import StageMemory
 from popstream.hw.folding.walk import Walk, direct_range, lane_range, walk_of
 from popstream.hw.lib.multiply import MULTIPLIER_BITS, Multiplier
@@ -30,6 +31,8 @@ VALUE = 7
 BEND = 5
 """Cycles that a PReLU takes (hw.shared.bend)."""
 
+STREAMS = "bits of streams"  # of a Room
+
 POOL = 8
 """Cycles from the last word that a max-pooling reads to its last effect, and two (hw.shared.squares)."""
 
@@ -37,29 +40,80 @@ POOL = 8
 class StagePlan(StageMemory):
     """All that follows from the layers and a Share.
 
+    Parameters
+    ----------
+    chain, share.
+    bounds : of a stage whose layers can be exchanged, with all that was trained (`reload`): what is built depends on
+        them alone, not on the layers, which have to be within them.
+
     Attributes
     ----------
+    room : gives the numbers of the bounds, or the layers' own.
     kernel, signed : of the largest kernel; whether lanes are those of signed weights.
     code_bits, made_bits : of all codes, and of those that are made here.
     kinds : planes of weights and of codes that layers go through, each once. steps_of : (k, m) of each step of a kind.
     steps : of all kinds.
     walks : one for each layer.
+    narrow, bends, pools, reduces : whether smaller kernels need their outer columns cleared; whether there are PReLUs,
+    max-poolings, skips of stride 2.
+    margin, low : columns ahead of the images in memory, None where layers differ; the most of them, and half a kernel.
+    columns, width, slices : that a layer goes over, that it takes, of its input's channels, at most.
     """
 
-    def __init__(self, chain: Chain, share: Share) -> None:
+    def __init__(self, chain: Chain, share: Share, bounds: Bounds | None = None) -> None:
         convs = [layer.conv for layer in chain.layers if layer.conv is not None]
-        self.kernel = max(conv["kernel"] for conv in convs)
-        super().__init__(chain, share, self.kernel)
-        self.signed = any(conv["weights"] == "signed" for conv in convs)
+        self.reload, room = bounds is not None, Room(chain.name, bounds)
+        self.kernel = room.most("size of a kernel", max(conv["kernel"] for conv in convs))
+        super().__init__(chain, share, self.kernel, room)
+        self.signed = room.any("signed weights", any(conv["weights"] == "signed" for conv in convs))
         self.code_bits = max(conv["act_bits"] for conv in convs)
         marks = [layer.threshold for layer in self.layers] + [chain.threshold]
-        self.made_bits = max((mark["bits"] for mark in marks if mark is not None), default=0)
-        self.code_bits = max(self.code_bits, self.made_bits)
+        self.made_bits = room.most(
+            "bits of codes that are made", max((mark["bits"] for mark in marks if mark is not None), default=0)
+        )
+        self.code_bits = room.most("bits of codes", max(self.code_bits, self.made_bits))
         self._check()
         self.walks = [self._walk(layer) for layer in self.layers]
-        self.kinds = sorted({walk.bits for walk in self.walks if walk.layer.conv is not None})
+        if self.reload:
+            self._fix()
+        self.kinds: list[tuple[int, int]] = room.among(
+            "planes of weights and codes", [walk.bits for walk in self.walks if walk.layer.conv is not None]
+        )
         self.steps_of = {kind: plane_pairs(*kind, share.planes) for kind in self.kinds}
         self.steps = [pair for steps in self.steps_of.values() for pair in steps]
+        self._measure()
+
+    def _fix(self) -> None:
+        """What comes in and leaves is built in."""
+        chain, share, same, last = self.chain, self.share, self.room.same, self.layers[-1]
+        same("size of the share", [share.slice, share.pe, share.pixels, share.planes, share.beat, share.apart,
+                                   share.levels])  # fmt: skip
+        for what, node, shape in (("comes in", chain.source, chain.source.shape), ("leaves", chain.end, last.made)):
+            same(f"kind of what {what}", node.kind)
+            same(f"bits of what {what}", 0 if node.kind == "acc" else node.bits)
+            same(f"channels, height and width of what {what}", shape)
+        same("thresholds on what comes in", chain.threshold is not None)
+        same("stride of the last layer", last.stride)
+        same("columns ahead of what leaves", self.walks[-1].first)
+        same("what comes in is kept as codes", self.source_codes in self.codes)
+        same("what comes in is kept as a stream", self.source in self.streams)
+
+    def _measure(self) -> None:
+        """What there is somewhere in the layers, and how much of it at most."""
+        most, any_of, walks = self.room.most, self.room.any, self.walks
+        kernels = {walk.kernel for walk in walks if walk.layer.conv is not None}
+        strides = [layer.skip.stride for layer in self.layers if layer.skip]
+        margins = self.room.among("columns ahead of an image", [walk.margin for walk in walks])
+        # AND lanes have weights of 0 in the outer columns of a smaller kernel.
+        self.narrow = any_of("smaller kernels beside", kernels != {self.kernel}) and not self.signed
+        self.bends = any_of("PReLU", any(layer.prelu is not None for layer in self.layers))
+        self.pools = any_of("max-pooling", any(layer.pools for layer in self.layers))
+        self.reduces = any_of("shortcut of stride 2", 2 in strides)
+        self.margin = margins[0] if len(margins) == 1 else None
+        self.low = self.kernel // 2 + max(margins)
+        self.columns = most("columns of a layer", max(self.share.pixels * walk.columns for walk in walks))
+        self.width = most("width of what a layer takes", max(walk.layer.given[2] for walk in walks))
+        self.slices = most("slices of input channels", max(walk.slices for walk in walks))
 
     def _check(self) -> None:
         share, name = self.share, self.chain.name
@@ -125,6 +179,14 @@ class StagePlan(StageMemory):
     @cached_property
     def stream_bits(self) -> int:
         """R of the streams; 0 where there is none."""
+        bits = self._stream_bits()
+        if bits:
+            self.room.same(STREAMS, bits)
+        elif self.room.bounds is not None:
+            bits = self.room.bounds.same.get(STREAMS, 0)
+        return bits
+
+    def _stream_bits(self) -> int:
         nodes = [layer.requant for layer in self.layers] + [layer.prelu for layer in self.layers]
         bits = {node["stream_bits"] for node in nodes if node is not None}
         if self.chain.source.kind == "stream":
@@ -139,8 +201,9 @@ class StagePlan(StageMemory):
     @cached_property
     def value_bits(self) -> int:
         """Of streams, and of sums that are not requantized."""
-        ranges = [direct_range(layer) for layer in self.layers if layer.direct]
-        return max([self.stream_bits, 2, *(signed_width(low, high) for low, high in ranges)])
+        ranges = [direct_range(layer, self.reload) for layer in self.layers if layer.direct]
+        own = max([self.stream_bits, 2, *(signed_width(low, high) for low, high in ranges)])
+        return self.room.most("bits of values", own)
 
     @property
     def end_bits(self) -> int:
@@ -151,29 +214,23 @@ class StagePlan(StageMemory):
     def sum_shape(self) -> Shape:
         """Of the raw sums, all layers'."""
         convs = [walk for walk in self.walks if walk.layer.conv is not None]
-        ranges = [lane_range(walk.layer, walk.bits[1], self.signed)[:2] for walk in convs]
+        ranges = [lane_range(walk.layer, walk.bits[1], self.signed, self.reload)[:2] for walk in convs]
         low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
-        return range_shape(min(low, -1) if self.signed else 0, high)
-
-    @property
-    def narrow(self) -> bool:
-        """Whether smaller kernels need their outer columns cleared: AND lanes have weights of 0 there."""
-        kernels = {walk.kernel for walk in self.walks if walk.layer.conv is not None}
-        return not self.signed and len(kernels) > 1
-
-    @property
-    def bends(self) -> bool:
-        """Whether there is a PReLU."""
-        return any(layer.prelu is not None for layer in self.layers)
+        low, high = (
+            -self.room.most("least raw sum, below zero", -min(low, -1)),
+            self.room.most("greatest raw sum", high),
+        )
+        return range_shape(low if self.signed else 0, high)
 
     @property
     def weight_words(self) -> int:
         return sum(walk.words for walk in self.walks)
 
-    @property
+    @cached_property
     def constant_words(self) -> int:
         """Words of a layer's requantization and thresholds, at most, and of the input's thresholds."""
-        return max(-(-self.source_shape[0] // self.share.beat), *(walk.groups * walk.beats for walk in self.walks))
+        own = max(-(-self.source_shape[0] // self.share.beat), *(walk.groups * walk.beats for walk in self.walks))
+        return self.room.most("words of a layer's constants", own)
 
     # Cycles
 
@@ -189,7 +246,8 @@ class StagePlan(StageMemory):
     def pooling(self, node: Node) -> int:
         """Cycles of a max-pooling: a word of a pixel each."""
         channels, height, width = node.shape
-        return int(height * width * node["size"] ** 2 * -(-channels // self.share.slice)) + POOL + self.drain
+        words = int(height * width * node["size"] ** 2 * -(-channels // self.share.slice))
+        return words + POOL + self.drain + self.told - 1
 
     @staticmethod
     def results(walk: Walk) -> int:
@@ -206,7 +264,12 @@ class StagePlan(StageMemory):
         """Cycles from the last one of a layer to the first one of the next: all that is made has to be in memory."""
         leaves = self.kernel * self.share.slice // 2 + 1
         tree = (leaves - 1).bit_length() + (self.share.planes - 1).bit_length()  # at most, of hw.lib.popcount
-        return READ + tree + self.drain + 8
+        return READ + tree + self.drain + 7 + self.told
+
+    @property
+    def told(self) -> int:
+        """Cycles from a layer's number to its row of a program (hw.shared.program): two from block RAM."""
+        return 2 if self.reload else 1
 
     @property
     def multiplied(self) -> int:

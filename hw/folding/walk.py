@@ -68,13 +68,17 @@ def layer_bits(layer: Layer, share: Share, signed: bool) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=4096)  # alike in all sizes of a stage
-def lane_range(layer: Layer, planes: int, signed: bool) -> tuple[int, int, np.ndarray]:
+def lane_range(layer: Layer, planes: int, signed: bool, any_weights: bool = False) -> tuple[int, int, np.ndarray]:
     """The least and the greatest raw sum of a conv on so many code planes, and how much each channel's are too high.
 
     Lanes for signed weights give exact sums, all parts of which are within the range; see hw.lib.popcount.lane_sums.
+    any_weights : the range is that of all weights of so many bits.
     """
     assert layer.conv is not None
     integers = node_weights(layer.conv).reshape(len(layer.conv.tensors["weight"]), -1)
+    if any_weights:
+        low, high = widest_range(layer, planes, signed)
+        return low, high, lane_range(layer, planes, signed)[2]
     if signed:
         bits = layer.conv["weight_bits"] + (layer.conv["weights"] == "odd")
         top = (1 << layer.conv["act_bits"]) - 1
@@ -87,9 +91,26 @@ def lane_range(layer: Layer, planes: int, signed: bool) -> tuple[int, int, np.nd
     return 0, high, top * (most - codes).sum(axis=1)
 
 
-def direct_range(layer: Layer) -> tuple[int, int]:
-    """The least and the greatest sum of products of a conv."""
+def widest_range(layer: Layer, planes: int, signed: bool) -> tuple[int, int]:
+    """The least and the greatest raw sum with any weights."""
+    conv = layer.conv
+    assert conv is not None
+    count, bits = int(np.prod(conv.tensors["weight"].shape[1:])), conv["weight_bits"]
+    if signed:
+        bits += conv["weights"] == "odd"
+        top = count * ((1 << conv["act_bits"]) - 1)
+        return -(top << bits - 1), top * ((1 << bits - 1) - 1)
+    return 0, count * ((1 << planes) - 1) * ((1 << bits) - 1)
+
+
+def direct_range(layer: Layer, any_weights: bool = False) -> tuple[int, int]:
+    """The least and the greatest sum of products of a conv, with its weights or with any of as many bits."""
     assert layer.conv is not None
+    if any_weights:
+        limit = (
+            int(np.prod(layer.conv.tensors["weight"].shape[1:])) << layer.conv["weight_bits"] + layer.conv["act_bits"]
+        )
+        return -limit, limit - 1
     low, high = accumulator_range(layer.conv)
     return int(low.min()), int(high.max())
 

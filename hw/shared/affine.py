@@ -67,12 +67,12 @@ def _fits(affine: Affine, name: str, what: str) -> Affine:
     return affine
 
 
-def common_shifts(affine: Sequence[Affine]) -> list[int]:
-    """As few shifts as serve all layers, each of which may take any from its own up to `most`."""
+def common_shifts(ranges: Sequence[tuple[int, int]]) -> list[int]:
+    """As few shifts as serve all layers, each of which may take any from its own up to `most`: of those ranges."""
     found: list[int] = []
-    for one in sorted(affine, key=lambda one: one.most):
-        if not any(one.shift <= shift <= one.most for shift in found):
-            found.append(one.most)
+    for least, most in sorted(ranges, key=lambda one: one[1]):
+        if not any(least <= shift <= most for shift in found):
+            found.append(most)
     return sorted(found)
 
 

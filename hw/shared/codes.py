@@ -47,18 +47,16 @@ class CodeMemory(wiring.Component):
         share = plan.share
         self.columns = share.pixels + plan.kernel - 1
         self.word = share.slice * plan.code_bits
-        self.most_low = 1 + plan.kernel // 2 + max(walk.margin for walk in plan.walks)
         self.places = plan.banks // share.pixels
         address = In(max(1, (plan.code_words - 1).bit_length()))
         super().__init__(
             {
                 "row": address, "column": address, "place": In(range(max(2, self.places))),
-                "inside": In(1), "x": In(range(max(2, *(share.pixels * walk.columns for walk in plan.walks)))),
-                "low": In(range(self.most_low)),
-                "edge": In(range(self.most_low + max(walk.layer.given[2] for walk in plan.walks))),
+                "inside": In(1), "x": In(range(max(2, plan.columns))),
+                "low": In(range(plan.low + 1)), "edge": In(range(plan.low + plan.width + 1)),
                 "aside": In(range(max(2, 1 + plan.kernel // 2))),
                 "choice": In(range(max(2, -(-plan.code_bits // share.planes)))),
-                "slices": In(range(1 + max(walk.slices for walk in plan.walks))),
+                "slices": In(range(1 + plan.slices)),
                 "o": Out(share.pixels * share.planes * plan.kernel * share.slice),
                 "write": In(plan.banks), "write_address": address, "words": In(share.pixels * self.word),
                 "other": In(1), "other_address": address, "all": Out(plan.banks * self.word),
@@ -96,7 +94,7 @@ class CodeMemory(wiring.Component):
             own, word = Signal(bits, name=f"address{bank}"), Signal(self.word, name=f"word{bank}")
             choices = [blocks[self.block_of(bank, at)] for at in range(self.places)]
             chosen = Array(choices)[place]
-            if any(layer.pools for layer in plan.layers):
+            if plan.pools:
                 chosen = Mux(self.other, self.other_address, chosen)
             m.d.sync += [own.eq(chosen), word.eq(port.data)]
             m.d.comb += [
@@ -112,8 +110,8 @@ class CodeMemory(wiring.Component):
 
     def low_of_all(self) -> Value:
         """The column of the kernel's first at which the image begins: a constant where it is in all layers."""
-        margins = {walk.margin for walk in self.plan.walks}
-        return self.low if len(margins) > 1 else Const(self.plan.kernel // 2 + margins.pop())
+        margin = self.plan.margin
+        return self.low if margin is None else Const(self.plan.kernel // 2 + margin)
 
     def _plane(self, word: Value, plane: int) -> Value:
         """A plane of a word's codes; none above the highest."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 from amaranth.hdl import Shape, signed
 
+from popstream.hw.folding.fold import FoldingError
 from popstream.hw.folding.stage_plan import StagePlan
 from popstream.hw.folding.walk import Walk
-from popstream.hw.lib.memory import EBR_BITS, block_rams
-from popstream.hw.lib.table import range_shape, shape_limits
-from popstream.hw.shared.affine import affine_of, bend_of, common_shifts, scaled
+from popstream.hw.lib.memory import EBR_BITS, EBR_WORDS, block_rams
+from popstream.hw.lib.table import RELOAD_MULTIPLIER, range_shape, shape_limits
+from popstream.hw.shared.affine import Affine, affine_of, bend_of, common_shifts, scaled
 from popstream.model.manifest import node_weights
 
 __all__ = ["Constants", "bits_of", "weights"]
@@ -62,15 +63,12 @@ class Constants:
 
     def __init__(self, plan: StagePlan) -> None:
         self.plan = plan
-        affine = [affine_of(walk, plan.signed) for walk in plan.walks]
-        self.shifts = common_shifts(affine)
-        affine = [scaled(one, self.shifts) for one in affine]
+        affine, self.shifts = self._scaled("shifts of requants", [affine_of(walk, plan.signed) for walk in plan.walks])
         self.shift_of = [self.shifts.index(one.shift) for one in affine]
-        ends = [(one.factor * top + one.bias) >> one.shift for one in affine for top in shape_limits(plan.sum_shape)]
-        self.y_shape = range_shape(min(-1, *(int(end.min()) for end in ends)), max(int(end.max()) for end in ends))
         bends = [bend_of(walk) for walk in plan.walks]
-        self.slope_shifts = common_shifts([bend for bend in bends if bend])
-        bends = [bend and scaled(bend, self.slope_shifts) for bend in bends]
+        bent, self.slope_shifts = self._scaled("shifts of PReLUs", [bend for bend in bends if bend])
+        left = iter(bent)
+        bends = [bend and next(left) for bend in bends]
         self.slope_shift_of = [self.slope_shifts.index(bend.shift) if bend else 0 for bend in bends]
         self.numbers = {
             "factors": self._words([one.factor for one in affine]),
@@ -86,6 +84,7 @@ class Constants:
                 "after": self._words(after),
             }
         self.shapes = {name: self._shape(name) for name in self.numbers}
+        self.y_shape = self._y_shape(affine)
         self.counts = [walk.groups * walk.beats for walk in plan.walks]
         self.entry = None
         if plan.chain.threshold is not None:
@@ -97,6 +96,27 @@ class Constants:
     def slot(self) -> tuple[int, int]:
         """Shifts and slopes' shifts, for slot_layout."""
         return len(self.shifts), len(self.slope_shifts)
+
+    def _scaled(self, what: str, own: list[Affine]) -> tuple[list[Affine], list[int]]:
+        """The same with shifts that are common to all, and those: to be reloaded, to the bounds' layers, too."""
+        room = self.plan.room
+        shifts = common_shifts(room.all(f"{what}, from and to", [(one.shift, one.most) for one in own]))
+        for one in own:
+            if not any(one.shift <= shift <= one.most for shift in shifts):
+                raise FoldingError(
+                    f"Stage of {room.name!r}: one of the {what} may be {one.shift} to {one.most}, the bitstream has "
+                    f"{', '.join(map(str, shifts))}"
+                )
+        return [scaled(one, shifts) for one in own], shifts
+
+    def _y_shape(self, affine: list[Affine]) -> Shape:
+        """Of what sums become: with these numbers, or with any of their shapes."""
+        plan = self.plan
+        if plan.reload:
+            bits = 1 + max(plan.sum_shape.width + 1 + self.shapes["factors"].width, self.shapes["biases"].width)
+            return signed(bits - min(self.shifts))
+        ends = [(one.factor * top + one.bias) >> one.shift for one in affine for top in shape_limits(plan.sum_shape)]
+        return range_shape(min(-1, *(int(end.min()) for end in ends)), max(int(end.max()) for end in ends))
 
     def _words(self, layers: list[np.ndarray | int]) -> np.ndarray:
         """Numbers of each layer's channels, [C], or one for all, in words [words, beat, 1]."""
@@ -125,10 +145,24 @@ class Constants:
         return np.concatenate(parts)
 
     def _shape(self, name: str) -> Shape:
+        plan, numbers = self.plan, self.numbers[name]
         if name == "thresholds":
-            return signed(self.plan.value_bits + 1)
-        numbers = self.numbers[name]
-        return range_shape(min(-1, int(numbers.min())), int(numbers.max()))
+            return signed(plan.value_bits + 1)
+        own = range_shape(min(-1, int(numbers.min())), int(numbers.max()))
+        if not plan.reload:
+            return own
+        # A sum is corrected by less than its own range, and what is added to it is a value, as the shift moves it up.
+        product = plan.sum_shape.width + RELOAD_MULTIPLIER.width
+        sizes = {
+            "factors": RELOAD_MULTIPLIER.width, "biases": 1 + max(product, plan.value_bits + max(self.shifts)),
+            "slopes": RELOAD_MULTIPLIER.width, "below": plan.value_bits, "after": plan.value_bits,
+        }  # fmt: skip
+        if own.width > sizes[name]:
+            raise FoldingError(
+                f"Stage of {plan.room.name!r}: {name} of {own.width} bits; in a bitstream to be reloaded they have "
+                f"{sizes[name]}: freeze the network with smaller shifts"
+            )
+        return signed(sizes[name])
 
     def _fill(self, plan: StagePlan) -> None:
         """The memory of weights and constants."""
@@ -139,7 +173,8 @@ class Constants:
         def rams(shares: int) -> int:
             return block_rams(len(planes) + sum(-(-count // shares) * self.parts for count in self.counts), room)
 
-        self.shares = min(range(1, max(1, room // self.word_bits) + 1), key=rams)  # of equal ones the first
+        most = max(1, room // self.word_bits)
+        self.shares = most if plan.reload else min(range(1, most + 1), key=rams)  # of equal ones the first
         width = max(planes.shape[1], -(-self.word_bits * self.shares // self.parts))
         planes = np.pad(planes, ((0, 0), (0, width - planes.shape[1])))
         rows = np.concatenate(
@@ -150,7 +185,10 @@ class Constants:
         for layer in np.split(rows, np.cumsum(self.counts)[:-1]):
             self.begins.append(len(memory))
             memory += [*self._lines(layer, width)]
-        self.memory = np.stack(memory)
+        words = len(memory)
+        if plan.reload:  # all that the block RAMs hold, but for two words (hw.lib.table.guarded)
+            words = plan.room.most("words of weights and constants", -(-(words + 2) // EBR_WORDS) * EBR_WORDS - 2)
+        self.memory = np.pad(np.stack(memory), ((0, words - len(memory)), (0, 0)))
 
     def _lines(self, words: np.ndarray, width: int) -> np.ndarray:
         """A layer's words of constants, as they lie in words of `width` bits: a layer begins with one of its own."""

@@ -61,7 +61,7 @@ class Finish(wiring.Component):
                 "emits": Out(1), "v": Out(lanes * self.bits), "odd": Out(1),
                 "done": Out(self.shape), "counts": Out(1), "place": Out(len(Signal(self.shape).constant)),
                 "rows": Out(plan.share.beat * ((1 << plan.made_bits) - 1) * (plan.value_bits + 1)),
-                "fill": In(1), "fill_word": In(range(max(2, *constants.counts))),
+                "fill": In(1), "fill_word": In(range(max(2, plan.constant_words))),
                 "fill_part": In(range(max(2, constants.parts, constants.shares))),
                 "data": In(constants.memory.shape[1]),
             }
@@ -200,7 +200,7 @@ class Finish(wiring.Component):
         share, bits = self.plan.share, self.plan.stream_bits
         lanes = range(share.pixels * share.beat)
         self.memories: list[Memory] = []
-        if not self.plan.streams:
+        if not self.plan.stream_words:
             return [Const(0, signed(1)) for _ in lanes]
         given: list[Value] = []
         for bank in range(share.pixels):
@@ -216,7 +216,7 @@ class Finish(wiring.Component):
             given += [word.word_select(c, bits).as_signed() for c in range(share.beat)]
         later = [delay(m, value, 2, f"stream_{index}_") for index, value in enumerate(given)]
         chosen: list[Value] = list(later)
-        if any(walk.layer.skip and walk.layer.skip.stride == 2 for walk in self.plan.walks):
+        if self.plan.reduces:
             half = share.pixels // 2
             means: list[Value] = []
             for pixel in range(half):

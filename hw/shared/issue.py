@@ -48,6 +48,7 @@ class Issue(wiring.Component):
         group of pixels' first column. low, edge : Out, the image's first column and the one behind its last, counted
         from half a kernel ahead of memory's. aside : Out, of the kernel's columns so many on each side are not the
         layer's. choice : Out, of code planes. slices : Out, of the layer.
+    open_rows : Out, of the next image may come in once the layer is done; pools : Out, max-poolings follow it.
     weight : Out, the address of the weight word; ahead of a layer, of its constants (`fill`): there is the part
         `fill_part` of the constants' word `fill_word`, or that word is this part of what is there.
     """
@@ -66,9 +67,12 @@ class Issue(wiring.Component):
         for index in range(len(plan.walks)):
             rows.append(self._row(index, weight, 1 << bits))
             weight += plan.walks[index].words
-        self.program = Program(rows, {"begin": bits, "pitch": bits, "step": bits})
-        self.height_bits = max(row["height"] + row["pad"] for row in rows).bit_length() + 2
-        address = Out(bits)
+        step, address = (max(1, (n - 1).bit_length()) for n in (len(plan.steps), len(constants.memory)))
+        sizes = dict.fromkeys(("begin", "pitch", "step"), bits) | {"from": step, "to": step}
+        sizes |= dict.fromkeys(("weight", "constants", "start"), address)
+        self.program = Program(plan, "issue", rows, sizes)
+        self.height_bits = max(self.program.shape[name].width for name in ("height", "pad")) + 3
+        code = Out(bits)
         assert words <= 1 << bits
         super().__init__(
             {
@@ -76,13 +80,14 @@ class Issue(wiring.Component):
                 "valid": Out(1), "first": Out(1), "last": Out(1), "fall": Out(len(self.falls)),
                 "negative": Out(1), "low": Out(self.program.shape["low"].shape),
                 "aside": Out(self.program.shape["aside"].shape),
-                "row": address, "column": address, "place": Out(range(max(2, plan.banks // plan.share.pixels))),
-                "inside": Out(1), "x": Out(range(max(2, *(plan.share.pixels * walk.columns for walk in plan.walks)))),
+                "row": code, "column": code, "place": Out(range(max(2, plan.banks // plan.share.pixels))),
+                "inside": Out(1), "x": Out(range(max(2, plan.columns))),
                 "choice": Out(range(max(2, max(self.choices) + 1))),
                 "slices": Out(self.program.shape["slices"].shape), "edge": Out(self.program.shape["edge"].shape),
                 "weight": Out(range(max(2, len(constants.memory)))), "fill": Out(1),
-                "fill_word": Out(range(max(2, *constants.counts))),
+                "fill_word": Out(range(max(2, plan.constant_words))),
                 "fill_part": Out(range(max(2, constants.parts, constants.shares))),
+                "open_rows": Out(self.program.shape["open"].shape), "pools": Out(1),
             }
         )  # fmt: skip
 
@@ -93,7 +98,8 @@ class Issue(wiring.Component):
         result = {
             "rows": walk.rows - 1, "columns": walk.columns - 1, "groups": walk.groups - 1, "slices": walk.slices,
             "length": walk.length - 1, "kernel": walk.kernel - 1, "constants": constants.begins[index],
-            "words": constants.counts[index] - 1, "height": layer.given[1],
+            "words": constants.counts[index] - 1, "height": layer.given[1], "open": plan.open_rows[index],
+            "final": int(index == len(plan.walks) - 1), "pools": int(bool(layer.pools)),
         }  # fmt: skip
         if layer.conv is None or layer.codes is None:
             none = ("chunks", "group", "begin", "pitch", "step", "stride", "pad", "low", "edge", "aside", "weight",
@@ -113,9 +119,10 @@ class Issue(wiring.Component):
         m = Module()
         m.submodules.program = self.program
         now = self.program.o
-        layers, kernel, steps = len(self.plan.walks), self.plan.kernel, len(self.plan.steps)
-        layer = Signal(range(layers))
+        kernel, steps = self.plan.kernel, len(self.plan.steps)
+        layer = Signal(range(self.program.depth))
         known, running, waiting = Signal(), Signal(), Signal()  # the program's row is there; chunks go out; they have
+        asked = Signal(range(self.plan.told + 1), init=self.plan.told - 1)  # cycles until it is
         filled, filling = Signal(), Signal()  # the constants are on their way
         y, j, group = (Signal(len(now[name]), name=name) for name in ("rows", "columns", "groups"))
         cycle = Signal(len(now.length))
@@ -124,7 +131,7 @@ class Issue(wiring.Component):
         part = Signal(len(now.slices))
         m.d.comb += self.program.layer.eq(layer)
         begin, tick, group_end = Signal(), Signal(), Signal()
-        last_layer = layer == layers - 1
+        last_layer = now.final
         fresh = (cycle == 0) & (group == 0)
         if self.emits:
             fresh &= j >= self.emits
@@ -137,11 +144,12 @@ class Issue(wiring.Component):
             self.blocked.eq(running & ~tick),
             group_end.eq(tick & (cycle == now.length)),
         ]
-        m.d.sync += known.eq(1)
+        m.d.sync += [known.eq(asked == 0), asked.eq(Mux(asked == 0, 0, asked - 1))]
         with m.If(begin):
             m.d.sync += [running.eq(1), step.eq(now["from"])]
         with m.If(self.landed):
-            m.d.sync += [waiting.eq(0), known.eq(0), filled.eq(0), layer.eq(next_of(layer, layers))]
+            m.d.sync += [waiting.eq(0), known.eq(0), filled.eq(0), layer.eq(Mux(last_layer, 0, layer + 1))]
+            m.d.sync += asked.eq(self.plan.told - 1)
         read = self._constants(m, now, filling, filled)
 
         part_end, ky_end, step_end = part == now.slices - 1, ky == now.kernel, step == now["to"]
@@ -183,6 +191,7 @@ class Issue(wiring.Component):
         ]
         m.d.comb += [
             self.slices.eq(now.slices), self.low.eq(now.low), self.edge.eq(now.edge), self.aside.eq(now.aside),
+            self.open_rows.eq(now.open), self.pools.eq(now.pools),
         ]  # fmt: skip
         m.d.sync += self.column.eq(self._column(m, chunk, part_end, ky_end, now) + part)
         return m
@@ -223,7 +232,7 @@ class Issue(wiring.Component):
     def _constants(self, m: Module, now: Any, filling: Value, filled: Signal) -> Signal:
         """The layer's constants, one word of the memory after another: which one it is."""
         parts, shares = self.constants.parts, self.constants.shares
-        read = Signal(range(max(2, max(self.constants.counts) * parts)), name="read_constant")
+        read = Signal(range(max(2, self.plan.constant_words * parts)), name="read_constant")
         word, part = Signal(len(self.fill_word), name="word_now"), Signal(len(self.fill_part), name="part_now")
         m.d.sync += [self.fill.eq(filling), self.fill_word.eq(word), self.fill_part.eq(part)]
         with m.If(filling):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -28,7 +28,8 @@ class Load(wiring.Component):
     Members
     -------
     some : In, a beat is there that has no slot yet. free : In, the stage has none of its own in this cycle.
-    started : In, the first layer begins: the input is in use. landed : In, a layer is done.
+    started : In, the first layer begins: the input is in use. landed : In, a layer is done. open_rows : In, rows of
+        the next image that are open then.
     loaded : Out, the whole input is in memory.
     valid : Out, `slot` is taken. slot : Out. Both are of the cycle, not of a register.
     """
@@ -39,7 +40,7 @@ class Load(wiring.Component):
         super().__init__(
             {
                 "some": In(1), "free": In(1), "started": In(1), "landed": In(1), "loaded": Out(1), "valid": Out(1),
-                "slot": Out(self.shape),
+                "slot": Out(self.shape), "open_rows": In(range(plan.source_shape[1] + 1)),
             }
         )  # fmt: skip
 
@@ -47,17 +48,13 @@ class Load(wiring.Component):
         m = Module()
         plan, share, slot = self.plan, self.plan.share, self.slot
         channels, height, width = plan.source_shape
-        groups, parts, layers = channels // plan.entry, share.slice // plan.entry, len(plan.walks)
+        groups, parts = channels // plan.entry, share.slice // plan.entry
         places, slices = plan.banks // share.pixels, -(-channels // share.slice)
-        layer = Signal(range(layers))  # of the image in work
         open_rows = Signal(range(height + 1), init=height)
         with m.If(self.started):
             m.d.sync += open_rows.eq(0)
         with m.Elif(self.landed):
-            m.d.sync += [
-                open_rows.eq(Array(Const(rows) for rows in plan.open_rows)[layer]),
-                layer.eq(next_of(layer, layers)),
-            ]
+            m.d.sync += open_rows.eq(self.open_rows)
         y, x, group = Signal(range(height + 1)), Signal(range(width)), Signal(range(groups))
         lane, place, part = (Signal(range(max(2, count))) for count in (share.pixels, places, parts))
         over = Signal(range(max(2, slices)))
@@ -66,9 +63,8 @@ class Load(wiring.Component):
         part_last = (part == parts - 1) | pixel_last
         word_last = (lane == share.pixels - 1) | row_last
         block_last = word_last & ((place == places - 1) | row_last)
-        stream = Signal(len(slot.at), init=plan.streams[plan.source].at if plan.source in plan.streams else 0)
         coded = plan.source_codes in plan.codes
-        code = Signal(len(slot.code), init=plan.codes[plan.source_codes].at if coded else 0)
+        stream, code = Signal(len(slot.at)), Signal(len(slot.code))  # the input's areas are the first of memory
         left = Signal(range(plan.drain + 1))
         with m.If(self.valid):
             m.d.sync += [group.eq(next_of(group, groups)), part.eq(Mux(part_last, 0, part + 1))]
@@ -83,7 +79,7 @@ class Load(wiring.Component):
                 with m.If(row_last):
                     m.d.sync += y.eq(y + 1)
                     with m.If(y == height - 1):
-                        m.d.sync += [left.eq(plan.drain), stream.eq(stream.init), code.eq(code.init)]
+                        m.d.sync += [left.eq(plan.drain), stream.eq(0), code.eq(0)]
         with m.If(left != 0):
             m.d.sync += left.eq(left - 1)
         with m.If(left == 1):

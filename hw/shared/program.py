@@ -5,39 +5,57 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from amaranth.hdl import Module, Value
+from amaranth.hdl import Module, Value, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
+
+from popstream.hw.folding.stage_plan import StagePlan
+from popstream.hw.lib.pipeline import delay
+from popstream.hw.lib.table import guarded
 
 __all__ = ["Program"]
 
 
 class Program(wiring.Component):
-    """o = the numbers of layer `layer`, a cycle later.
+    """o = the numbers of layer `layer`, `plan.told` cycles later: in LUTs one, in block RAM, to be reloaded, two.
 
     Parameters
     ----------
+    plan : of the stage. name : of the program.
     rows : for each layer its numbers, not negative, by name; all layers have the same names.
-    least : bits of a number that are there at least, by name.
+    widths : bits of those numbers, by name, whose bits the stage's own sizes tell.
 
     Members
     -------
     layer : In, below the number of layers.
-    o : Out(StructLayout), every number as wide as the largest of its name.
+    o : Out(StructLayout), every number as wide as the largest of its name that the stage has room for.
     """
 
-    def __init__(self, rows: Sequence[Mapping[str, int]], least: Mapping[str, int] = {}) -> None:
-        names = list(rows[0])
-        widths = {name: max(1, least.get(name, 0), *(row[name].bit_length() for row in rows)) for name in names}
-        self.shape = data.StructLayout(widths)
+    def __init__(
+        self, plan: StagePlan, name: str, rows: Sequence[Mapping[str, int]], widths: Mapping[str, int]
+    ) -> None:
+        self.plan = plan
+        own = {key: max(1, *(row[key].bit_length() for row in rows)) for key in rows[0]}
+        self.shape = data.StructLayout(
+            {
+                key: widths[key] if key in widths else plan.room.most(f"bits of {key!r} in {name}", bits)
+                for key, bits in own.items()
+            }
+        )
         self.rows = [dict(row) for row in rows]
-        super().__init__({"layer": In(range(len(rows))), "o": Out(self.shape)})
+        depth = 1 << (len(rows) - 1).bit_length() if plan.reload else len(rows)
+        self.depth = plan.room.most(f"rows of {name}", depth)
+        super().__init__({"layer": In(range(self.depth)), "o": Out(self.shape)})
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        memory = Memory(shape=self.shape, depth=len(self.rows), init=self.rows, attrs={"rom_style": "logic"})
-        m.submodules.memory = memory
+        rows = [self.shape.const(row).as_bits() for row in self.rows] + [0] * (self.depth - len(self.rows))
+        width = self.shape.size
+        if self.plan.reload:
+            rows = guarded(rows, width)
+        style = {"rom_style": "block" if self.plan.reload else "logic"}
+        m.submodules.memory = memory = Memory(shape=unsigned(width), depth=len(rows), init=rows, attrs=style)
         port = memory.read_port()
-        m.d.comb += [port.addr.eq(self.layer), Value.cast(self.o).eq(port.data)]
+        m.d.comb += [port.addr.eq(self.layer), Value.cast(self.o).eq(delay(m, port.data, self.plan.told - 1, "row"))]
         return m

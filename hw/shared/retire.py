@@ -10,7 +10,6 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from popstream.hw.folding.stage_plan import StagePlan, Walk
-from popstream.hw.lib.pipeline import next_of
 from popstream.hw.shared.constants import Constants
 from popstream.hw.shared.program import Program
 from popstream.hw.shared.slot import slot_layout
@@ -43,8 +42,11 @@ class Retire(wiring.Component):
         self.parts = plan.share.slice // plan.share.beat
         self.places = plan.banks // plan.share.pixels
         rows = [self._row(index, walk, constants) for index, walk in enumerate(plan.walks)]
-        self.program = Program(rows, {"read": len_of(self.shape, "read"), "row_skip": len_of(self.shape, "read"),
-                                      "lower": len_of(self.shape, "read")})  # fmt: skip
+        fields = {"row_skip": "read", "lower": "read"} | {
+            name: name for name in ("read", "at", "code", "shift", "slope")
+        }
+        sizes = {name: self.shape[field].width for name, field in fields.items()}
+        self.program = Program(plan, "retire", rows, sizes)
         super().__init__(
             {
                 "start": In(1),
@@ -80,8 +82,7 @@ class Retire(wiring.Component):
         m = Module()
         m.submodules.program = self.program
         now, share, slot = self.program.o, self.plan.share, self.slot
-        layers = len(self.plan.walks)
-        layer = Signal(range(layers))
+        layer = Signal(range(self.program.depth))
         m.d.comb += self.program.layer.eq(layer)
         y, j, beat, in_group = (Signal(len(now[n]), name=n) for n in ("rows", "columns", "beats", "group"))
         going, second = Signal(), Signal()
@@ -108,14 +109,16 @@ class Retire(wiring.Component):
         left = Signal(range(self.plan.drain + 1))
         m.d.comb += self.landed.eq(left == 1)
         with m.If(layer_end):
-            m.d.sync += [left.eq(self.plan.drain), layer.eq(next_of(layer, layers))]
+            m.d.sync += [left.eq(self.plan.drain), layer.eq(Mux(now.emit, 0, layer + 1))]
         with m.Elif(left != 0):
             m.d.sync += left.eq(left - 1)
-        fresh_layer = Signal(2, init=1)  # high in the second cycle after a layer's last: addresses are set
-        m.d.sync += fresh_layer.eq(Cat(layer_end, fresh_layer[0]))
+        told = self.plan.told
+        after = Signal(1 + told, init=1)  # cycles after a layer's last: in the last of them addresses are set
+        m.d.sync += after.eq(Cat(layer_end, after))
+        fresh_layer = after[told]
         row_end = last_of_pixels & column_last
         again = last_of_pixels & ~word_done  # the second half of the word is to come
-        self._addresses(m, now, fresh_layer[1], skipping & advance, row_end, word_done, two, beat, again)
+        self._addresses(m, now, fresh_layer, skipping & advance, row_end, word_done, two, beat, again)
         real = beat < now.real
         emits = self.plan.walks[-1].first // share.pixels
         leaves = j >= emits if emits else Const(1)  # what is ahead of the image's first column does not
@@ -129,7 +132,7 @@ class Retire(wiring.Component):
             slot.store.eq(Mux(real & now.stores, kept, 0)), slot.constant.eq(beat),
             slot.emit.eq(now.emit & real & leaves),
         ]  # fmt: skip
-        self._codes(m, now, advance, beat_last, column_last, word_done, kept, fresh_layer[1])
+        self._codes(m, now, advance, beat_last, column_last, word_done, kept, fresh_layer)
         return m
 
     def _addresses(
@@ -184,8 +187,3 @@ class Retire(wiring.Component):
             slot.fresh.eq(part == 0), slot.part.eq(part), slot.whole.eq(part_last & now.codes & (over < now.slices)),
             slot.code.eq(base + over), slot.banks.eq(banks),
         ]  # fmt: skip
-
-
-def len_of(shape: Any, name: str) -> int:
-    """Bits of a field."""
-    return int(shape[name].width)

@@ -5,16 +5,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from popstream.hw.folding.stage_plan import StagePlan
-from popstream.hw.lib.pipeline import delay, next_of
+from popstream.hw.lib.pipeline import delay
 from popstream.hw.shared.program import Program
 
 __all__ = ["Squares"]
 
+FIELDS = ("rows", "columns", "slices", "size", "margin", "from", "pitch", "to", "to_pitch", "more", "final")
 STRAIGHT = 3  # cycles from an address to the banks' words (hw.shared.codes)
 
 
@@ -30,7 +31,8 @@ class Squares(wiring.Component):
 
     Members
     -------
-    start : In, for a cycle: a layer's codes are in memory. landed : Out, for a cycle: and those of its max-poolings.
+    start : In, for a cycle: a layer's codes are in memory. pools : In, it has max-poolings.
+    landed : Out, for a cycle: and those of its max-poolings are.
     taken : Out, nothing may begin to come in. busy : Out, the code memory is used.
     address : Out, for all banks. words : In, what they give, bank by bank.
     write : Out, bits of banks. write_address, word : Out, what is written there.
@@ -40,12 +42,14 @@ class Squares(wiring.Component):
         self.plan = plan
         self.bits = max(1, (plan.code_words - 1).bit_length())
         self.size = plan.share.slice * plan.code_bits
-        rows = [self._row(at, pool) for at, pool in plan.phases if pool is not None]
-        self.program = Program(rows, dict.fromkeys(("from", "pitch", "to", "to_pitch"), self.bits))
+        rows = [self._row(at, pool) for at, pool in plan.phases if pool is not None] or [dict.fromkeys(FIELDS, 0)]
+        rows[-1]["final"] = 1
+        self.program = Program(plan, "squares", rows, dict.fromkeys(("from", "pitch", "to", "to_pitch"), self.bits))
         super().__init__(
             {
-                "start": In(1), "landed": Out(1), "taken": Out(1), "busy": Out(1), "address": Out(self.bits),
-                "words": In(plan.banks * self.size), "write": Out(plan.banks), "write_address": Out(self.bits),
+                "start": In(1), "pools": In(1), "landed": Out(1), "taken": Out(1), "busy": Out(1),
+                "address": Out(self.bits), "words": In(plan.banks * self.size),
+                "write": Out(plan.banks), "write_address": Out(self.bits),
                 "word": Out(self.size),
             }
         )  # fmt: skip
@@ -57,24 +61,22 @@ class Squares(wiring.Component):
             "rows": node.shape[1] - 1, "columns": node.shape[2] - 1, "slices": -(-node.shape[0] // plan.share.slice),
             "size": node["size"] - 1, "margin": plan.margins[source], "from": plan.codes[source].at,
             "pitch": plan.code_row(source), "to": plan.codes[node.name].at, "to_pitch": plan.code_row(node.name),
-            "more": int(pool + 1 < len(plan.layers[at].pools)),
+            "more": int(pool + 1 < len(plan.layers[at].pools)), "final": 0,
         }  # fmt: skip
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         m.submodules.program = self.program
         now, plan = self.program.o, self.plan
-        passes, layers = len(self.program.rows), len(plan.layers)
-        index, layer = Signal(range(max(2, passes))), Signal(range(max(2, layers)))
-        pools = Array(Const(int(bool(one.pools))) for one in plan.layers)[layer]
+        index = Signal(range(self.program.depth))
         wait = Signal(range(plan.drain + 3))  # until what was coming in is written
         going, ends = Signal(), Signal()
         last = self._walk(m, now, going, index)
         m.d.comb += [
             self.program.layer.eq(index), ends.eq(delay(m, last, STRAIGHT + 4, "ends")),
-            self.landed.eq(Mux(pools, ends & ~now.more, self.start)), self.busy.eq(self.taken & (wait == 0)),
+            self.landed.eq(Mux(self.pools, ends & ~now.more, self.start)), self.busy.eq(self.taken & (wait == 0)),
         ]  # fmt: skip
-        with m.If(self.start & pools):
+        with m.If(self.start & self.pools):
             m.d.sync += [self.taken.eq(1), wait.eq(plan.drain + 2)]
         with m.If(wait != 0):
             m.d.sync += wait.eq(wait - 1)
@@ -83,21 +85,19 @@ class Squares(wiring.Component):
         with m.If(last):
             m.d.sync += going.eq(0)
         with m.If(ends):
-            m.d.sync += [index.eq(next_of(index, passes)), wait.eq(Mux(now.more, 2, 0)), self.taken.eq(now.more)]
-        with m.If(self.landed):
-            m.d.sync += layer.eq(next_of(layer, layers))
+            m.d.sync += [
+                index.eq(Mux(now.final, 0, index + 1)),
+                wait.eq(Mux(now.more, 1 + plan.told, 0)),
+                self.taken.eq(now.more),
+            ]
         return m
 
     def _walk(self, m: Module, now: Any, going: Value, index: Value) -> Value:
         """Reads, compares, writes; the cycle of a pass's last word."""
         plan = self.plan
         high = (plan.banks - 1).bit_length()  # bits of a column that tell its bank
-        width = (
-            1
-            + max(
-                1, max(row["margin"] + (row["columns"] + 1) * (row["size"] + 1) for row in self.program.rows)
-            ).bit_length()
-        )
+        shape = self.program.shape
+        width = 2 + max(shape["margin"].width, shape["columns"].width + shape["size"].width + 1)
         y, x, part = (Signal(len(now[name]), name=name) for name in ("rows", "columns", "slices"))
         dy, dx = Signal(len(now.size), name="dy"), Signal(len(now.size), name="dx")
         top, down, to = (Signal(self.bits, name=name) for name in ("top", "down", "to"))

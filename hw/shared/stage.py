@@ -45,8 +45,7 @@ class SharedStage(wiring.Component):
 
     Parameters
     ----------
-    plan : of its layers.
-    storage : of the weights, see WeightMemory.
+    plan : of its layers; where it says so, to be reloaded.
 
     Attributes
     ----------
@@ -63,17 +62,16 @@ class SharedStage(wiring.Component):
     FoldingError : where the share does not fit the layers.
     """
 
-    def __init__(self, plan: StagePlan, storage: str = "block") -> None:
+    def __init__(self, plan: StagePlan) -> None:
         self.plan = plan
         share = plan.share
         self.constants = Constants(plan)
-        self.storage = storage
         source = plan.chain.source
         given = signed(source.bits) if source.kind == "stream" else unsigned(source.bits)
         self.bits = plan.end_bits
         self.finish = Finish(plan, self.constants)
         self.issue, self.retire = Issue(plan, self.constants), Retire(plan, self.constants)
-        self.squares = Squares(plan) if any(layer.pools for layer in plan.layers) else None
+        self.squares = Squares(plan) if plan.pools else None
         check_order(
             plan, self.issue.program.rows, self.retire.program.rows, self.squares.program.rows if self.squares else []
         )
@@ -106,6 +104,7 @@ class SharedStage(wiring.Component):
         m.d.comb += [
             issue.loaded.eq(load.loaded), issue.landed.eq(landed), issue.room.eq(emit.room),
             emit.takes.eq(issue.takes), load.started.eq(issue.started), load.landed.eq(landed),
+            load.open_rows.eq(issue.open_rows),
             self.busy.eq(issue.valid), self.blocked.eq(issue.blocked),
         ]  # fmt: skip
         sums = self._sums(m, issue, codes, platform)
@@ -138,7 +137,7 @@ class SharedStage(wiring.Component):
             return Const(0), retire.landed
         m.submodules.squares = squares = self.squares
         m.d.comb += [
-            squares.start.eq(retire.landed), squares.words.eq(codes.all),
+            squares.start.eq(retire.landed), squares.pools.eq(self.issue.pools), squares.words.eq(codes.all),
             codes.other.eq(squares.busy), codes.other_address.eq(squares.address),
             codes.write.eq(Mux(squares.busy, squares.write, encode.write)),
             codes.write_address.eq(Mux(squares.busy, squares.write_address, encode.address)),
@@ -149,7 +148,9 @@ class SharedStage(wiring.Component):
     def _sums(self, m: Module, issue: Issue, codes: CodeMemory, platform: Any) -> list[list[Value]]:
         """Raw sums of each pixel's output channels, a cycle after `term`."""
         plan, share = self.plan, self.plan.share
-        m.submodules.weights = memory = WeightMemory(self.constants.memory, self.storage, CodeMemory.latency)
+        m.submodules.weights = memory = WeightMemory(
+            self.constants.memory, "reload" if plan.reload else "block", CodeMemory.latency
+        )
         m.d.comb += [memory.address.eq(issue.weight), self.finish.data.eq(memory.o)]
         for name in ("fill", "fill_word", "fill_part"):
             m.d.comb += getattr(self.finish, name).eq(delay(m, getattr(issue, name), CodeMemory.latency, name))

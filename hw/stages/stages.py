@@ -70,9 +70,11 @@ def _rows(node: Node, channels: int) -> np.ndarray:
     return np.broadcast_to(table, (channels, table.shape[1]))
 
 
-def follower(node: Node, source: Sequence[int], values: Values, storage: str) -> tuple[Any, Shape]:
+def follower(
+    node: Node, source: Sequence[int], values: Values, storage: str, shift: int | None = None
+) -> tuple[Any, Shape]:
     """The block of a node of one input that is neither folded nor a requant, which reads `values` of the shape `source`
-    (C, H, W), in `lanes` of its own; and the shape of what it gives.
+    (C, H, W), in `lanes` of its own; and the shape of what it gives. shift : that a pool is built with, see there.
     """
     channels, height, width = source
     shape, lanes = values.shape, values.lanes
@@ -87,7 +89,7 @@ def follower(node: Node, source: Sequence[int], values: Values, storage: str) ->
         return shortcut(node, source, lanes), shape
     if node.op == "maxpool":
         return MaxPool(channels, height, width, shape.width, node["size"], lanes), shape
-    return Pool(channels, height * width, shape, node["bits"], node["shift"], lanes, node["ties"]), codes
+    return Pool(channels, height * width, shape, node["bits"], node["shift"], lanes, node["ties"], shift), codes
 
 
 def classifier(node: Node, acc: Values, storage: str) -> Classifier:

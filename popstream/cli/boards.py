@@ -117,6 +117,7 @@ def bitstream(
     seed: Seed = 0,
     seeds: Seeds = TRIES,
     reloadable: Annotated[bool, option("one whose network popstream reload can exchange")] = False,
+    room_for: Annotated[tuple[str, ...], option("a further network it must hold then", metavar="NET")] = (),
     out: Out = None,
 ) -> None:
     """Build a bitstream with its timing met.
@@ -134,14 +135,18 @@ def bitstream(
     exclusive(interval=interval, folding=folding)
     network, where, mhz = chosen(net, board, freq)
     console, tried = table_console(), range(seed, seed + seeds)
+    if room_for and not reloadable:
+        raise UsageError("--room-for is for a bitstream that is built --reloadable: add that, or leave it out")
     if reloadable:
         from popstream.boards.reload.reload import reload_folder
         from popstream.boards.reload.reloadable import INTERVAL, build_reloadable, check_family
+        from popstream.model.manifest import find, load
 
         check_family(where)
         folder = out or reload_folder(where, network.name)
         whole = folding_on(where, network, interval or INTERVAL, folding)
-        figures = build_reloadable(where, network, whole, mhz, tried, folder, console)
+        others = [load(find(one)) for one in room_for]
+        figures = build_reloadable(where, network, whole, mhz, tried, folder, console, others)
         then = f"popstream reload NET {board} exchanges the network"
     else:
         folder = out or folder_of(where, network.name)

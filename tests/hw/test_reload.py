@@ -10,6 +10,7 @@ from amaranth.hdl import signed, unsigned
 
 from popstream.hw.accelerator import Accelerator
 from popstream.hw.blocks.requant import Requant
+from popstream.hw.folding.room import Reload
 from popstream.hw.lib.table import Table, guarded
 from popstream.hw.solver.solve import solve
 from popstream.hw.unit.matvec import MatVec
@@ -28,11 +29,13 @@ KINDS = {
 
 def shifts(*networks):
     """One more than the largest of each."""
-    return {
-        node.name: 1 + max(network.node(node.name)["shift"] for network in networks)
-        for node in networks[0].nodes
-        if node.op == "requant"
-    }
+    return Reload(
+        {
+            node.name: 1 + max(network.node(node.name)["shift"] for network in networks)
+            for node in networks[0].nodes
+            if node.op == "requant"
+        }
+    )
 
 
 def skeleton(network, folding, reload):

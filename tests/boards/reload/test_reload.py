@@ -25,13 +25,12 @@ from popstream.boards.reload.reload import (
     Mapped,
     ReloadError,
     check_same,
-    difference,
-    raised,
     reload,
-    shape_of,
 )
 from popstream.boards.reload.reloadable import build_reloadable
+from popstream.boards.reload.shape import difference, made_for, shape_of
 from popstream.cli import main
+from popstream.hw.folding.room import Reload
 from popstream.hw.solver.solve import solve
 from popstream.model.manifest import Network, save
 from popstream.sim import golden
@@ -46,6 +45,12 @@ def network(seed: int, name: str, **others: object) -> Network:
     return random_network(seed, name=name, in_channels=1, **{**SIZES, **others})
 
 
+def lacking(first: Network, other: Network) -> str | None:
+    """What has no place in a bitstream of the first."""
+    folding = solve(first, 150)
+    return difference(shape_of(first, folding), made_for([first], folding), other, folding)
+
+
 @pytest.fixture(scope="module")
 def first():
     return network(1, "first")
@@ -54,7 +59,7 @@ def first():
 @pytest.fixture(scope="module")
 def second(first):
     other = network(4, "second")
-    assert difference(shape_of(first), raised(first), other) is None
+    assert lacking(first, other) is None
     assert not np.array_equal(first.node("stem.conv").tensors["weight"], other.node("stem.conv").tensors["weight"])
     return other
 
@@ -83,7 +88,7 @@ def loaded(base, second, tmp_path_factory):
 
 def test_the_second_network_answers_as_golden(base, second, loaded):
     """The board's whole netlist, LUTs and block RAMs, asked through its UART pins."""
-    link = HostLink(second, solve(second, 150), MHZ * 1e6, BOARD.baud, reload=base.content["shifts"])
+    link = HostLink(second, solve(second, 150), MHZ * 1e6, BOARD.baud, reload=base.made)
     images = random_images(second.input, 7, 6)
     logits = golden.run(second, images)[0]
     assert len({tuple(row) for row in logits.tolist()}) > 1
@@ -133,14 +138,15 @@ def test_designs_that_differ_in_logic_are_refused(base):
     ],
 )
 def test_another_shape_is_refused(first, change, message):
-    said = difference(shape_of(first), raised(first), network(4, "other", **change))
+    said = lacking(first, network(4, "other", **change))
     assert said is not None
     assert message.replace("\\", "") in said
 
 
 def test_a_shift_out_of_reach_is_refused(first):
-    shifts = {**raised(first), "stem.requant": first.node("stem.requant")["shift"] - 1}
-    said = difference(shape_of(first), shifts, first)
+    folding = solve(first, 150)
+    shifts = {**made_for([first], folding).shifts, "stem.requant": first.node("stem.requant")["shift"] - 1}
+    said = difference(shape_of(first, folding), Reload(shifts), first, folding)
     assert said is not None
     assert said.startswith("node 'stem.requant': shift ")
     assert f"is out of reach of the bitstream's shift, {shifts['stem.requant']}" in said
