@@ -14,7 +14,6 @@ from functools import cached_property
 from popstream.hw.folding.fold import Share
 from popstream.hw.folding.layers import Chain
 from popstream.hw.folding.memory_map import Area, place
-from popstream.hw.folding.room import Room
 
 __all__ = ["StageMemory"]
 
@@ -24,7 +23,7 @@ class StageMemory:
 
     Attributes
     ----------
-    chain, layers, share, room. source, source_shape : the node whose values come in.
+    chain, layers, share. source, source_shape : the node whose values come in.
     banks : of the code memory.
     margins : columns that are not used at the beginning of each row of a node's values.
     codes, streams : where each value lies in the code memory's and the stream memory's banks (memory_map.Area, by name
@@ -33,9 +32,8 @@ class StageMemory:
     open_rows : rows of the next image that may be written into memory once each layer is done.
     """
 
-    def __init__(self, chain: Chain, share: Share, kernel: int, room: Room) -> None:
+    def __init__(self, chain: Chain, share: Share, kernel: int) -> None:
         self.chain = chain
-        self.room = room
         self.layers = chain.layers
         self.share = share
         self.source, self.source_shape = chain.source.name, chain.source.shape
@@ -125,17 +123,17 @@ class StageMemory:
     def codes(self) -> dict[str, Area]:
         return self._codes[0]
 
-    @cached_property
+    @property
     def code_words(self) -> int:
-        return self.room.most("words of a bank of codes", self._codes[1])
+        return self._codes[1]
 
     @property
     def streams(self) -> dict[str, Area]:
         return self._streams[0]
 
-    @cached_property
+    @property
     def stream_words(self) -> int:
-        return self.room.most("words of a bank of streams", self._streams[1])
+        return self._streams[1]
 
     def entries(self) -> Iterator[tuple[Area, dict[str, Area], int]]:
         """Of each memory into which the input comes: its area, all areas, and the words of its rows."""

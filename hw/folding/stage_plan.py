@@ -10,6 +10,7 @@ from amaranth.hdl import Shape, signed
 from popstream.hw.folding.fold import FoldingError, Share
 from popstream.hw.folding.layers import Chain, Layer
 from popstream.hw.folding.room import Bounds, Room
+from popstream.hw.folding.stage_check import check_share
 from popstream.hw.folding.stage_memory import StageMemory
 from popstream.hw.folding.walk import Walk, direct_range, lane_range, walk_of
 from popstream.hw.lib.multiply import MULTIPLIER_BITS, Multiplier
@@ -62,9 +63,10 @@ class StagePlan(StageMemory):
 
     def __init__(self, chain: Chain, share: Share, bounds: Bounds | None = None) -> None:
         convs = [layer.conv for layer in chain.layers if layer.conv is not None]
-        self.reload, room = bounds is not None, Room(chain.name, bounds)
+        self.reload = bounds is not None
+        self.room = room = Room(chain.name, bounds)
         self.kernel = room.most("size of a kernel", max(conv["kernel"] for conv in convs))
-        super().__init__(chain, share, self.kernel, room)
+        super().__init__(chain, share, self.kernel)
         self.signed = room.any("signed weights", any(conv["weights"] == "signed" for conv in convs))
         self.code_bits = max(conv["act_bits"] for conv in convs)
         marks = [layer.threshold for layer in self.layers] + [chain.threshold]
@@ -72,7 +74,7 @@ class StagePlan(StageMemory):
             "bits of codes that are made", max((mark["bits"] for mark in marks if mark is not None), default=0)
         )
         self.code_bits = room.most("bits of codes", max(self.code_bits, self.made_bits))
-        self._check()
+        check_share(chain, share, self.code_bits)
         self.walks = [self._walk(layer) for layer in self.layers]
         if self.reload:
             self._fix()
@@ -114,36 +116,6 @@ class StagePlan(StageMemory):
         self.columns = most("columns of a layer", max(self.share.pixels * walk.columns for walk in walks))
         self.width = most("width of what a layer takes", max(walk.layer.given[2] for walk in walks))
         self.slices = most("slices of input channels", max(walk.slices for walk in walks))
-
-    def _check(self) -> None:
-        share, name = self.share, self.chain.name
-        for what in ("slice", "pe", "pixels", "planes", "beat"):
-            if type(getattr(share, what)) is not int or getattr(share, what) < 1:
-                raise FoldingError(f"Stage of {name!r}: {what} must be at least 1, not {getattr(share, what)!r}")
-        if share.pixels & (share.pixels - 1):
-            raise FoldingError(f"Stage of {name!r}: pixels must be a power of two, not {share.pixels}")
-        if share.pe % share.beat or share.slice % share.beat:
-            raise FoldingError(
-                f"Stage of {name!r}: beat must divide pe ({share.pe}) and slice ({share.slice}), {share.beat} does not"
-            )
-        if share.planes > self.code_bits:
-            raise FoldingError(f"Stage of {name!r}: planes must be 1 to {self.code_bits}, not {share.planes}")
-        ends = [("it makes", self.chain.end.shape[0])]
-        if self.chain.source.kind == "stream":
-            ends.append(("come in", self.source_shape[0]))
-        for what, count in ends:
-            if count % share.beat:
-                raise FoldingError(f"Stage of {name!r}: beat must divide the {count} channels that {what}, "
-                                   f"{share.beat} does not")  # fmt: skip
-        for layer in self.layers:
-            if layer.stride == 2 and share.pixels < 2:
-                raise FoldingError(f"Node {layer.value!r}: a stride of 2 takes 2 pixels at least, not 1")
-            ahead = layer.skip.pad_front if layer.skip else 0
-            if ahead % share.beat:
-                raise FoldingError(
-                    f"Node {layer.value!r}: beat must divide its {ahead} channels ahead of those that are added, "
-                    f"{share.beat} does not"
-                )
 
     def _walk(self, layer: Layer) -> Walk:
         """The walk, and the margins of what it makes: in memory, rows begin with columns that are not used."""
@@ -221,6 +193,14 @@ class StagePlan(StageMemory):
             self.room.most("greatest raw sum", high),
         )
         return range_shape(low if self.signed else 0, high)
+
+    @property
+    def code_words(self) -> int:
+        return self.room.most("words of a bank of codes", super().code_words)
+
+    @property
+    def stream_words(self) -> int:
+        return self.room.most("words of a bank of streams", super().stream_words)
 
     @property
     def weight_words(self) -> int:
