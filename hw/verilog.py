@@ -23,6 +23,7 @@ from amaranth.back import verilog
 from popstream.hw.accelerator import Accelerator, Tap
 from popstream.hw.blocks.head import LABEL_BITS, LOGIT_BITS
 from popstream.hw.folding.folding import Folding, interval
+from popstream.hw.folding.room import Reload
 from popstream.hw.lib.models import MODELS, SIMULATION
 from popstream.hw.packaging import TOP, check_module, files, fusesoc_core, waivers
 from popstream.hw.wrappers.registers import REGISTERS
@@ -115,11 +116,13 @@ def write(
     bus: str = "plain",
     registers: bool = False,
     models: bool = False,
+    reload: Reload | None = None,
 ) -> Path:
     """Write the files above for a module `name` into `folder` and return the path of NAME.v.
 
     models: some blocks are models for a simulator, which runs them faster (hw.lib.models); not for synthesis.
-    taps, counters: as in Accelerator; bus, registers: as in hw.wrappers.wrapper.Wrapper, which has neither of them.
+    taps, counters, reload: as in Accelerator. bus, registers: as in hw.wrappers.wrapper.Wrapper, which has no taps and
+    no counters.
     Everything is written beside the folder's content first; a failure leaves what was there before.
     """
     check_module(name)
@@ -127,7 +130,7 @@ def write(
     wrapped = registers or bus != "plain"
     if wrapped and (taps or counters):
         raise ValueError("Taps and counters are for the plain bus without registers")
-    accelerator = Accelerator(network, folding, taps, counters=counters)
+    accelerator = Accelerator(network, folding, taps, counters=counters, reload=reload)
     wrapper = Wrapper(accelerator, bus, registers) if wrapped else None
     os.environ["AMARANTH_USE_YOSYS"] = "builtin"
     design = accelerator if wrapper is None else wrapper

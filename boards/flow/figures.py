@@ -24,7 +24,7 @@ class Figures(Struct, frozen=True):
     seeds: dict[str, float] = {}
     target_mhz: Annotated[float, Meta(gt=0)] = 1.0
     timing_met: bool = True
-    folding: dict[str, dict[str, Any]] = {}
+    folding: dict[str, dict[str, Any] | list[dict[str, Any]]] = {}
 
 
 def read_figures(path: Path) -> dict[str, Any]:

@@ -19,6 +19,7 @@ INIT = {"ecp5": [f"INITVAL_{row:02X}" for row in range(64)], "ice40": [f"INIT_{r
 BITS = {"ecp5": 320, "ice40": 256}
 SUFFIX = {"ecp5": "", "ice40": "_RAM"}  # of a cell's name, which nextpnr appends
 HEADER = {"ecp5": r"\.bram_init \d+", "ice40": r"\.ram_data \d+ \d+"}
+SETTLED = "GSR"  # "AUTO" until yosys' ecp5_gsr, behind the mapping of memories, says what that is
 WORD, HALF, PITCH, ROW_WORDS = 18, 9, 20, 16  # of an ECP5's INITVAL
 
 
@@ -44,7 +45,8 @@ def rams(netlist: Mapping[str, Any], family: str) -> dict[str, Ram]:
         if cell["type"] in TYPES[family]:
             given = cell["parameters"]
             init = {key: given.get(key, "") for key in INIT[family]}
-            found[name] = Ram(cell["type"], init, {key: value for key, value in given.items() if key not in init})
+            kept = {key: value for key, value in given.items() if key not in init and key != SETTLED}
+            found[name] = Ram(cell["type"], init, kept)
     return found
 
 
@@ -77,7 +79,7 @@ def places(routed: Mapping[str, Any], family: str, names: Mapping[str, Ram]) -> 
         if cell is None:
             raise ContentError(f"The placed design has no block RAM {name}")
         if family == "ecp5":
-            found[name] = f".bram_init {int(cell['parameters']['WID'], 2)}"
+            found[name] = f".bram_init {int(cell['attributes']['WID'], 2)}"
         else:
             bel = cell["attributes"]["NEXTPNR_BEL"]
             place = re.match(r"X(\d+)/Y(\d+)/", bel)

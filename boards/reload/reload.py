@@ -36,10 +36,10 @@ from popstream.boards.flow.place import BITSTREAM, FLOWS, KEPT, pack, write_desi
 from popstream.boards.flow.toolchain import run
 from popstream.boards.link.link import HostLink
 from popstream.boards.reload.contents import ContentError, Ram, lines_of, patch, places, rams, sections
-from popstream.boards.reload.shape import adapted, difference, shape_of
 from popstream.hw.folding.fold import read_folds
 from popstream.hw.folding.folding import Folding
 from popstream.hw.folding.room import Reload
+from popstream.hw.reloading import adapted, difference, shape_of
 from popstream.model.files import write_json
 from popstream.model.manifest import Network
 

@@ -14,8 +14,8 @@ from popstream.boards.flow import build
 from popstream.boards.flow.place import KEPT
 from popstream.boards.link.link import HostLink
 from popstream.boards.reload.reload import FAMILIES, ReloadError, record
-from popstream.boards.reload.shape import difference, made_for, shape_of
 from popstream.hw.folding.folding import Folding
+from popstream.hw.reloading import difference, made_for, shape_of
 from popstream.model.manifest import Network
 
 __all__ = ["INTERVAL", "build_reloadable", "check_family"]

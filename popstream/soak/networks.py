@@ -16,6 +16,8 @@ import numpy as np
 
 from popstream.hw.folding.drawn import GROUPINGS, random_folding, shared_folding
 from popstream.hw.folding.folding import Folding, FoldingError
+from popstream.hw.folding.room import Reload
+from popstream.hw.reloading import difference, made_for, shape_of
 from popstream.hw.solver.solve import solve
 from popstream.hw.verilog import write
 from popstream.model import manifest
@@ -37,19 +39,23 @@ MOST_IMAGES = 3
 MOST_CYCLES = (100, 400, 1000)  # an image, about, that a random folding may take on a layer
 STALLS = (0.0, 0.0, 0.1, 0.4, 0.8, 0.95)
 TOGETHER = 5  # networks in a program
-FAULT, PAUSES, IMAGES, FOLDING = "fault", "pauses.json", "images.npy", "folding.json"
+FAULT, PAUSES, IMAGES, FOLDING, MADE = "fault", "pauses.json", "images.npy", "folding.json", "reload.json"
 
 
 def lay(
     place: Path, network: Network, folding: Folding, codes: np.ndarray, stall_in: float, stall_out: float, hold: int,
-    seed: int,
+    seed: int, reload: Reload | None = None,
 ) -> Path:  # fmt: skip
-    """Write a case into the folder `place`, which is returned: images, and the pauses of Bench, whose seed is not 0."""
+    """Write a case into the folder `place`, which is returned: images, the pauses of Bench, whose seed is not 0, and
+    what the accelerator is made for.
+    """
     manifest.save(network, place)
     folding.save(place / FOLDING)
     np.save(place / IMAGES, codes)
     pauses = {"stall_in": stall_in, "stall_out": stall_out, "hold": hold, "seed": seed}
     (place / PAUSES).write_text(json.dumps(pauses))
+    if reload is not None:
+        (place / MADE).write_text(json.dumps(reload.to_dict()))
     return place
 
 
@@ -68,7 +74,10 @@ def draw(rng: np.random.Generator, place: Path) -> None:
         codes = rng.integers(0, 2**network.entry_bits, codes.shape, dtype=np.uint8)
     stall_in, stall_out = pick(rng, STALLS), pick(rng, STALLS)
     hold, seed = 2 ** int(rng.integers(0, 8)) - 1, int(rng.integers(1, 2**63))
-    lay(place, network, folding, codes, stall_in, stall_out, hold, seed)
+    made = made_for([network], folding) if rng.random() < 0.3 else None
+    if made is not None and difference(shape_of(network, folding), made, network, folding) is not None:
+        made = None  # what cannot be exchanged
+    lay(place, network, folding, codes, stall_in, stall_out, hold, seed, made)
 
 
 @dataclass(frozen=True)
@@ -89,7 +98,9 @@ def prepare(place: Path, module: str, folder: Path) -> Prepared:
     text = (place / FAULT).read_text().strip() if (place / FAULT).exists() else ""
     made = faults.apply(network, faults.parse(text)) if text else network
     source = folder / f"{module}-verilog"
-    verilog = write(made, Folding.load(place / FOLDING, network), source, taps=True, name=module).read_text()
+    reload = Reload.from_dict(json.loads((place / MADE).read_text())) if (place / MADE).exists() else None
+    folding = Folding.load(place / FOLDING, network)
+    verilog = write(made, folding, source, taps=True, name=module, reload=reload).read_text()
     top: Top = read_ports(source / "ports.json", network)[0]
     shutil.rmtree(source)
     (folder / module).mkdir()

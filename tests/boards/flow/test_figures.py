@@ -26,6 +26,7 @@ def test_damage_is_named(tmp_path, text, message):
 
 
 def test_all_that_stands_there_comes_back(tmp_path):
-    content = {"network": "x", "seeds": {"0": 61.5}, "anything": [1, 2]}
+    folding = {"linear": {"simd": 1}, "shared": [{"slice": 4}]}
+    content = {"network": "x", "seeds": {"0": 61.5}, "anything": [1, 2], "folding": folding}
     (tmp_path / "bitstream.json").write_text(json.dumps(content))
     assert read_figures(tmp_path / "bitstream.json") == content

@@ -28,9 +28,9 @@ from popstream.boards.reload.reload import (
     reload,
 )
 from popstream.boards.reload.reloadable import build_reloadable
-from popstream.boards.reload.shape import difference, made_for, shape_of
 from popstream.cli import main
 from popstream.hw.folding.room import Reload
+from popstream.hw.reloading import difference, made_for, shape_of
 from popstream.hw.solver.solve import solve
 from popstream.model.manifest import Network, save
 from popstream.sim import golden

@@ -7,11 +7,11 @@ import re
 import pytest
 from amaranth.back import rtlil
 
-from popstream.boards.reload.shape import adapted, difference, made_for, shape_of
 from popstream.hw.accelerator import Accelerator
 from popstream.hw.folding.fold import Share
 from popstream.hw.folding.folding import Fold, Folding
 from popstream.hw.folding.room import Reload
+from popstream.hw.reloading import adapted, difference, made_for, shape_of
 from tests.hw.accelerator_bench import compare, simulate
 from tests.networks import random_images, random_network
 
