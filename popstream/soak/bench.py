@@ -15,18 +15,20 @@ from popstream.sim.bench.top import Top
 from popstream.sim.verilator.model import STANDARD, WAIVERS, Design, compiled
 from popstream.sim.verilator.tools import environment, run_tool, verilator_bin
 
-__all__ = ["Bench", "build"]
+__all__ = ["HANG", "Bench", "build"]
 
 PROGRAM, MODULE = "Vsoak", "soak"
 RUNTIME = ("verilated", "verilated_threads")
 TAIL = 2048  # cycles after all has come in which no result may follow
-HANG = 20_000  # cycles in which no beat moves anywhere, pauses of the bench's own left out
+HANG = 20_000  # of `patience`, at least
 
 
 @dataclass(frozen=True)
 class Bench:
     """Of the accelerator `top` (its module names files and a folder): images, seed (not 0) and pauses, which start with
-    a probability of stall_in and stall_out in units of 2^-16 and last 1 to `hold` + 1 cycles, hold 2^n - 1."""
+    a probability of stall_in and stall_out in units of 2^-16 and last 1 to `hold` + 1 cycles, hold 2^n - 1. It hangs
+    where for `patience` cycles no beat moves anywhere, pauses of the bench's own left out.
+    """
 
     top: Top
     images: int
@@ -34,6 +36,7 @@ class Bench:
     stall_in: int
     stall_out: int
     hold: int
+    patience: int = HANG
 
 
 MONITOR = """
@@ -138,7 +141,7 @@ def bench_text(bench: Bench) -> str:
     return BENCH.format(
         folder=top.module, instance=top.instance, beat_high=top.beat_bits - 1, last_beat=beats - 1, seed=bench.seed,
         result_high=top.result_bits - 1, beats=beats, images=bench.images, stall_in=bench.stall_in,
-        stall_out=bench.stall_out, hold=bench.hold, tail=TAIL, hang=HANG, monitors=monitors,
+        stall_out=bench.stall_out, hold=bench.hold, tail=TAIL, hang=bench.patience, monitors=monitors,
         taps_moved=" || ".join(["1'b0", *(f"tap{i}_valid" for i in range(len(taps)))]),
     )  # fmt: skip
 

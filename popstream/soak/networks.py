@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from popstream.hw.folding.drawn import GROUPINGS, random_folding, shared_folding
-from popstream.hw.folding.folding import Folding, FoldingError
+from popstream.hw.folding.folding import Folding, FoldingError, interval
 from popstream.hw.folding.room import Reload
 from popstream.hw.reloading import difference, made_for, shape_of
 from popstream.hw.solver.solve import solve
@@ -29,7 +29,7 @@ from popstream.sim.golden import fault as faults
 from popstream.sim.golden.drawn import random_images
 from popstream.sim.rtl.compare import compare
 from popstream.sim.rtl.rtl import read_ports
-from popstream.soak.bench import Bench, build
+from popstream.soak.bench import HANG, Bench, build
 from popstream.soak.draw import pick, tiny_network
 from popstream.soak.kinds import Kind, Verdict, WrongError, said
 
@@ -108,7 +108,8 @@ def prepare(place: Path, module: str, folder: Path) -> Prepared:
     (folder / module / "beats.mem").write_text("".join(f"{row[::-1].tobytes().hex()}\n" for row in data))
     pauses = json.loads((place / PAUSES).read_text())
     stall_in, stall_out = (int(pauses[name] * 2**16) for name in ("stall_in", "stall_out"))
-    bench = Bench(top, len(codes), pauses["seed"], stall_in, stall_out, pauses["hold"])
+    patience = max(HANG, 2 * max(interval(network, folding).values()))
+    bench = Bench(top, len(codes), pauses["seed"], stall_in, stall_out, pauses["hold"], patience)
     return Prepared(place, network, codes, verilog, bench)
 
 

@@ -42,6 +42,7 @@ WRONG = {
     "clock": (["fold", "digits-w1a2", "icebreaker", "--freq", "900"], 2, "--freq must be 1 to 400 MHz, not 900; see"),
     "clock to build": (["bitstream", "digits-w1a2", "icebreaker", "--freq", "900"], 2, "--freq must be 1 to 400 MHz,"),
     "no port": (["host", "identify"], 2, "--port is missing; see popstream host identify --help"),
+    "room": (["bitstream", "digits-w1a2", "icebreaker", "--room-for", "x"], 2, "--room-for is for a bitstream that is"),
     "no board": (["bitstream", "digits-w1a2"], 2, "BOARD is missing; known are "),
     "verb": (["classify", "digits-w1a2"], 2, "there is no verb 'classify'; popstream --help lists all"),
     "option": (["sim", "digits-w1a2", "--stal", "0.1"], 2, "there is no option --stal; did you mean --stall?"),

@@ -181,7 +181,7 @@ def test_a_damaged_build_is_refused(base, second, tmp_path):
 
 def ecp5_netlist(row: int, value: int) -> dict:
     init = {f"INITVAL_{number:02X}": "0" * 320 for number in range(64)} | {f"INITVAL_{row:02X}": f"{value:0320b}"}
-    cells = {"a.0.0": {"type": "PDPW16KD", "parameters": {**init, "WID": "101"}}}
+    cells = {"a.0.0": {"type": "DP16KD", "parameters": {**init, "GSR": "ENABLED"}, "attributes": {"WID": "101"}}}
     return {"modules": {"top": {"cells": cells}}}
 
 
@@ -189,6 +189,7 @@ def test_ecp5_contents():
     """Word 33 of 18 bits, 0x2a5c3, is halves 66 and 67: 0x1c3 and 0x152."""
     netlist = ecp5_netlist(2, 0x2A5C3 << 20)
     (ram,) = rams(netlist, "ecp5").values()
+    assert not ram.other  # GSR is "AUTO" right behind the mapping of memories
     lines = lines_of("ecp5", ram.init)
     assert len(lines) == 256
     assert lines[8] == "000 000 1c3 152 000 000 000 000"
