@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from amaranth.hdl import Cat, Module, Mux, Shape, ShapeLike, Signal, Value, signed, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Shape, ShapeLike, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -95,14 +95,15 @@ class Pool(wiring.Component):
         m.submodules.sums = sums = PartialSums(*self._sums)
         m.submodules.last = last = LastStage(self.o.payload.shape())
         connect(m, last.o, self.o)
+        known, values = self._enter(m, sums.i.payload.values)
         with m.If(self.i.valid & self.i.ready):
             m.d.sync += group.eq(next_of(group, groups))
             with m.If(group == groups - 1):
                 m.d.sync += pixel.eq(next_of(pixel, self.pixels))
         m.d.comb += [
-            sums.i.valid.eq(self.i.valid),
-            self.i.ready.eq(sums.i.ready),
-            *self._enter(m, sums.i.payload.values),
+            sums.i.valid.eq(self.i.valid & known),
+            self.i.ready.eq(sums.i.ready & known),
+            *values,
             sums.i.payload.address.eq(group),
             sums.i.payload.first.eq(pixel == 0),
             sums.i.payload.last.eq(pixel == self.pixels - 1),
@@ -112,13 +113,14 @@ class Pool(wiring.Component):
         self._average(m, sums, last)
         return m
 
-    def _enter(self, m: Module, values: Any) -> list[Any]:
-        """The values as they are, or moved up to the shift that is built."""
+    def _enter(self, m: Module, values: Any) -> tuple[Value, list[Any]]:
+        """The values as they are, or moved up to the shift that is built, once it is known by how much."""
         if self.up is None:
-            return [values.eq(self.i.payload)]
+            return Const(1, 1), [values.eq(self.i.payload)]
         m.submodules.up = up = Table([self.up], "reload", unsigned(RAISED.bit_length()))
         m.d.comb += up.en.eq(1)
-        return [values[lane].eq(self.i.payload[lane] << up.o) for lane in range(self.lanes)]
+        known = delay(m, Const(1, 1), up.latency, "known")
+        return known, [values[lane].eq(self.i.payload[lane] << up.o) for lane in range(self.lanes)]
 
     def _average(self, m: Module, sums: PartialSums, last: LastStage) -> None:
         """Codes of the sums."""

@@ -12,12 +12,12 @@ from tests.hw.beats import STALLS, from_beats, to_beats
 from tests.hw.stream_bench import run_stream, unpack
 
 
-def check_pool(x, shape, bits, shift, lanes, seed=0, stalls=(0.4, 0.4), times=None, ties="up"):
+def check_pool(x, shape, bits, shift, lanes, seed=0, stalls=(0.4, 0.4), times=None, ties="up", raised=None):
     """`shape`: that of the values, or the bits of a stream."""
     images, channels, height, width = x.shape
     shape = signed(shape) if isinstance(shape, int) else shape
     expected = node_function(Node("p", "pool", attributes={"bits": bits, "shift": shift, "ties": ties}), x)
-    dut = Pool(channels, height * width, shape, bits, shift, lanes, ties)
+    dut = Pool(channels, height * width, shape, bits, shift, lanes, ties, raised)
     inputs = {"i": to_beats(x, shape.width, lanes)}
     got = run_stream(dut, inputs, {"o": images * channels // lanes}, seed, *stalls, times=times)["o"]
     np.testing.assert_array_equal(from_beats(got, expected.shape, bits, lanes), expected)
@@ -54,6 +54,14 @@ def test_pool_of_codes_and_ties(ties, shift, channels, lanes):
     check_pool(codes.astype(np.int32) - 6, 5, 5, shift, lanes, seed, STALLS[seed % len(STALLS)], ties=ties)
 
 
+@pytest.mark.parametrize("up", range(4))
+@pytest.mark.parametrize("ties", ["up", "even"])
+def test_pool_of_a_raised_shift(ties, up):
+    x = np.random.default_rng(up).integers(-20, 128, (3, 4, 3, 3), np.int32)
+    check_pool(x, 8, 4, 6, 2, up, STALLS[1], ties=ties, raised=6 + up)
+    check_pool(x, 8, 8, 0, 2, up, STALLS[1], ties=ties, raised=up)
+
+
 def test_pool_sends_halves_to_even():
     x = np.array([[0, 0], [1, 0], [1, 1], [2, 1], [3, 2], [-1, 0], [6, 7]], np.int32).reshape(7, 1, 1, 2)
     assert check_pool(x, 4, 3, 1, 1, ties="even").ravel().tolist() == [0, 0, 1, 2, 2, 0, 6]
@@ -83,6 +91,8 @@ def test_pool_takes_one_beat_a_cycle(channels, lanes, latency):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"raised": 2}, "shift that is built must be 3 to 6, not 2"),
+        ({"raised": 7}, "shift that is built must be 3 to 6, not 7"),
         ({"channels": 0}, "at least 1, not 0 and 9"),
         ({"pixels": 0}, "not 4 and 0"),
         ({"shape": signed(1)}, "Stream bits must be 2 to 16, not 1"),
