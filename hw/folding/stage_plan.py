@@ -268,13 +268,14 @@ class StagePlan(StageMemory):
 
     def interval(self, supply: int) -> int:
         """Cycles an image, where a pixel of the input comes every `supply` cycles at best, and its rows are let in as
-        far as they are open.
+        far as they are open, in cycles in which no result of a layer needs the memories.
         """
         channels, height, width = self.source_shape
-        row = width * max(supply, channels // self.entry)
+        beats = width * (channels // self.entry)
+        row = max(width * supply, beats)
         now, loaded = 0, 0.0  # rows of the next image
         for walk, rows in zip(self.walks, [0, *self.open_rows], strict=False):
             spent = self.spent(walk)
-            loaded = min(rows, loaded + spent / row) if rows else 0.0
+            loaded = min(rows, loaded + min(spent / row, (spent - walk.results) / beats)) if rows else 0.0
             now += spent
         return now + math.ceil((height - loaded) * row) + self.drain

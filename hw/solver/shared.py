@@ -19,9 +19,10 @@ __all__ = ["MOST_STAGES", "around", "body", "fastest_shared"]
 
 SLICES, PES, PIXELS, BEATS = (4, 8, 16, 32), (4, 8, 16, 32), (1, 2, 4, 8, 16), (1, 2, 4, 8, 16)
 PARTS = (0.35, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)  # of an image's cycles in which its input may come
-MOST_LANES, MOST_VALUES = 3_072, 16
-"""Of a unit, and of the values that are requantized at once. On ECP5s one of 3,072 lanes and 8 values routed at 75 MHz
-and more, one of 6,144 and 16 at 60, and one of 6,144 and 32 not at all."""
+MOST_LANES, MOST_VALUES = 3_072, 8
+"""Of a unit, and of the values that are requantized at once. On ECP5s one of 3,072 lanes and 8 values, and two of them
+in a row, routed at 75 MHz and more; one of 6,144 and 16 at 60; one of 3,072 and 16 ahead of another, and one of 6,144
+and 32, not at all."""
 MOST_STAGES = 4
 LEVELS = 2  # of adders between two registers: saves flip-flops where clocks are low
 COSTING = layer_cost, memory_choices
