@@ -25,7 +25,7 @@ from popstream.boards.link.protocol import GAP_SECONDS, MAX_COUNT, SYNC, Fault, 
 from popstream.boards.link.replies import IDENTITY_CODE, RESULT_CODE, identity, layout
 from popstream.boards.link.uart import UartRx, UartTx
 from popstream.hw.accelerator import Accelerator
-from popstream.hw.folding.folding import Fold, Folding
+from popstream.hw.folding.folding import Fold
 from popstream.hw.folding.room import Reload
 from popstream.model.manifest import Network
 
@@ -45,10 +45,9 @@ class HostLink(wiring.Component):
 
     Parameters
     ----------
-    network, folding : as for the Accelerator.
+    network, folding, reload : as for the Accelerator.
     clock_hz : of the sync domain.
     baud : of the UART, at most 3,000,000 and a quarter of the clock.
-    reload : as for the Accelerator.
     gap : clocks of silence that end a broken frame, rounded up to a power of two; by default GAP_SECONDS.
 
     Attributes
@@ -73,8 +72,7 @@ class HostLink(wiring.Component):
         gap: int | None = None,
         reload: Reload | None = None,
     ):
-        whole = folding if isinstance(folding, Folding) else Folding(dict(folding))
-        self.network, self.folding = network, whole
+        self.network = network
         self.uart_rx, self.uart_tx = UartRx(clock_hz, baud), UartTx(clock_hz, baud)
         wanted = clock_hz * GAP_SECONDS if gap is None else gap
         if not LEAST_GAP_BITS * clock_hz / baud <= wanted < 1 << (CYCLE_BITS - 1):
@@ -83,11 +81,12 @@ class HostLink(wiring.Component):
                 f"{(1 << (CYCLE_BITS - 1)) - 1} clocks, not {wanted:.0f}"
             )
         self.gap_bit = ceil(log2(wanted))
-        self.accelerator = Accelerator(network, whole, reload=reload)
-        self.identity = identity(network, whole, clock_hz, baud)
+        self.accelerator = Accelerator(network, folding, reload=reload)
+        self.folding = self.accelerator.folding
+        self.identity = identity(network, self.folding, clock_hz, baud)
         self.memory = layout(self.identity)
-        most = ((MAX_COUNT + SLACK) * self.identity.interval).bit_length() if reload is None else CYCLE_BITS
-        self.cycle_bits = min(CYCLE_BITS, max(most, self.gap_bit + 1))
+        most = (MAX_COUNT + SLACK) * self.identity.interval
+        self.cycle_bits = CYCLE_BITS if reload else min(CYCLE_BITS, max(most.bit_length(), self.gap_bit + 1))
         super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1), "busy": Out(1)})
 
     def elaborate(self, platform: Any) -> Module:

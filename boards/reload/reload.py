@@ -6,8 +6,8 @@
 
 A reloadable build holds all that was trained (weights, thresholds, multipliers, biases, the link's identity) in block
 RAM of widths that suit any network of the shape (storage "reload", hw/lib/table.py), and of its shared stages the
-layers, too (boards/reload/shape.py). Reloading exchanges the block
-RAMs' contents in the configuration that nextpnr wrote, and packs it again.
+layers, too (hw/reloading.py). Reloading exchanges the block RAMs' contents in the configuration that nextpnr wrote,
+and packs it again.
 
 Why patching, and not a ROM image in the board's flash read at start-up: it costs no logic, no time at start-up and no
 flash interface, of which every board has another; the device cannot run with half of the weights; and SRAM loads work.

@@ -21,9 +21,9 @@ class Bounds:
     All of it can stand in a JSON file. grow : what does not fit is no error, but makes its room larger.
     """
 
-    most: Mapping[str, int] = field(default_factory=dict)
-    among: Mapping[str, Sequence[Any]] = field(default_factory=dict)
-    same: Mapping[str, Any] = field(default_factory=dict)
+    most: dict[str, int] = field(default_factory=dict)
+    among: dict[str, Sequence[Any]] = field(default_factory=dict)
+    same: dict[str, Any] = field(default_factory=dict)
     grow: bool = False
 
     def to_dict(self) -> dict[str, Any]:
@@ -58,7 +58,7 @@ class Reload:
 def cover(needs: Sequence[Bounds]) -> Bounds:
     """Room for all of them. FoldingError where they differ in what must be the same."""
     most: dict[str, int] = {}
-    among: dict[str, list[Any]] = {}
+    among: dict[str, Sequence[Any]] = {}
     same: dict[str, Any] = {}
     for need in needs:
         for what, number in need.most.items():
@@ -106,7 +106,7 @@ class Room:
         if self.bounds is None:
             return own
         own = int(own)
-        _record(self.needs.most, what, max(own, self.needs.most.get(what, own)))
+        self.needs.most[what] = max(own, self.needs.most.get(what, own))
         limit = self.bounds.most.get(what, 0)
         if own > limit:
             if self.bounds.grow:
@@ -123,7 +123,7 @@ class Room:
         mine = sorted(set(own))
         if self.bounds is None:
             return mine
-        _record(self.needs.among, what, mine)
+        self.needs.among[what] = mine
         others = sorted(_hashed(self.bounds.among.get(what, ())))
         if self.bounds.grow:
             return sorted({*mine, *others})
@@ -137,7 +137,7 @@ class Room:
         mine = sorted(set(own))
         if self.bounds is None:
             return mine
-        _record(self.needs.among, what, mine)
+        self.needs.among[what] = mine
         return sorted({*_hashed(self.bounds.among.get(what, ())), *(mine if self.bounds.grow else ())})
 
     def same(self, what: str, own: Any) -> None:
@@ -145,14 +145,9 @@ class Room:
         if self.bounds is None:
             return
         own = list(own) if isinstance(own, tuple) else own
-        _record(self.needs.same, what, own)
+        self.needs.same[what] = own
         if own != self.bounds.same.get(what, own if self.bounds.grow else None):
             raise self._none(f"{what}: {own!r}, the bitstream's is {self.bounds.same.get(what)!r}")
 
     def _none(self, said: str) -> FoldingError:
         return FoldingError(f"Stage of {self.name!r}: {said}")
-
-
-def _record(mapping: Mapping[str, Any], what: str, value: Any) -> None:
-    assert isinstance(mapping, dict)
-    mapping[what] = value

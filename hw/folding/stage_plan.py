@@ -12,10 +12,10 @@ from popstream.hw.folding.layers import Chain, Layer
 from popstream.hw.folding.room import Bounds, Room
 from popstream.hw.folding.stage_check import check_share
 from popstream.hw.folding.stage_memory import StageMemory
-from popstream.hw.folding.walk import Walk, direct_range, lane_range, walk_of
+from popstream.hw.folding.walk import Walk, direct_range, lane_range, walk_of, widest_range
 from popstream.hw.lib.multiply import MULTIPLIER_BITS, Multiplier
 from popstream.hw.lib.planes import plane_pairs
-from popstream.hw.lib.table import range_shape
+from popstream.hw.lib.table import Table, range_shape
 from popstream.model.manifest import Node, signed_width
 
 __all__ = ["BEND", "BLOCKS", "POOL", "READ", "WAITING", "StagePlan"]
@@ -186,12 +186,11 @@ class StagePlan(StageMemory):
     def sum_shape(self) -> Shape:
         """Of the raw sums, all layers'."""
         convs = [walk for walk in self.walks if walk.layer.conv is not None]
-        ranges = [lane_range(walk.layer, walk.bits[1], self.signed, self.reload)[:2] for walk in convs]
+        of = widest_range if self.reload else lane_range
+        ranges = [of(walk.layer, walk.bits[1], self.signed)[:2] for walk in convs]
         low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
-        low, high = (
-            -self.room.most("least raw sum, below zero", -min(low, -1)),
-            self.room.most("greatest raw sum", high),
-        )
+        low = -self.room.most("least raw sum, below zero", -min(low, -1))
+        high = self.room.most("greatest raw sum", high)
         return range_shape(low if self.signed else 0, high)
 
     @property
@@ -247,9 +246,14 @@ class StagePlan(StageMemory):
         return READ + tree + self.drain + 7 + self.told
 
     @property
+    def storage(self) -> str:
+        """Of what is in LUTs, unless it can be exchanged (hw.lib.table)."""
+        return "reload" if self.reload else "logic"
+
+    @property
     def told(self) -> int:
-        """Cycles from a layer's number to its row of a program (hw.shared.program): two from block RAM."""
-        return 2 if self.reload else 1
+        """Cycles from a layer's number to its row of a program (hw.shared.program)."""
+        return Table.latency_of(1, self.storage)
 
     @property
     def multiplied(self) -> int:
@@ -276,6 +280,6 @@ class StagePlan(StageMemory):
         now, loaded = 0, 0.0  # rows of the next image
         for walk, rows in zip(self.walks, [0, *self.open_rows], strict=False):
             spent = self.spent(walk)
-            loaded = min(rows, loaded + min(spent / row, (spent - walk.results) / beats)) if rows else 0.0
+            loaded = min(rows, loaded + min(spent / row, (spent - walk.busy) / beats)) if rows else 0.0
             now += spent
         return now + math.ceil((height - loaded) * row) + self.drain

@@ -12,7 +12,7 @@ from popstream.hw.folding.layers import Layer
 from popstream.hw.lib.planes import plane_pairs
 from popstream.model.manifest import accumulator_range, node_weights
 
-__all__ = ["Walk", "lane_range", "layer_bits", "walk_of"]
+__all__ = ["Walk", "lane_range", "layer_bits", "walk_of", "widest_range"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Walk:
         return self.rows * self.columns * self.groups * self.length
 
     @property
-    def results(self) -> int:
+    def busy(self) -> int:
         """Cycles in which a result has the memories, or what is added to it."""
         skipped = self.skip_beats[1] - self.skip_beats[0] if self.slow else 0
         return self.rows * self.columns * (self.groups * self.beats + skipped)
@@ -74,17 +74,13 @@ def layer_bits(layer: Layer, share: Share, signed: bool) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=4096)  # alike in all sizes of a stage
-def lane_range(layer: Layer, planes: int, signed: bool, any_weights: bool = False) -> tuple[int, int, np.ndarray]:
+def lane_range(layer: Layer, planes: int, signed: bool) -> tuple[int, int, np.ndarray]:
     """The least and the greatest raw sum of a conv on so many code planes, and how much each channel's are too high.
 
     Lanes for signed weights give exact sums, all parts of which are within the range; see hw.lib.popcount.lane_sums.
-    any_weights : the range is that of all weights of so many bits.
     """
     assert layer.conv is not None
     integers = node_weights(layer.conv).reshape(len(layer.conv.tensors["weight"]), -1)
-    if any_weights:
-        low, high = widest_range(layer, planes, signed)
-        return low, high, lane_range(layer, planes, signed)[2]
     if signed:
         bits = layer.conv["weight_bits"] + (layer.conv["weights"] == "odd")
         top = (1 << layer.conv["act_bits"]) - 1

@@ -6,12 +6,11 @@ from typing import Any
 
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from popstream.hw.folding.stage_plan import StagePlan
 from popstream.hw.lib.pipeline import delay
-from popstream.hw.lib.table import guarded
+from popstream.hw.lib.table import Table
 from popstream.hw.shared.constants import Constants, bits_of
 from popstream.hw.shared.slot import slot_layout
 
@@ -105,14 +104,9 @@ class Encode(wiring.Component):
             sum(int(bit) << at for at, bit in enumerate(row))
             for row in bits_of(self.constants.entry.reshape(words, -1), width)
         ]
-        reload, bits = self.plan.reload, beat * count * width
-        init = guarded(init, bits) if reload else init
-        style = {"rom_style": "block" if reload else "logic"}
-        m.submodules.entry = memory = Memory(shape=unsigned(bits), depth=len(init), init=init, attrs=style)
-        port = memory.read_port(domain="sync" if reload else "comb")
-        m.d.comb += port.addr.eq(self.place if reload else delay(m, self.place, 1, "entry_place"))
-        word = Signal(len(port.data), name="entry_word")
-        m.d.sync += word.eq(port.data)
+        m.submodules.entry = table = Table(init, self.plan.storage, unsigned(beat * count * width))
+        m.d.comb += [table.address.eq(delay(m, self.place, 2 - table.latency, "entry_place")), table.en.eq(1)]
+        word = table.o
         return [[word.word_select(c * count + n, width).as_signed() for n in range(count)] for c in range(beat)]
 
     def _words(self, m: Module, codes: list[Value], slot: Any, valid: Value) -> None:

@@ -7,12 +7,10 @@ from typing import Any
 
 from amaranth.hdl import Module, Value, unsigned
 from amaranth.lib import data, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from popstream.hw.folding.stage_plan import StagePlan
-from popstream.hw.lib.pipeline import delay
-from popstream.hw.lib.table import guarded
+from popstream.hw.lib.table import Table
 
 __all__ = ["Program"]
 
@@ -51,11 +49,6 @@ class Program(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         rows = [self.shape.const(row).as_bits() for row in self.rows] + [0] * (self.depth - len(self.rows))
-        width = self.shape.size
-        if self.plan.reload:
-            rows = guarded(rows, width)
-        style = {"rom_style": "block" if self.plan.reload else "logic"}
-        m.submodules.memory = memory = Memory(shape=unsigned(width), depth=len(rows), init=rows, attrs=style)
-        port = memory.read_port()
-        m.d.comb += [port.addr.eq(self.layer), Value.cast(self.o).eq(delay(m, port.data, self.plan.told - 1, "row"))]
+        m.submodules.table = table = Table(rows, self.plan.storage, unsigned(self.shape.size))
+        m.d.comb += [table.address.eq(self.layer), table.en.eq(1), Value.cast(self.o).eq(table.o)]
         return m

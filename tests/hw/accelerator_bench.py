@@ -2,10 +2,12 @@
 """Runs an accelerator with taps in Amaranth's simulator and compares everything with the golden model."""
 
 import random
+import re
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from amaranth.back import rtlil
 from amaranth.hdl import Cat, Module, Value
 from amaranth.sim import Simulator
 
@@ -18,7 +20,7 @@ from tests.hw.stream_bench import unpack
 
 QUIET = 50  # cycles without movement after which the last image's pixels that no window needs have passed, too
 
-__all__ = ["HangError", "Result", "compare", "random_folding", "simulate"]
+__all__ = ["HangError", "Result", "compare", "random_folding", "simulate", "skeleton"]
 
 
 class HangError(AssertionError):
@@ -95,6 +97,12 @@ def simulate(accelerator: Accelerator, images: np.ndarray, seed: int = 0, stall_
         found[tap.node] = values - (0 if tap.correction is None else tap.correction[:, None, None])
     logits = np.array([unpack(word >> 8, 32, network.output.shape[0], signed=True) for word in results])
     return Result(np.array([word & 0xFF for word in results]), logits, found, times)
+
+
+def skeleton(network: Network, folding: Any, reload: Any) -> str:
+    """The design without memory contents."""
+    text = rtlil.convert(Accelerator(network, folding, reload=reload), name="top", emit_src=False)
+    return re.sub(r"connect \\DATA \d+'[01]+", "", text)
 
 
 def compare(network: Network, images: np.ndarray, result: Result) -> None:

@@ -1,8 +1,6 @@
 # amaranth: UnusedElaboratable=no
 """Storage "reload": one design for every network of a shape, whose memories alone differ, and golden's values."""
 
-import re
-
 import numpy as np
 import pytest
 from amaranth.back import rtlil
@@ -16,7 +14,7 @@ from popstream.hw.solver.solve import solve
 from popstream.hw.unit.matvec import MatVec
 from popstream.hw.unit.weights import WeightMemory
 from popstream.sim.golden.drawn_post import random_post
-from tests.hw.accelerator_bench import compare, simulate
+from tests.hw.accelerator_bench import compare, simulate, skeleton
 from tests.networks import random_images, random_network
 
 SIZES = dict(height=4, width=4, channels=(2, 4), classes=3, first_bits=(2, 4), last_bits=(2, 4), in_channels=1)
@@ -36,12 +34,6 @@ def shifts(*networks):
             if node.op == "requant"
         }
     )
-
-
-def skeleton(network, folding, reload):
-    """The design without memory contents."""
-    text = rtlil.convert(Accelerator(network, folding, reload=reload), name="top", emit_src=False)
-    return re.sub(r"connect \\DATA \d+'[01]+", "", text)
 
 
 @pytest.fixture(scope="module", params=KINDS)

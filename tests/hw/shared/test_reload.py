@@ -2,17 +2,15 @@
 """One shared stage for networks of other depths, widths, kernels and bits: the same design, golden's values in each."""
 
 import json
-import re
 
 import pytest
-from amaranth.back import rtlil
 
 from popstream.hw.accelerator import Accelerator
 from popstream.hw.folding.fold import Share
 from popstream.hw.folding.folding import Fold, Folding
 from popstream.hw.folding.room import Reload
 from popstream.hw.reloading import adapted, difference, made_for, shape_of
-from tests.hw.accelerator_bench import compare, simulate
+from tests.hw.accelerator_bench import compare, simulate, skeleton
 from tests.networks import random_images, random_network
 
 SIZES = dict(height=4, width=6, in_channels=2, classes=2, first_bits=(2, 2), last_bits=(1, 2), stream_bits=10,
@@ -38,12 +36,6 @@ def folded(whole, slice=2, pe=4, pixels=2, planes=1, beat=1):
     names = tuple(node.name for node in whole.nodes if node.op == "conv")
     alone = {names[0]: Fold(2, 2), "linear": Fold(4, 2)}
     return Folding(alone, (Share(names[1:], slice, pe, pixels, planes, beat),)).check(whole)
-
-
-def skeleton(whole, folding, made):
-    """The design without memory contents."""
-    text = rtlil.convert(Accelerator(whole, folding, reload=made), name="top", emit_src=False)
-    return re.sub(r"connect \\DATA \d+'[01]+", "", text)
 
 
 def check(networks, folding, stalls=0.3):
