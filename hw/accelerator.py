@@ -26,9 +26,10 @@ from popstream.hw.folding.room import Reload
 from popstream.hw.folding.stage_plan import StagePlan
 from popstream.hw.lib.fifo import StreamFifo
 from popstream.hw.lib.stream import Fork, Repack, connect, value_layout
+from popstream.hw.lib.tap import Tap, Values, flat_name
 from popstream.hw.shared.stage import SharedStage
+from popstream.hw.shared.watch import Watch
 from popstream.hw.stages import stages
-from popstream.hw.stages.tap import Tap, Values, flat_name
 from popstream.hw.unit.matvec import MatVec
 from popstream.hw.unit.plan import weight_matrix
 from popstream.model.manifest import Network, Node
@@ -82,6 +83,7 @@ class Accelerator(wiring.Component):
         self.folding.check(network)
         self._outline = outline(network, self.folding)
         self.blocks: dict[str, Any] = {}
+        self._tapped, self._watches = taps, list[Watch]()
         self.latencies: dict[str, int] = {}
         self._links: list[tuple[Any, Any]] = []
         self._beside: list[tuple[Any, Any]] = []  # what a window and its unit tell each other beside the stream
@@ -111,8 +113,10 @@ class Accelerator(wiring.Component):
         logits = self._values[network.output.name].port
         members = {"i": In(stream.Signature(pixel)), "o": Out(stream.Signature(logits.payload.shape()))}
         self.taps = [self._tap(node) for node in self._outline.nodes if node.op != "input"] if taps else []
+        self._inside = {tap.node: watch for watch in self._watches for tap in watch.taps}
+        self.taps += [tap for watch in self._watches for tap in watch.taps]
         for tap in self.taps:
-            members |= {f"{tap.port}_valid": Out(1), f"{tap.port}_data": Out(tap.lanes * tap.width)}
+            members |= {f"{tap.port}_valid": Out(1), f"{tap.port}_data": Out(tap.bits)}
         self.counted = list(units(network, self.folding)) if counters else []
         members |= dict.fromkeys(("lanes_busy", "lanes_blocked") if counters else (), Out(len(self.counted)))
         super().__init__(members)
@@ -134,9 +138,10 @@ class Accelerator(wiring.Component):
 
     def _tap(self, node: Node) -> Tap:
         if node.op == "linear":
-            return Tap(node.name, node.shape[0], LOGIT_BITS, True, None)
+            return Tap(node.name, node.shape[0], LOGIT_BITS, True, None, 1)
         values = self._values[node.name]
-        return Tap(node.name, values.lanes, values.shape.width, values.shape.signed, values.correction)
+        beats = node.shape[0] // values.lanes
+        return Tap(node.name, values.lanes, values.shape.width, values.shape.signed, values.correction, beats)
 
     def _add(self, node: Node, role: str, block: Any, source: Any = None) -> Any:
         """Keep a block of `node` as submodule and feed its `i` from `source`; returns the block."""
@@ -179,20 +184,11 @@ class Accelerator(wiring.Component):
     def _matvec(self, node: Node, window: Any) -> Values:
         """The unit of `node` behind its Window, or behind the port that gives a linear layer's pixel at once."""
         fold = self.folding[node.name]
+        storage = fold.storage if self.reload is None else self.storage
         unit = MatVec(
-            weight_matrix(node),
-            node["weight_bits"],
-            node["act_bits"],
-            fold.simd,
-            fold.pe,
-            fold.arithmetic,
-            fold.storage if self.reload is None else self.storage,
-            planes=fold.planes,
-            lanes=fold.beat,
-            turns=turns(node, fold),
-            kind=node["weights"],
-            levels=fold.levels,
-        )
+            weight_matrix(node), node["weight_bits"], node["act_bits"], fold.simd, fold.pe, fold.arithmetic, storage,
+            planes=fold.planes, lanes=fold.beat, turns=turns(node, fold), kind=node["weights"], levels=fold.levels,
+        )  # fmt: skip
         self._add(node, "matvec", unit, window.o if isinstance(window, Window) else window)
         if unit.turns:
             self._beside.append((window.turning, unit.turning))
@@ -224,7 +220,8 @@ class Accelerator(wiring.Component):
         """All layers of a shared stage, as one block."""
         plan, values = self._plans[node.name], self._take(node.inputs[0])
         port = self._repack(node, "feed", values, plan.entry, plan.source_shape[0])
-        block = self._add(node, "stage", SharedStage(plan), port)
+        block = self._add(node, "stage", SharedStage(plan, self._tapped), port)
+        self._watches += [block.watch] if self._tapped else []
         self._set(node, Values(block.o, Shape.cast(signed(plan.end_bits)), plan.share.beat))
 
     def _follower(self, node: Node) -> None:
@@ -276,6 +273,14 @@ class Accelerator(wiring.Component):
         self._add(node, "classifier", block, raw.port)
         self._set(node, Values(block.o, Shape.cast(signed(LOGIT_BITS)), node.shape[0]))
 
+    def _seen(self, tap: Tap) -> tuple[Value, Value]:
+        """Whether a beat of the tap's node passes, and the beat."""
+        if watch := self._inside.get(tap.node):
+            return getattr(watch, f"{tap.port}_valid"), getattr(watch, f"{tap.port}_data")
+        port = self._values[tap.node].port
+        beat = port.payload.logits if tap.node == self.network.output.name else port.payload
+        return port.valid & port.ready, Value.cast(beat)
+
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         for name, block in self.blocks.items():
@@ -286,12 +291,8 @@ class Accelerator(wiring.Component):
         m.d.comb += [sink.eq(source) for sink, source in self._beside]
         connect(m, self._values[self.network.output.name].port, self.o)
         for tap in self.taps:
-            port = self._values[tap.node].port
-            beat = port.payload.logits if tap.node == self.network.output.name else port.payload
-            m.d.comb += [
-                getattr(self, f"{tap.port}_valid").eq(port.valid & port.ready),
-                getattr(self, f"{tap.port}_data").eq(Value.cast(beat)),
-            ]
+            ports = getattr(self, f"{tap.port}_valid"), getattr(self, f"{tap.port}_data")
+            m.d.comb += [port.eq(seen) for port, seen in zip(ports, self._seen(tap), strict=True)]
         for bit in ("busy", "blocked") if self.counted else ():
             blocks = [f"{self._called(name)}_{'stage' if name in self._plans else 'matvec'}" for name in self.counted]
             m.d.comb += getattr(self, f"lanes_{bit}").eq(Cat(getattr(self.blocks[name], bit) for name in blocks))

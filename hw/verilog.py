@@ -55,14 +55,15 @@ def ports(accelerator: Accelerator) -> list[dict[str, Any]]:
     ]
     for tap in accelerator.taps:
         sign = "two's complement" if tap.signed else "unsigned"
+        beside = "" if tap.pixels == 1 else f"; of each of {tap.pixels} pixels, of which {tap.kept} count"
         raw = "" if tap.correction is None or not tap.correction.any() else "; minus the channel's correction"
         listed += [
             (f"{tap.port}_valid", "output", 1, f"a beat of node {tap.node!r} is transferred in this cycle"),
             (
                 f"{tap.port}_data",
                 "output",
-                tap.lanes * tap.width,
-                f"{tap.lanes} channels of {tap.width} bits, {sign}, lowest channel first{raw}",
+                tap.bits,
+                f"{tap.lanes} channels of {tap.width} bits, {sign}, lowest channel first{raw}{beside}",
             ),
         ]
     if accelerator.counted:
@@ -74,9 +75,12 @@ def ports(accelerator: Accelerator) -> list[dict[str, Any]]:
     return [dict(name=name, direction=way, width=size, meaning=text) for name, way, size, text in listed]
 
 
+TAP_NUMBERS = ("lanes", "width", "signed", "beats", "pixels", "kept", "ahead")
+
+
 def describe_tap(tap: Tap) -> dict[str, Any]:
     correction = None if tap.correction is None else tap.correction.tolist()
-    numbers = dict(lanes=tap.lanes, width=tap.width, signed=tap.signed)
+    numbers = {name: getattr(tap, name) for name in TAP_NUMBERS}
     return dict(node=tap.node, port=tap.port, **numbers, correction=correction)
 
 

@@ -15,6 +15,7 @@ from popstream.hw.accelerator import Accelerator
 from popstream.hw.folding.chain import chain
 from popstream.hw.folding.fold import Share
 from popstream.hw.folding.folding import parallel
+from popstream.hw.folding.stage_interval import stage_interval
 from popstream.hw.folding.stage_plan import StagePlan
 from popstream.hw.shared.stage import SharedStage
 from popstream.model.manifest import Network, Node
@@ -61,7 +62,7 @@ def moving(within: int) -> Callable[[Bench], None]:
     return claims
 
 
-LATENCY, STAGE = sum(make().latencies.values()), plan().interval(1)
+LATENCY, STAGE = sum(make().latencies.values()), stage_interval(plan(), 1)
 PROOFS = [
     Proof("Accelerator", "a residual addition", make, moving(LATENCY), "stable, never idle, paths", 2 * LATENCY + 30,
           "twice the latency of all blocks, and thirty cycles"),

@@ -46,8 +46,8 @@ from popstream.hw.folding.outline import STAGE, outline, plans
 from popstream.hw.folding.stage_plan import StagePlan
 from popstream.hw.lib.fifo import StreamFifo
 from popstream.hw.lib.stream import Repack
+from popstream.hw.lib.tap import Values
 from popstream.hw.stages import stages
-from popstream.hw.stages.tap import Values
 from popstream.hw.unit.plan import MatVecPlan, accumulator, weight_matrix
 from popstream.hw.unit.weights import MERGED_DEPTH, WeightMemory
 from popstream.model.manifest import Network, Node

@@ -9,7 +9,7 @@ from amaranth.hdl import signed
 
 from popstream.hw.cost.parts import adder, fifo_cost, logic, register_bits, rom_luts
 from popstream.hw.cost.prices import Cost
-from popstream.hw.folding.stage_plan import BEND, BLOCKS, WAITING, StagePlan
+from popstream.hw.folding.stage_plan import BEND, BLOCKS, ENTER, WAITING, StagePlan
 from popstream.hw.lib.memory import block_rams, distributed_luts
 from popstream.hw.lib.multiply import Multiplier
 from popstream.hw.lib.planes import falls
@@ -51,7 +51,7 @@ def codes_cost(plan: StagePlan) -> Cost:
     return Cost(
         logic(choice + seen * plan.narrow) + 4 * adder(address) + plan.banks * address,
         plan.banks * (word + address) + seen + 5 * address,
-        plan.banks * block_rams(plan.code_words, word),
+        plan.code_rams,
     )
 
 
@@ -71,7 +71,9 @@ def values_cost(plan: StagePlan, constants: Constants) -> Cost:
     result = each * lanes
     if halved:
         result += Cost(2 * adder(bits + 2), 3 * bits) * (lanes // 2)
-    result += Cost(ebr=share.pixels * block_rams(plan.stream_words, share.beat * plan.stream_bits))
+    result += Cost(ebr=plan.stream_rams)
+    if plan.own and plan.stream_words:  # which of the words is added
+        result += Cost(logic(lanes * bits))
     table = constants.word_bits
     if constants.shares > 1:
         result += Cost(logic(table * (constants.shares / 2)))
@@ -99,10 +101,13 @@ def encode_cost(plan: StagePlan, constants: Constants) -> Cost:
     result = each * (share.pixels * share.beat)
     if constants.entry is not None:
         entry = constants.fields["thresholds"][1]
-        result += Cost(logic(entry * (rom_luts(len(constants.entry)) + 1)), entry)
+        result += each * plan.entry + Cost(logic(entry * rom_luts(len(constants.entry))), entry)
     word = share.slice * plan.code_bits
     slot = (40 + plan.share.pixels + plan.banks) * (plan.value + made + 1)  # in every cycle on its way
-    return result + Cost(logic(word * (share.pixels + 1)) + word * share.pixels, word * (share.pixels + 1) + slot)
+    enters = (25 + plan.share.pixels + plan.banks) * (ENTER + made + 1) + plan.entry * plan.chain.source.bits
+    return result + Cost(
+        logic(word * (share.pixels + 1)) + word * share.pixels, word * (share.pixels + 1) + slot + enters
+    )
 
 
 def squares_cost(plan: StagePlan) -> Cost:

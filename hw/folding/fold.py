@@ -82,8 +82,8 @@ class Share:
 
     slice : input channels of a chunk, which is a row of the kernel. pe : output channels at once. pixels : neighbouring
     pixels at once, a power of two. planes : code planes at once. beat : channels of a pixel that are requantized at
-    once. apart : whether the input's memory is used for nothing else, so that the next image may come in from the
-    second layer on. levels : of adders between two registers of a population count.
+    once. apart : whether the input has memory of its own, so that the next image may come in from the second layer
+    on, beside all others' results. levels : of adders between two registers of a population count.
     """
 
     layers: tuple[str, ...]

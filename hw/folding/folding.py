@@ -26,6 +26,7 @@ from popstream.hw.folding.fold import (
     read_share,
 )  # fmt: skip
 from popstream.hw.folding.outline import STAGE, outline, plans
+from popstream.hw.folding.stage_interval import stage_interval
 from popstream.hw.folding.timing import Timing, WindowGeometry, window_timing
 from popstream.hw.lib.table import STORAGES
 from popstream.model.files import write_json
@@ -273,7 +274,7 @@ def interval(network: Network, folding: Mapping[str, Fold]) -> dict[str, int]:
             plan = ends[node.name]
             supply = pixel_cycles(network, folding, plan.source, lanes)
             supply = max(supply, plan.source_shape[0] // math.gcd(lanes[plan.source], plan.entry))
-            result[node.name] = plan.interval(supply)
+            result[node.name] = stage_interval(plan, supply)
         elif node.op not in FOLDED:
             beats = pixels(node) * (node.shape[0] // lanes[node.name])
             for source in map(network.node, node.inputs):

@@ -29,6 +29,7 @@ class StageMemory:
     codes, streams : where each value lies in the code memory's and the stream memory's banks (memory_map.Area, by name
         of the node of the codes, and of the stream).
     code_words, stream_words : words of a bank.
+    own, own_words : whether the input's stream has banks of its own, and their words.
     open_rows : rows of the next image that may be written into memory once each layer is done.
     """
 
@@ -117,7 +118,10 @@ class StageMemory:
                 over = skip.source if skip and alike and last[skip.source] == phase else None
                 size = self.stream_row(layer.value) * layer.made[1]
                 areas.append(Area(layer.value, size, phase, last[layer.value], over))
-        return place(areas, self.share.apart) if areas else ({}, 0)
+        if not self.own:
+            return place(areas, False) if areas else ({}, 0)
+        placed, words = place(areas[1:], False) if areas[1:] else ({}, 0)
+        return {self.source: areas[0], **placed}, words
 
     @property
     def codes(self) -> dict[str, Area]:
@@ -135,12 +139,23 @@ class StageMemory:
     def stream_words(self) -> int:
         return self._streams[1]
 
+    @cached_property
+    def own(self) -> bool:
+        """Whether the input's stream has banks of its own."""
+        return self.share.apart and self.source in self._last(False)
+
+    @property
+    def own_words(self) -> int:
+        """Words of one of them."""
+        return self.streams[self.source].size if self.own else 0
+
     def entries(self) -> Iterator[tuple[Area, dict[str, Area], int]]:
         """Of each memory into which the input comes: its area, all areas, and the words of its rows."""
         if self.source_codes in self.codes:
             yield self.codes[self.source_codes], self.codes, self.code_row(self.source_codes)
         if self.source in self.streams:
-            yield self.streams[self.source], self.streams, self.stream_row(self.source)
+            entry = self.streams[self.source]
+            yield entry, {self.source: entry} if self.own else self.streams, self.stream_row(self.source)
 
     @cached_property
     def open_rows(self) -> list[int]:

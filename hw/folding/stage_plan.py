@@ -13,12 +13,13 @@ from popstream.hw.folding.room import Bounds, Room
 from popstream.hw.folding.stage_check import check_share
 from popstream.hw.folding.stage_memory import StageMemory
 from popstream.hw.folding.walk import Walk, direct_range, lane_range, walk_of, widest_range
+from popstream.hw.lib.memory import block_rams
 from popstream.hw.lib.multiply import MULTIPLIER_BITS, Multiplier
 from popstream.hw.lib.planes import plane_pairs
 from popstream.hw.lib.table import Table, range_shape
 from popstream.model.manifest import Node, signed_width
 
-__all__ = ["BEND", "BLOCKS", "POOL", "READ", "WAITING", "StagePlan"]
+__all__ = ["BEND", "BLOCKS", "ENTER", "POOL", "READ", "WAITING", "StagePlan"]
 
 READ = 6
 """Cycles from the choice of a chunk to its codes and weights (hw.shared.codes)."""
@@ -28,6 +29,9 @@ WAITING, BLOCKS = 16, 2
 
 VALUE = 7
 """Cycles from a beat of sums to its value, where a product takes two (hw.shared.finish)."""
+
+ENTER = 2
+"""Cycles from a beat that comes in to its value's being in a register (hw.shared.enter)."""
 
 BEND = 5
 """Cycles that a PReLU takes (hw.shared.bend)."""
@@ -202,6 +206,17 @@ class StagePlan(StageMemory):
         return self.room.most("words of a bank of streams", super().stream_words)
 
     @property
+    def code_rams(self) -> int:
+        """Block RAMs of the code memory."""
+        return self.banks * block_rams(self.code_words, self.share.slice * self.code_bits)
+
+    @property
+    def stream_rams(self) -> int:
+        """Block RAMs of the stream memory, with the input's own banks."""
+        each = (block_rams(words, self.share.beat * self.stream_bits) for words in (self.stream_words, self.own_words))
+        return self.share.pixels * sum(each)
+
+    @property
     def weight_words(self) -> int:
         return sum(walk.words for walk in self.walks)
 
@@ -226,7 +241,7 @@ class StagePlan(StageMemory):
         """Cycles of a max-pooling: a word of a pixel each."""
         channels, height, width = node.shape
         words = int(height * width * node["size"] ** 2 * -(-channels // self.share.slice))
-        return words + POOL + self.drain + self.told - 1
+        return words + POOL + self.enter + self.told - 1
 
     @staticmethod
     def results(walk: Walk) -> int:
@@ -270,16 +285,7 @@ class StagePlan(StageMemory):
         """Cycles from the one in which a beat is decided on to its last effect on memory: a code's bits, its word."""
         return self.value + self.made_bits + 4
 
-    def interval(self, supply: int) -> int:
-        """Cycles an image, where a pixel of the input comes every `supply` cycles at best, and its rows are let in as
-        far as they are open, in cycles in which no result of a layer needs the memories.
-        """
-        channels, height, width = self.source_shape
-        beats = width * (channels // self.entry)
-        row = max(width * supply, beats)
-        now, loaded = 0, 0.0  # rows of the next image
-        for walk, rows in zip(self.walks, [0, *self.open_rows], strict=False):
-            spent = self.spent(walk)
-            loaded = min(rows, loaded + min(spent / row, (spent - walk.busy) / beats)) if rows else 0.0
-            now += spent
-        return now + math.ceil((height - loaded) * row) + self.drain
+    @property
+    def enter(self) -> int:
+        """Cycles from the one in which a beat of the input is taken to its last effect on memory."""
+        return ENTER + self.made_bits + 4

@@ -51,12 +51,6 @@ class Walk:
         return self.rows * self.columns * self.groups * self.length
 
     @property
-    def busy(self) -> int:
-        """Cycles in which a result has the memories, or what is added to it."""
-        skipped = self.skip_beats[1] - self.skip_beats[0] if self.slow else 0
-        return self.rows * self.columns * (self.groups * self.beats + skipped)
-
-    @property
     def words(self) -> int:
         """Words of weights."""
         return self.groups * self.chunks * self.bits[0] if self.layer.conv is not None else 0

@@ -14,15 +14,16 @@ from popstream.hw.lib.multiply import Multiplier
 from popstream.hw.lib.pipeline import delay
 from popstream.hw.lib.table import shape_limits
 from popstream.hw.shared.constants import Constants
-from popstream.hw.shared.slot import slot_layout
+from popstream.hw.shared.slot import entry_layout, slot_layout
+from popstream.hw.shared.streams import StreamMemory
 
 __all__ = ["Finish"]
 
 
 class Finish(wiring.Component):
     """y = (sum * factor + bias) >> shift; v = saturate(skip + y), with relu max(v, 0), or the sum as it is; with a
-    PReLU that of v (rule R12); or what comes from outside. Codes of v are made in encode.py. The stream memory is here,
-    from which the skip is read and into which v is written.
+    PReLU that of v (rule R12). Codes of v are made in encode.py. The stream memory is here, from which the skip is read
+    and into which v is written, and what comes in (enter.py).
 
     Cycles after a slot's, L of them in a multiplier:
 
@@ -41,9 +42,9 @@ class Finish(wiring.Component):
     Members
     -------
     valid : In, `slot` counts. slot : In. sums : In, for each pixel `beat` raw sums, in the cycle of the slot.
-    i : In, a beat from outside. take : Out, it is used in this cycle.
+    enters : In, bits of stream banks that get `entering` at `enters_at`; none while the same get a v.
     emits : Out, v leaves the stage. v : Out, for each pixel `beat` values. odd : Out, the second half of them counts.
-    done, counts, rows, place : Out, for Encode: v's slot, whether it counts, thresholds, place of the input's.
+    done, counts, rows : Out, for Encode: v's slot, whether it counts, thresholds.
     fill : In, `data` is the part `fill_part` of the layer's word `fill_word` of constants, or holds it as that part
         (hw.shared.constants).
     """
@@ -53,14 +54,16 @@ class Finish(wiring.Component):
         self.constants = constants
         self.shape = slot_layout(plan, *constants.slot)
         self.bits = plan.value_bits
-        lanes = plan.share.pixels * plan.share.beat
+        share = plan.share
+        lanes = share.pixels * share.beat
         super().__init__(
             {
                 "valid": In(1), "slot": In(self.shape), "sums": In(lanes * plan.sum_shape.width),
-                "i": In(plan.entry * plan.chain.source.bits), "take": Out(1),
+                "enters": In(share.pixels), "enters_at": In(entry_layout(plan)["at"].width),
+                "entering": In(plan.entry * plan.chain.source.bits),
                 "emits": Out(1), "v": Out(lanes * self.bits), "odd": Out(1),
-                "done": Out(self.shape), "counts": Out(1), "place": Out(len(Signal(self.shape).constant)),
-                "rows": Out(plan.share.beat * ((1 << plan.made_bits) - 1) * (plan.value_bits + 1)),
+                "done": Out(self.shape), "counts": Out(1),
+                "rows": Out(share.beat * ((1 << plan.made_bits) - 1) * (plan.value_bits + 1)),
                 "fill": In(1), "fill_word": In(range(max(2, plan.constant_words))),
                 "fill_part": In(range(max(2, constants.parts, constants.shares))),
                 "data": In(constants.memory.shape[1]),
@@ -90,7 +93,7 @@ class Finish(wiring.Component):
                     plainly = Signal(signed(self.bits), name=f"plain_{name}")
                     m.d.sync += plainly.eq(made)
                     made = self._bent(m, name, plainly, {key: some[c][0] for key, some in bends.items()}, slots)
-                m.d.sync += v.eq(Mux(slots[end - 1].load, self._outside(c), made))
+                m.d.sync += v.eq(made)
                 values.append(v)
         m.d.comb += [
             self.v.eq(Cat(values)), self.emits.eq(valids[end] & slots[end].emit), self.odd.eq(slots[end].odd),
@@ -98,9 +101,7 @@ class Finish(wiring.Component):
         self._keep(m, slots[end], valids[end], values)
         thresholds = self._table(m, "thresholds", slots, end - 2) if plan.made_bits else []
         m.d.comb += [
-            self.done.eq(slots[end]), self.counts.eq(valids[end]), self.place.eq(slots[end - 2].constant),
-            self.rows.eq(Cat(Cat(some) for some in thresholds)),
-            self.take.eq(valids[end - 1] & slots[end - 1].load if plan.chain.source.kind == "stream" else 0),
+            self.done.eq(slots[end]), self.counts.eq(valids[end]), self.rows.eq(Cat(Cat(some) for some in thresholds)),
         ]  # fmt: skip
         return m
 
@@ -114,12 +115,6 @@ class Finish(wiring.Component):
             slots.append(later)
             valids.append(delay(m, valids[-1], 1, f"valid{cycle}_"))
         return slots, valids
-
-    def _outside(self, c: int) -> Value:
-        """A value of the input, where it is a stream."""
-        if self.plan.chain.source.kind != "stream":
-            return Const(0, signed(1))
-        return self.i.word_select(c, self.plan.chain.source.bits).as_signed()
 
     def _scaled(self, m: Module, name: str, index: int, factor: Value, bias: Value, slot: Any) -> Signal:
         """y of a sum."""
@@ -199,21 +194,17 @@ class Finish(wiring.Component):
         """What is added, in cycle 5: the word, or means of 2 x 2 or every second of its pixels, or 0."""
         share, bits = self.plan.share, self.plan.stream_bits
         lanes = range(share.pixels * share.beat)
-        self.memories: list[Memory] = []
-        if not self.plan.stream_words:
+        stored = self.plan.stream_words or self.plan.own
+        sizes = self.shape["read"].width, self.shape["at"].width, len(self.enters_at)
+        self.streams = StreamMemory(self.plan, *sizes) if stored else None
+        if self.streams is None:
             return [Const(0, signed(1)) for _ in lanes]
-        given: list[Value] = []
-        for bank in range(share.pixels):
-            m.submodules[f"stream{bank}"] = memory = Memory(
-                shape=unsigned(share.beat * bits), depth=self.plan.stream_words, init=[],
-                attrs={"no_rw_check": 1, "ram_style": "block"},
-            )  # fmt: skip
-            port = memory.read_port()
-            self.memories.append(memory)
-            word = Signal(share.beat * bits, name=f"stream_word{bank}")
-            m.d.comb += port.addr.eq(slots[0].read)
-            m.d.sync += word.eq(port.data)
-            given += [word.word_select(c, bits).as_signed() for c in range(share.beat)]
+        m.submodules.streams = self.streams
+        m.d.comb += [
+            self.streams.read.eq(slots[0].read), self.streams.own.eq(slots[0].own), self.streams.enters.eq(self.enters),
+            self.streams.enters_at.eq(self.enters_at), self.streams.entering.eq(self.entering),
+        ]  # fmt: skip
+        given = [self.streams.words.word_select(index, bits).as_signed() for index in lanes]
         later = [delay(m, value, 2, f"stream_{index}_") for index, value in enumerate(given)]
         chosen: list[Value] = list(later)
         if self.plan.reduces:
@@ -240,8 +231,8 @@ class Finish(wiring.Component):
 
     def _keep(self, m: Module, slot: Any, valid: Value, values: list[Value]) -> None:
         """v, into memory."""
-        beat, bits = self.plan.share.beat, self.plan.stream_bits
-        for bank, memory in enumerate(self.memories):
-            port = memory.write_port()
-            data = Cat(value[:bits] for value in values[bank * beat : (bank + 1) * beat])
-            m.d.comb += [port.addr.eq(slot.at), port.data.eq(data), port.en.eq(valid & slot.store[bank])]
+        if self.streams is not None:
+            m.d.comb += [
+                self.streams.at.eq(slot.at), self.streams.store.eq(Mux(valid, slot.store, 0)),
+                self.streams.v.eq(Cat(value[: self.plan.stream_bits] for value in values)),
+            ]  # fmt: skip

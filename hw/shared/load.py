@@ -1,17 +1,16 @@
-"""Where the next image's input goes: a beat at a time, into what the present one has left free."""
+"""Which beat of the next image's input comes in when, and where it goes: into what the present image has left free."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from popstream.hw.folding.stage_plan import StagePlan
 from popstream.hw.lib.pipeline import next_of
-from popstream.hw.shared.constants import Constants
-from popstream.hw.shared.slot import slot_layout
+from popstream.hw.shared.slot import entry_layout
 
 __all__ = ["Load"]
 
@@ -23,23 +22,25 @@ class Load(wiring.Component):
 
     Parameters
     ----------
-    plan, constants : of the stage.
+    plan : of the stage.
 
     Members
     -------
-    some : In, a beat is there that has no slot yet. free : In, the stage has none of its own in this cycle.
+    some : In, a beat is there that has no slot yet. free, clear : In, no result will be in its way to the stream
+        memory; to the code memory.
     started : In, the first layer begins: the input is in use. landed : In, a layer is done. open_rows : In, rows of
         the next image that are open then.
     loaded : Out, the whole input is in memory.
     valid : Out, `slot` is taken. slot : Out. Both are of the cycle, not of a register.
     """
 
-    def __init__(self, plan: StagePlan, constants: Constants) -> None:
+    def __init__(self, plan: StagePlan) -> None:
         self.plan = plan
-        self.shape = slot_layout(plan, *constants.slot)
+        self.shape = entry_layout(plan)
         super().__init__(
             {
-                "some": In(1), "free": In(1), "started": In(1), "landed": In(1), "loaded": Out(1), "valid": Out(1),
+                "some": In(1), "free": In(1), "clear": In(1), "started": In(1), "landed": In(1), "loaded": Out(1),
+                "valid": Out(1),
                 "slot": Out(self.shape), "open_rows": In(range(plan.source_shape[1] + 1)),
             }
         )  # fmt: skip
@@ -58,14 +59,15 @@ class Load(wiring.Component):
         y, x, group = Signal(range(height + 1)), Signal(range(width)), Signal(range(groups))
         lane, place, part = (Signal(range(max(2, count))) for count in (share.pixels, places, parts))
         over = Signal(range(max(2, slices)))
-        m.d.comb += self.valid.eq(self.some & self.free & (y < open_rows))
         pixel_last, row_last = group == groups - 1, x == width - 1
         part_last = (part == parts - 1) | pixel_last
+        coded, stored = plan.source_codes in plan.codes, plan.source in plan.streams
+        clear = self.clear | ~part_last if coded else Const(1)
+        m.d.comb += self.valid.eq(self.some & self.free & clear & (y < open_rows))
         word_last = (lane == share.pixels - 1) | row_last
         block_last = word_last & ((place == places - 1) | row_last)
-        coded = plan.source_codes in plan.codes
         stream, code = Signal(len(slot.at)), Signal(len(slot.code))  # the input's areas are the first of memory
-        left = Signal(range(plan.drain + 1))
+        left = Signal(range(plan.enter + 1))
         with m.If(self.valid):
             m.d.sync += [group.eq(next_of(group, groups)), part.eq(Mux(part_last, 0, part + 1))]
             with m.If(part_last):
@@ -79,19 +81,17 @@ class Load(wiring.Component):
                 with m.If(row_last):
                     m.d.sync += y.eq(y + 1)
                     with m.If(y == height - 1):
-                        m.d.sync += [left.eq(plan.drain), stream.eq(0), code.eq(0)]
+                        m.d.sync += [left.eq(plan.enter), stream.eq(0), code.eq(0)]
         with m.If(left != 0):
             m.d.sync += left.eq(left - 1)
         with m.If(left == 1):
             m.d.sync += self.loaded.eq(1)
         with m.If(self.started):
             m.d.sync += [self.loaded.eq(0), y.eq(0)]
-        stored = int(plan.source in plan.streams)
         here = Cat(lane == index for index in range(share.pixels))
         m.d.comb += [
-            slot.load.eq(1), slot.store.eq(here if stored else 0), slot.at.eq(stream + group),
-            slot.constant.eq(group), slot.fresh.eq(part == 0), slot.part.eq(part),
-            slot.whole.eq(part_last & int(coded)),
+            slot.store.eq(here if stored else 0), slot.at.eq(stream + group), slot.place.eq(group),
+            slot.fresh.eq(part == 0), slot.part.eq(part), slot.whole.eq(part_last & int(coded)),
             slot.code.eq(code + over), slot.banks.eq(Cat(Mux(place == at, here, 0) for at in range(places))),
         ]  # fmt: skip
         return m

@@ -56,20 +56,22 @@ class Memory:
 def check_order(plan: StagePlan, issue: Rows, retire: Rows, squares: Rows) -> None:
     """OrderError unless an image finds all that it reads; the walkers' tables, of layers and of max-poolings."""
     codes, streams = Memory("code bank"), Memory("stream bank")
-    _load(plan, codes, streams)
+    own = Memory("the input's stream bank") if plan.own else streams
+    _load(plan, codes, own)
     passes = iter(squares)
     for index, layer in enumerate(plan.layers):
         codes.next_layer()
         streams.next_layer()
+        own.next_layer()
         if layer.codes is not None:
             _codes_read(plan, index, issue[index], codes)
-        _results(plan, index, retire[index], codes, streams)
+        _results(plan, index, retire[index], codes, streams, own)
         for pool in layer.pools:
             codes.next_layer()
             _pooled(plan, pool, next(passes), codes)
         rows = plan.open_rows[index]
         for entry, areas, row in plan.entries():
-            memory = codes if areas is plan.codes else streams
+            memory = codes if areas is plan.codes else own
             memory.opened |= set(range(entry.at, entry.at + rows * row))
 
 
@@ -130,7 +132,7 @@ def _codes_read(plan: StagePlan, index: int, row: Mapping[str, int], codes: Memo
         top = (top + row["step"]) % wraps
 
 
-def _results(plan: StagePlan, index: int, row: Mapping[str, int], codes: Memory, streams: Memory) -> None:
+def _results(plan: StagePlan, index: int, row: Mapping[str, int], codes: Memory, streams: Memory, own: Memory) -> None:
     """All beats: skips read, sums or skips written, codes written."""
     walk, share = plan.walks[index], plan.share
     skip, value, made = walk.layer.skip, walk.layer.value, walk.layer.threshold
@@ -153,7 +155,8 @@ def _results(plan: StagePlan, index: int, row: Mapping[str, int], codes: Memory,
                     for word, line in lines:
                         for bank in banks:
                             if begins <= share.pixels * read + bank < ends:
-                                streams.take(bank, word, (skip.source, line, read, beat - row["front"]))
+                                kept = own if row["own"] else streams
+                                kept.take(bank, word, (skip.source, line, read, beat - row["front"]))
                     upper += 1
                 if beat < row["real"] and row["stores"]:
                     for lane in lanes:

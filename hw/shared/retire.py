@@ -31,8 +31,8 @@ class Retire(wiring.Component):
     -------
     start : In, a group's results are there, in this cycle and the `length` - 1 after it.
     shift : Out, the beat at hand is done: the next one's results are wanted.
-    busy : Out, `slot` is one of the stage, or reads for the next one. valid : Out, it is one. slot : Out. All are of
-        the cycle, not of a register.
+    valid : Out, there is a slot. slot : Out. layer : Out, its. stores, encodes : Out, it writes to the stream, the code
+        memory. All are of the cycle, not of a register.
     landed : Out, for a cycle: all of a layer is in memory.
     """
 
@@ -51,7 +51,9 @@ class Retire(wiring.Component):
             {
                 "start": In(1),
                 "shift": Out(1),
-                "busy": Out(1),
+                "stores": Out(1),
+                "encodes": Out(1),
+                "layer": Out(range(self.program.depth)),
                 "valid": Out(1),
                 "slot": Out(self.shape),
                 "landed": Out(1),
@@ -67,8 +69,9 @@ class Retire(wiring.Component):
         return {
             "rows": walk.rows - 1, "columns": walk.columns - 1, "beats": walk.groups * walk.beats - 1,
             "group": walk.beats - 1, "real": walk.real, "front": walk.skip_beats[0], "behind": walk.skip_beats[1],
-            "read": plan.streams[skip.source].at if skip else 0, "row_skip": line if reduces else 0,
-            "again": walk.skip_beats[1] - walk.skip_beats[0] if twice else 0,
+            "read": plan.streams[skip.source].at if skip else 0,
+            "own": int(plan.own and skip is not None and skip.source == plan.source),
+            "row_skip": line if reduces else 0, "again": walk.skip_beats[1] - walk.skip_beats[0] if twice else 0,
             "lower": line if walk.slow else 0, "add": int(skip is not None), "reduce": int(reduces),
             "average": int(walk.slow), "halves": layer.stride - 1, "direct": int(layer.direct),
             "relu": int(bool(layer.requant and layer.requant["relu"])), "shift": constants.shift_of[index],
@@ -90,7 +93,10 @@ class Retire(wiring.Component):
         skipping = now.add & (beat >= now.front) & (beat < now.behind)
         two = skipping & now.average & ~second
         advance = active & ~two
-        m.d.comb += [self.shift.eq(advance), self.valid.eq(advance), self.busy.eq(active)]
+        m.d.comb += [
+            self.shift.eq(advance), self.valid.eq(advance), self.stores.eq(advance & now.stores),
+            self.encodes.eq(advance & slot.whole), self.layer.eq(layer),
+        ]  # fmt: skip
         group_last, beat_last, column_last = in_group == now.group, beat == now.beats, j == now.columns
         row_last = y == now.rows
         odd = Signal()
@@ -126,7 +132,7 @@ class Retire(wiring.Component):
         half = (1 << share.pixels // 2) - 1
         kept = Mux(now.halves, Mux(odd, half << share.pixels // 2, half), keeps) if share.pixels > 1 else keeps
         m.d.comb += [
-            slot.load.eq(0), slot.halves.eq(now.halves), slot.odd.eq(odd), slot.add.eq(skipping),
+            slot.own.eq(now.own), slot.halves.eq(now.halves), slot.odd.eq(odd), slot.add.eq(skipping),
             slot.reduce.eq(now.reduce), slot.average.eq(now.average), slot.relu.eq(now.relu), slot.shift.eq(now.shift),
             slot.direct.eq(now.direct), slot.bend.eq(now.bend), slot.slope.eq(now.slope),
             slot.store.eq(Mux(real & now.stores, kept, 0)), slot.constant.eq(beat),

@@ -35,7 +35,8 @@ class Squares(wiring.Component):
     landed : Out, for a cycle: and those of its max-poolings are.
     taken : Out, nothing may begin to come in. busy : Out, the code memory is used.
     address : Out, for all banks. words : In, what they give, bank by bank.
-    write : Out, bits of banks. write_address, word : Out, what is written there.
+    write : Out, bits of banks. write_address, word : Out, what is written there. index : Out, of the max-pooling at
+        work.
     """
 
     def __init__(self, plan: StagePlan) -> None:
@@ -50,6 +51,7 @@ class Squares(wiring.Component):
                 "start": In(1), "pools": In(1), "landed": Out(1), "taken": Out(1), "busy": Out(1),
                 "address": Out(self.bits), "words": In(plan.banks * self.size),
                 "write": Out(plan.banks), "write_address": Out(self.bits),
+                "index": Out(range(self.program.depth)),
                 "word": Out(self.size),
             }
         )  # fmt: skip
@@ -69,15 +71,15 @@ class Squares(wiring.Component):
         m.submodules.program = self.program
         now, plan = self.program.o, self.plan
         index = Signal(range(self.program.depth))
-        wait = Signal(range(plan.drain + 3))  # until what was coming in is written
+        wait = Signal(range(plan.enter + 3))  # until what was coming in is written
         going, ends = Signal(), Signal()
         last = self._walk(m, now, going, index)
         m.d.comb += [
-            self.program.layer.eq(index), ends.eq(delay(m, last, STRAIGHT + 4, "ends")),
+            self.program.layer.eq(index), self.index.eq(index), ends.eq(delay(m, last, STRAIGHT + 4, "ends")),
             self.landed.eq(Mux(self.pools, ends & ~now.more, self.start)), self.busy.eq(self.taken & (wait == 0)),
         ]  # fmt: skip
         with m.If(self.start & self.pools):
-            m.d.sync += [self.taken.eq(1), wait.eq(plan.drain + 2)]
+            m.d.sync += [self.taken.eq(1), wait.eq(plan.enter + 2)]
         with m.If(wait != 0):
             m.d.sync += wait.eq(wait - 1)
         with m.If(wait == 1):

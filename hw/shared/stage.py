@@ -19,7 +19,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigne
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from popstream.hw.folding.stage_plan import WAITING, StagePlan
+from popstream.hw.folding.stage_plan import ENTER, WAITING, StagePlan
 from popstream.hw.lib.fifo import StreamFifo
 from popstream.hw.lib.pipeline import delay
 from popstream.hw.lib.stream import connect, value_layout
@@ -27,6 +27,7 @@ from popstream.hw.shared.codes import CodeMemory
 from popstream.hw.shared.constants import Constants
 from popstream.hw.shared.emit import Emit
 from popstream.hw.shared.encode import Encode
+from popstream.hw.shared.enter import Enter
 from popstream.hw.shared.finish import Finish
 from popstream.hw.shared.issue import Issue
 from popstream.hw.shared.load import Load
@@ -34,6 +35,7 @@ from popstream.hw.shared.order import check_order
 from popstream.hw.shared.retire import Retire
 from popstream.hw.shared.slot import slot_layout
 from popstream.hw.shared.squares import Squares
+from popstream.hw.shared.watch import Watch
 from popstream.hw.unit.bitplane import AndTerm, XnorTerm
 from popstream.hw.unit.weights import WeightMemory
 
@@ -46,10 +48,12 @@ class SharedStage(wiring.Component):
     Parameters
     ----------
     plan : of its layers; where it says so, to be reloaded.
+    taps : whether to bring out what it computes (hw.shared.watch).
 
     Attributes
     ----------
     plan.
+    watch : with taps, the component whose ports they are.
 
     Members
     -------
@@ -62,7 +66,7 @@ class SharedStage(wiring.Component):
     FoldingError : where the share does not fit the layers.
     """
 
-    def __init__(self, plan: StagePlan) -> None:
+    def __init__(self, plan: StagePlan, taps: bool = False) -> None:
         self.plan = plan
         share = plan.share
         self.constants = Constants(plan)
@@ -75,6 +79,7 @@ class SharedStage(wiring.Component):
         check_order(
             plan, self.issue.program.rows, self.retire.program.rows, self.squares.program.rows if self.squares else []
         )
+        self.watch = Watch(plan) if taps else None
         self.term = XnorTerm.latency_of(plan.kernel * share.slice, share.planes, share.levels)
         super().__init__(
             {
@@ -91,12 +96,13 @@ class SharedStage(wiring.Component):
         m.submodules.issue = issue = self.issue
         m.submodules.codes = codes = CodeMemory(plan)
         m.submodules.retire = retire = self.retire
-        m.submodules.load = load = Load(plan, self.constants)
+        m.submodules.load = load = Load(plan)
+        m.submodules.enter = enter = Enter(plan, self.constants)
         m.submodules.finish = finish = self.finish
         m.submodules.encode = encode = Encode(plan, self.constants)
         m.submodules.emit = emit = Emit(plan, self.bits)
         m.submodules.waiting = fifo = StreamFifo(self.i.payload.shape(), WAITING)
-        pooling, landed = self._pools(m, codes, retire, encode)
+        pooling, landed = self._pools(m, codes, retire)
         connect(m, self.i, fifo.i)
         connect(m, emit.o, self.o)
         names = ("row", "column", "place", "inside", "x", "low", "edge", "aside", "choice", "slices")
@@ -114,24 +120,50 @@ class SharedStage(wiring.Component):
 
         unclaimed = Signal(range(WAITING + 1))  # beats in the FIFO that have no slot yet
         m.d.sync += unclaimed.eq(unclaimed + (self.i.valid & self.i.ready) - load.valid)
-        m.d.comb += [load.some.eq(unclaimed != 0), load.free.eq(~retire.busy & ~pooling)]
+        stores = retire.stores if plan.source in plan.streams and not plan.own else Const(0)
+        ahead = plan.value - ENTER  # a beat that comes in is that much sooner at the memories
+        assert fifo.latency <= ENTER + 1  # and one that is counted is there to be taken
+        m.d.comb += [
+            load.some.eq(unclaimed != 0), load.free.eq(~delay(m, stores, ahead, "stores") & ~pooling),
+            load.clear.eq(~delay(m, retire.encodes, ahead, "encodes")),
+            enter.i.eq(fifo.o.payload), fifo.o.ready.eq(enter.take), finish.enters.eq(enter.store),
+            finish.enters_at.eq(enter.at), finish.entering.eq(enter.v),
+        ]  # fmt: skip
+        m.d.sync += [enter.slot.eq(load.slot), enter.valid.eq(load.valid)]
         slot = Signal(slot_layout(plan, *self.constants.slot))
         valid = Signal()
-        m.d.sync += [slot.eq(Mux(load.valid, load.slot, retire.slot)), valid.eq(load.valid | retire.valid)]
+        m.d.sync += [slot.eq(retire.slot), valid.eq(retire.valid)]
         m.d.comb += [
             finish.slot.eq(slot), finish.valid.eq(valid), finish.sums.eq(beats),
-            finish.i.eq(fifo.o.payload), encode.i.eq(fifo.o.payload), fifo.o.ready.eq(finish.take | encode.take),
             encode.slot.eq(finish.done), encode.valid.eq(finish.counts), encode.v.eq(finish.v),
-            encode.rows.eq(finish.rows), encode.place.eq(finish.place),
+            encode.rows.eq(finish.rows),
             emit.valid.eq(finish.emits), emit.v.eq(finish.v), emit.odd.eq(finish.odd),
         ]  # fmt: skip
-        if self.squares is None:
+        comes, pixels = enter.write.any(), self.plan.share.pixels
+        writes: list[tuple[Value, Value, Value]] = [
+            (encode.write, encode.address, encode.words), (enter.write, enter.address, enter.word.replicate(pixels))
+        ]  # fmt: skip
+        written = [Mux(comes, entered, made) for made, entered in zip(*writes, strict=True)]
+        if self.squares is not None:
+            squares = self.squares
+            pooled = squares.write, squares.write_address, squares.word.replicate(pixels)
+            written = [Mux(squares.busy, own, other) for own, other in zip(pooled, written, strict=True)]
+        m.d.comb += Cat(codes.write, codes.write_address, codes.words).eq(Cat(*written))
+        if self.watch is not None:
+            m.submodules.watch = watch = self.watch
             m.d.comb += [
-                codes.write.eq(encode.write), codes.write_address.eq(encode.address), codes.words.eq(encode.words),
+                watch.layer.eq(retire.layer), watch.sums.eq(beats), watch.sums_valid.eq(valid),
+                watch.values.eq(finish.v), watch.values_valid.eq(finish.counts), watch.codes.eq(encode.codes),
+                watch.codes_valid.eq(encode.encodes), watch.entry.eq(enter.codes), watch.entry_valid.eq(enter.encodes),
             ]  # fmt: skip
+            if self.squares is not None:
+                m.d.comb += [
+                    watch.pool.eq(self.squares.index), watch.pooled.eq(self.squares.word),
+                    watch.pooled_valid.eq(self.squares.write.any()),
+                ]  # fmt: skip
         return m
 
-    def _pools(self, m: Module, codes: CodeMemory, retire: Retire, encode: Encode) -> tuple[Value, Value]:
+    def _pools(self, m: Module, codes: CodeMemory, retire: Retire) -> tuple[Value, Value]:
         """After a layer, its max-poolings: whether one is at work; all that the layer makes is in memory."""
         if self.squares is None:
             return Const(0), retire.landed
@@ -139,9 +171,6 @@ class SharedStage(wiring.Component):
         m.d.comb += [
             squares.start.eq(retire.landed), squares.pools.eq(self.issue.pools), squares.words.eq(codes.all),
             codes.other.eq(squares.busy), codes.other_address.eq(squares.address),
-            codes.write.eq(Mux(squares.busy, squares.write, encode.write)),
-            codes.write_address.eq(Mux(squares.busy, squares.write_address, encode.address)),
-            codes.words.eq(Mux(squares.busy, squares.word.replicate(self.plan.share.pixels), encode.words)),
         ]  # fmt: skip
         return squares.taken, squares.landed
 

@@ -14,6 +14,7 @@ from popstream.hw.cost.prices import Cost, Prices
 from popstream.hw.cost.stage import stage_parts
 from popstream.hw.folding.fold import FoldingError, Share
 from popstream.hw.folding.outline import plan_of
+from popstream.hw.folding.stage_interval import stage_interval
 from popstream.hw.folding.stage_plan import StagePlan
 from popstream.hw.lib.memory import block_rams
 from popstream.model.manifest import Network
@@ -28,11 +29,7 @@ SUPPLY = 0.35  # of an image's cycles in which its pixels come in, at best
 def least_memory(plan: StagePlan) -> int:
     """Block RAMs of weights, codes and streams."""
     share = plan.share
-    return (
-        block_rams(plan.weight_words, share.pe * plan.kernel * share.slice)
-        + plan.banks * block_rams(plan.code_words, share.slice * plan.code_bits)
-        + share.pixels * block_rams(plan.stream_words, share.beat * plan.stream_bits)
-    )
+    return block_rams(plan.weight_words, share.pe * plan.kernel * share.slice) + plan.code_rams + plan.stream_rams
 
 
 def memory_of(network: Network, shares: Sequence[Share]) -> int:
@@ -113,7 +110,7 @@ class Grouping:
             except FoldingError:
                 self._parts[key] = None
             else:
-                self._parts[key] = Part(plan, plan.interval(each_pixel(plan)), least_memory(plan))
+                self._parts[key] = Part(plan, stage_interval(plan, each_pixel(plan)), least_memory(plan))
         return self._parts[key]
 
     def at_pace(self, target: int, stages: int, worth: float = 1) -> list[Share] | None:
@@ -157,7 +154,7 @@ class Grouping:
     def _supplied(plan: StagePlan, target: int) -> int:
         """Cycles an image of the first stage, whose pixels come at the pace of what makes them."""
         _, height, width = plan.source_shape
-        return plan.interval(max(each_pixel(plan), int(SUPPLY * target) // (height * width)))
+        return stage_interval(plan, max(each_pixel(plan), int(SUPPLY * target) // (height * width)))
 
     def fastest(self, stages: int, fits: Callable[[list[Share]], bool], most: int, memory: int) -> list[Share] | None:
         """The shares of the least pace that fit, of less than `most` cycles; None where none do, as where so slow a

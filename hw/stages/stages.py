@@ -18,7 +18,7 @@ from popstream.hw.blocks.requant import Requant
 from popstream.hw.blocks.shortcut import Shortcut
 from popstream.hw.blocks.threshold import Threshold
 from popstream.hw.folding.folding import shortcut_lanes
-from popstream.hw.stages.tap import Values
+from popstream.hw.lib.tap import Values
 from popstream.model.manifest import Node
 
 __all__ = ["add", "classifier", "entry", "follower", "requant"]

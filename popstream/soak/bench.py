@@ -132,9 +132,7 @@ def bench_text(bench: Bench) -> str:
     """The module around one accelerator."""
     top, taps = bench.top, bench.top.taps
     monitors = "".join(
-        MONITOR.format(
-            i=i, high=tap.lanes * tap.width - 1, beats=tap.beats * bench.images, folder=top.module, port=tap.port
-        )
+        MONITOR.format(i=i, high=tap.bits - 1, beats=tap.count * bench.images, folder=top.module, port=tap.port)
         for i, tap in enumerate(taps)
     )
     beats = top.shape[1] * top.shape[2] * bench.images

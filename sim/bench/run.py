@@ -74,17 +74,16 @@ def steady_interval(emitted: np.ndarray, settle: int) -> float | None:
 
 def read_tap(path: Path, tap: Tap) -> np.ndarray:
     """The file of one tap as int64 [T, C, H, W], less the tap's correction; an incomplete last image is left out."""
-    channels, height, width = tap.shape
     data = np.fromfile(path, np.uint8) if path.exists() else np.zeros(0, np.uint8)
     size = 4 * tap.words
-    images = len(data) // size // tap.beats
-    beats = data[: images * tap.beats * size].reshape(-1, size)
-    bits = np.unpackbits(beats, axis=1, bitorder="little")[:, : tap.lanes * tap.width]
+    images = len(data) // size // tap.count
+    beats = data[: images * tap.count * size].reshape(-1, size)
+    bits = np.unpackbits(beats, axis=1, bitorder="little")[:, : tap.bits]
     lanes = bits.reshape(-1, tap.width)
     place = 2 ** np.arange(tap.width, dtype=np.int64)
     if tap.signed:
         place[-1] = -place[-1]
-    values = (lanes.astype(np.int64) @ place).reshape(images, height, width, channels).transpose(0, 3, 1, 2)
+    values = tap.image(lanes.astype(np.int64) @ place)
     if tap.correction is not None:
         values = values - tap.correction[:, None, None]
     return np.ascontiguousarray(values)

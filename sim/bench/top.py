@@ -29,7 +29,9 @@ READ, WRITE = "/*verilator public_flat_rd*/", "/*verilator public_flat_rw*/"
 class Tap:
     """A node's values as the hardware gives them: `lanes` of `width` bits a beat; `shape` (C, H, W) an image.
 
-    The node's golden value is the hardware's minus correction[c] (int64 [C], or None for 0).
+    The node's golden value is the hardware's minus correction[c] (int64 [C], or None for 0). A pixel's channels are in
+    `beats` beats, by default as many as it takes. Those of `pixels` neighbours come together, of which `kept` count,
+    and a row begins with `ahead` that are not the image's (hw.lib.tap).
     """
 
     node: str
@@ -38,6 +40,10 @@ class Tap:
     signed: bool
     shape: tuple[int, int, int]
     correction: np.ndarray | None = field(default=None, repr=False)
+    beats: int = 0
+    pixels: int = 1
+    kept: int = 1
+    ahead: int = 0
 
     @property
     def port(self) -> str:
@@ -45,15 +51,38 @@ class Tap:
         return self.node.replace(".", "_")
 
     @property
-    def beats(self) -> int:
-        """Beats of one image."""
+    def order(self) -> tuple[int, int, int, int, int]:
+        """An image's rows, groups of pixels, beats, pixels, lanes, in the order in which they come."""
         channels, height, width = self.shape
-        return height * width * channels // self.lanes
+        beats = self.beats or -(-channels // self.lanes)
+        return height, -(-(self.ahead + width) // self.kept), beats, self.pixels, self.lanes
+
+    @property
+    def count(self) -> int:
+        """Beats of one image."""
+        rows, groups, beats, _, _ = self.order
+        return rows * groups * beats
+
+    @property
+    def bits(self) -> int:
+        """Bits of a beat."""
+        return self.pixels * self.lanes * self.width
 
     @property
     def words(self) -> int:
         """32-bit words of a beat in its file."""
-        return -(-self.lanes * self.width // 32)
+        return -(-self.bits // 32)
+
+    def image(self, values: np.ndarray) -> np.ndarray:
+        """[N, C, H, W] of values [N * rows * groups * beats * pixels * lanes] as they came."""
+        channels, height, width = self.shape
+        _, groups, beats, _, lanes = self.order
+        came = values.reshape(-1, *self.order)
+        kept = came[:, :, :, :, : self.kept].copy()
+        if self.kept < self.pixels:
+            kept[:, :, 1::2] = came[:, :, 1::2, :, self.kept : 2 * self.kept]
+        whole = kept.transpose(0, 3, 5, 1, 2, 4).reshape(-1, beats * lanes, height, groups * self.kept)
+        return whole[:, :channels, :, self.ahead : self.ahead + width]
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +103,7 @@ class Top:
         if self.beat_bits > BURST_BITS:
             raise ValueError(f"A beat must have at most {BURST_BITS} bits, not {self.beat_bits}")
         for tap in self.taps:
-            if tap.lanes < 1 or tap.shape[0] % tap.lanes:
+            if tap.lanes < 1 or (not tap.beats and tap.shape[0] % tap.lanes):
                 raise ValueError(f"Tap {tap.node!r}: lanes must divide {tap.shape[0]} channels, not {tap.lanes}")
 
     @property
@@ -127,9 +156,7 @@ def generate(top: Top) -> str:
 
 
 def _monitor(index: int, tap: Tap) -> str:
-    return MONITOR.format(
-        i=index, node=tap.node, port=tap.port, high=tap.lanes * tap.width - 1, beats=tap.beats, words=tap.words
-    )
+    return MONITOR.format(i=index, node=tap.node, port=tap.port, high=tap.bits - 1, beats=tap.count, words=tap.words)
 
 
 INSTANCE = """  {module} dut (

@@ -73,7 +73,7 @@ def view(verilog: str, top: Top) -> list[Group]:
         own_blocks = sorted(
             (name for name, port in owners.items() if port == tap.port), key=lambda n: place(n, tap.port)
         )
-        signals = [Signal(f"{DUT}.tap_{tap.port}_data", tap.lanes * tap.width)]
+        signals = [Signal(f"{DUT}.tap_{tap.port}_data", tap.bits)]
         groups.append(Group(tap.node, signals + [signal for name in own_blocks for signal in blocks[name]]))
     return groups
 

@@ -69,7 +69,8 @@ def read_ports(path: Path, network: Network) -> tuple[Top, int]:
         raw = tap["correction"]
         correction = None if raw is None else np.array(raw, np.int64)
         node = network.node(tap["node"])
-        taps.append(Tap(node.name, tap["lanes"], tap["width"], tap["signed"], node.shape, correction))
+        order = (tap[name] for name in ("beats", "pixels", "kept", "ahead"))
+        taps.append(Tap(node.name, tap["lanes"], tap["width"], tap["signed"], node.shape, correction, *order))
     top = Top(shape, content["input"]["bits"], len(content["classes"]), tuple(taps), content["top"])
     return top, content["interval"]
 

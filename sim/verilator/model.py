@@ -39,6 +39,7 @@ FLAGS = ("-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-assert")
 STANDARD, NATIVE = "-std=c++20", "-march=native"
 ONE_UNIT = 2_000_000  # bytes of Verilog that are compiled at once; more are split, for several cores and less memory
 RUNTIME = ("verilated*.o", "verilator.o")  # the objects that do not depend on the design
+ENOUGH = 0.05  # of the code to be compiled, from which on the rest is estimated
 DAY = 86_400  # seconds
 POLL_SECONDS = 1.0
 
@@ -156,17 +157,20 @@ def watched(place: Path, size: int, progress: Progress) -> Iterator[None]:
 
 
 def state(place: Path, size: int, now: float) -> str:
-    """How many of the C++ files in `place` are compiled, and the seconds that the others take at the same rate."""
+    """How many of the C++ files in `place` are compiled, and the seconds that the others take at the same rate, once
+    there is enough of them to tell.
+    """
     files = {path: path.stat() for path in place.glob("*.cpp")}
     if not list(place.glob("*.mk")):
         return f"Verilator reads {size / 1e6:.1f} MB of Verilog"
     done = [path for path in files if path.with_suffix(".o").exists()]
     text = f"{size / 1e6:.1f} MB of Verilog, {len(done)} of {len(files)} C++ files compiled"
     compiled = sum(files[path].st_size for path in done)
-    if not compiled:
+    whole = sum(found.st_size for found in files.values())
+    if compiled <= ENOUGH * whole:
         return text
     began = max(found.st_mtime for found in files.values())
-    left = (now - began) * (sum(found.st_size for found in files.values()) / compiled - 1)
+    left = (now - began) * (whole / compiled - 1)
     return f"{text}, about {left:.0f} s left"
 
 

@@ -15,7 +15,8 @@ from popstream.hw.accelerator import Accelerator
 from popstream.hw.folding.drawn import random_folding
 from popstream.model.manifest import Network
 from popstream.sim import golden
-from tests.hw.beats import from_beats, to_beats
+from popstream.sim.bench.top import Tap as Seen
+from tests.hw.beats import to_beats
 from tests.hw.stream_bench import unpack
 
 QUIET = 50  # cycles without movement after which the last image's pixels that no window needs have passed, too
@@ -92,9 +93,11 @@ def simulate(accelerator: Accelerator, images: np.ndarray, seed: int = 0, stall_
     assert len(results) == len(images)
     found = {}
     for tap in taps:
-        node = network.node(tap.node)
-        values = from_beats(words[tap.node], (len(images), *node.shape), tap.width, tap.lanes, tap.signed)
-        found[tap.node] = values - (0 if tap.correction is None else tap.correction[:, None, None])
+        shape, order = network.node(tap.node).shape, (tap.beats, tap.pixels, tap.kept, tap.ahead)
+        seen = Seen(tap.node, tap.lanes, tap.width, tap.signed, shape, None, *order)
+        values = [unpack(word, tap.width, tap.pixels * tap.lanes, tap.signed) for word in words[tap.node]]
+        less = 0 if tap.correction is None else tap.correction[:, None, None]
+        found[tap.node] = seen.image(np.array(values)) - less
     logits = np.array([unpack(word >> 8, 32, network.output.shape[0], signed=True) for word in results])
     return Result(np.array([word & 0xFF for word in results]), logits, found, times)
 
@@ -107,7 +110,7 @@ def skeleton(network: Network, folding: Any, reload: Any) -> str:
 
 def compare(network: Network, images: np.ndarray, result: Result) -> None:
     """AssertionError that names the first node, image, channel, row and column that differs from the golden model; of
-    nodes that are brought out, as those inside of shared stages are not.
+    nodes that are brought out.
     """
     logits, taps = golden.run(network, images, [node.name for node in network.nodes])
     for node in network.nodes[1:]:

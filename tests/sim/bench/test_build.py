@@ -137,7 +137,7 @@ def test_bursts():
 
 def test_tap_file(tmp_path):
     tap = Tap("a.b", 3, 11, True, (6, 1, 2), np.arange(6))
-    assert (tap.port, tap.beats, tap.words) == ("a_b", 4, 2)
+    assert (tap.port, tap.count, tap.words) == ("a_b", 4, 2)
     values = np.random.default_rng(0).integers(-1024, 1024, (2, 6, 1, 2))
     beats = (values.transpose(0, 2, 3, 1).reshape(-1, 3) & 0x7FF) << np.array([0, 11, 22])
     path = tmp_path / "tap.bin"

@@ -101,16 +101,18 @@ def test_every_bench_is_compiled_here(tmp_path, monkeypatch):
 
 
 def test_progress_says_how_much_is_compiled_and_how_long_the_rest_takes(tmp_path):
-    for name, size in (("a", 1000), ("b", 3000)):
+    for name, size in (("a", 1000), ("b", 3000), ("tiny", 20)):
         (tmp_path / f"{name}.cpp").write_text("x" * size)
         os.utime(tmp_path / f"{name}.cpp", (100, 100))
     assert model.state(tmp_path, 3_100_000, 101) == "Verilator reads 3.1 MB of Verilog"
     (tmp_path / "Vtop.mk").touch()
-    assert model.state(tmp_path, 3_100_000, 103) == "3.1 MB of Verilog, 0 of 2 C++ files compiled"
+    assert model.state(tmp_path, 3_100_000, 103) == "3.1 MB of Verilog, 0 of 3 C++ files compiled"
+    (tmp_path / "tiny.o").touch()  # too little to tell anything
+    assert model.state(tmp_path, 3_100_000, 104) == "3.1 MB of Verilog, 1 of 3 C++ files compiled"
     (tmp_path / "a.o").touch()
-    assert model.state(tmp_path, 3_100_000, 110) == "3.1 MB of Verilog, 1 of 2 C++ files compiled, about 30 s left"
+    assert model.state(tmp_path, 3_100_000, 110) == "3.1 MB of Verilog, 2 of 3 C++ files compiled, about 30 s left"
     (tmp_path / "b.o").touch()
-    assert model.state(tmp_path, 3_100_000, 140).endswith("2 of 2 C++ files compiled, about 0 s left")
+    assert model.state(tmp_path, 3_100_000, 140).endswith("3 of 3 C++ files compiled, about 0 s left")
 
 
 def test_progress_is_told_while_it_is_compiled(tmp_path, monkeypatch):
