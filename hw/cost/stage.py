@@ -9,14 +9,14 @@ from amaranth.hdl import signed
 
 from popstream.hw.cost.parts import adder, fifo_cost, logic, register_bits, rom_luts
 from popstream.hw.cost.prices import Cost
-from popstream.hw.folding.stage_plan import BEND, BLOCKS, ENTER, WAITING, StagePlan
+from popstream.hw.folding.stage_plan import BEND, ENTER, WAITING, StagePlan
 from popstream.hw.lib.memory import block_rams, distributed_luts
 from popstream.hw.lib.multiply import Multiplier
 from popstream.hw.lib.planes import falls
 from popstream.hw.lib.popcount import PopCount
 from popstream.hw.shared.constants import Constants
 
-__all__ = ["stage_parts"]
+__all__ = ["code_rams", "stage_parts", "stream_rams"]
 
 WALKERS = Cost(500, 210)
 """Issue, retire and load with their tables of layers, as synthesised in the stages of hw.synthesis.fit.SEEN."""
@@ -39,6 +39,17 @@ def weights_cost(constants: Constants) -> Cost:
     return Cost(ff=width + 3 * register_bits(words), ebr=block_rams(words, width))
 
 
+def code_rams(plan: StagePlan) -> int:
+    """Block RAMs of the code memory."""
+    return plan.banks * block_rams(plan.code_words, plan.share.slice * plan.code_bits)
+
+
+def stream_rams(plan: StagePlan) -> int:
+    """Block RAMs of the stream memory, with the input's own banks."""
+    each = (block_rams(words, plan.share.beat * plan.stream_bits) for words in (plan.stream_words, plan.own_words))
+    return plan.share.pixels * sum(each)
+
+
 def codes_cost(plan: StagePlan) -> Cost:
     """Banks of codes, of which a window's columns are chosen."""
     share, word = plan.share, plan.share.slice * plan.code_bits
@@ -51,7 +62,7 @@ def codes_cost(plan: StagePlan) -> Cost:
     return Cost(
         logic(choice + seen * plan.narrow) + 4 * adder(address) + plan.banks * address,
         plan.banks * (word + address) + seen + 5 * address,
-        plan.code_rams,
+        code_rams(plan),
     )
 
 
@@ -71,7 +82,7 @@ def values_cost(plan: StagePlan, constants: Constants) -> Cost:
     result = each * lanes
     if halved:
         result += Cost(2 * adder(bits + 2), 3 * bits) * (lanes // 2)
-    result += Cost(ebr=plan.stream_rams)
+    result += Cost(ebr=stream_rams(plan))
     if plan.own and plan.stream_words:  # which of the words is added
         result += Cost(logic(lanes * bits))
     table = constants.word_bits
@@ -124,7 +135,7 @@ def stage_parts(plan: StagePlan) -> dict[str, Cost]:
     """Costs of hw.shared.stage.SharedStage by kind of block."""
     constants = Constants(plan)
     share, bits = plan.share, plan.end_bits
-    words = BLOCKS * -(-plan.layers[-1].made[0] // share.beat)
+    words = plan.blocks * -(-plan.layers[-1].made[0] // share.beat)
     width = share.pixels * share.beat * bits
     leaves = Cost(distributed_luts(words, width) + ceil(width / 2) + 40, 2 * share.beat * bits + 30)
     waiting = fifo_cost(plan.entry * plan.chain.source.bits, WAITING)

@@ -13,19 +13,18 @@ from popstream.hw.folding.room import Bounds, Room
 from popstream.hw.folding.stage_check import check_share
 from popstream.hw.folding.stage_memory import StageMemory
 from popstream.hw.folding.walk import Walk, direct_range, lane_range, walk_of, widest_range
-from popstream.hw.lib.memory import block_rams
 from popstream.hw.lib.multiply import MULTIPLIER_BITS, Multiplier
 from popstream.hw.lib.planes import plane_pairs
 from popstream.hw.lib.table import Table, range_shape
 from popstream.model.manifest import Node, signed_width
 
-__all__ = ["BEND", "BLOCKS", "ENTER", "POOL", "READ", "WAITING", "StagePlan"]
+__all__ = ["BEND", "ENTER", "POOL", "READ", "WAITING", "StagePlan"]
 
 READ = 6
 """Cycles from the choice of a chunk to its codes and weights (hw.shared.codes)."""
 
-WAITING, BLOCKS = 16, 2
-"""Beats of input that wait for their turn, and groups of pixels of output (hw.shared.stage, hw.shared.emit)."""
+WAITING = 16
+"""Beats of input that wait for their turn (hw.shared.stage)."""
 
 VALUE = 7
 """Cycles from a beat of sums to its value, where a product takes two (hw.shared.finish)."""
@@ -206,17 +205,6 @@ class StagePlan(StageMemory):
         return self.room.most("words of a bank of streams", super().stream_words)
 
     @property
-    def code_rams(self) -> int:
-        """Block RAMs of the code memory."""
-        return self.banks * block_rams(self.code_words, self.share.slice * self.code_bits)
-
-    @property
-    def stream_rams(self) -> int:
-        """Block RAMs of the stream memory, with the input's own banks."""
-        each = (block_rams(words, self.share.beat * self.stream_bits) for words in (self.stream_words, self.own_words))
-        return self.share.pixels * sum(each)
-
-    @property
     def weight_words(self) -> int:
         return sum(walk.words for walk in self.walks)
 
@@ -234,8 +222,23 @@ class StagePlan(StageMemory):
         return sum(self.spent(walk) for walk in self.walks)
 
     def spent(self, walk: Walk) -> int:
-        """Cycles from one layer to the next."""
-        return walk.cycles + self.between + self.results(walk) + sum(map(self.pooling, walk.layer.pools))
+        """Cycles from one layer to the next; those that the last one's values take to leave, if these are more."""
+        cycles = max(walk.cycles, self.leaving) if walk is self.walks[-1] else walk.cycles
+        return cycles + self.between + self.results(walk) + sum(map(self.pooling, walk.layer.pools))
+
+    @property
+    def leaving(self) -> int:
+        """Cycles in which an image leaves."""
+        channels, height, width = self.layers[-1].made
+        return height * width * (channels // self.share.beat)
+
+    @cached_property
+    def blocks(self) -> int:
+        """Groups of pixels for which there is room where they leave: as many as are on their way while one does."""
+        last = self.walks[-1]
+        group, leaves = last.groups * last.length, -(-self.leaving // (last.rows * last.columns))
+        under_way = self.between + group + leaves
+        return self.room.most("groups of pixels that leave", max(2, -(-under_way // max(group, leaves))))
 
     def pooling(self, node: Node) -> int:
         """Cycles of a max-pooling: a word of a pixel each."""

@@ -14,9 +14,9 @@ class Tap:
     """A node's values on a port pair: beats of `lanes` values, `width` bits each; acc = value - correction[channel].
 
     A pixel's channels come in `beats` beats; the last of them may hold channels that there are not. Within a shared
-    stage a beat holds the lanes of `pixels` neighbours, of which `kept` count, and a row begins with `ahead` pixels that
-    are not the image's. Where half of them count, these are the first half of a row's first group, the second half of
-    the next one, and so on.
+    stage a beat holds the lanes of `pixels` neighbours, of which `kept` count, and a row begins with `ahead` pixels
+    that are not the image's. Where half of them count, these are the first half of a row's first group, the second half
+    of the next one, and so on.
     """
 
     node: str

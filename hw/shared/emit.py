@@ -9,7 +9,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from popstream.hw.folding.stage_plan import BLOCKS, StagePlan
+from popstream.hw.folding.stage_plan import StagePlan
 from popstream.hw.lib.pipeline import next_of
 from popstream.hw.lib.skid import LastStage
 from popstream.hw.lib.stream import connect, value_layout
@@ -18,7 +18,7 @@ __all__ = ["Emit"]
 
 
 class Emit(wiring.Component):
-    """Room for BLOCKS groups of pixels, each taken only after `takes` has asked for it.
+    """Room for `plan.blocks` groups of pixels, each taken only after `takes` has asked for it.
 
     Parameters
     ----------
@@ -50,9 +50,10 @@ class Emit(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         share = self.plan.share
-        beats, words = self.channels // share.beat, BLOCKS * (self.channels // share.beat)
-        free = Signal(range(BLOCKS + 1), init=BLOCKS)
-        ready = Signal(range(BLOCKS + 1))  # groups of pixels that are whole
+        beats, blocks = self.channels // share.beat, self.plan.blocks
+        words = blocks * beats
+        free = Signal(range(blocks + 1), init=blocks)
+        ready = Signal(range(blocks + 1))  # groups of pixels that are whole
         written, begin, read = (Signal(range(words), name=name) for name in ("written", "begin", "read_at"))
         beat, coming = Signal(range(max(2, beats))), Signal(range(max(2, beats)))
         lane, x = Signal(range(max(2, share.pixels)), init=self.lane), Signal(range(max(2, self.width)))

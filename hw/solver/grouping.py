@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from popstream.hw.cost.prices import Cost, Prices
-from popstream.hw.cost.stage import stage_parts
+from popstream.hw.cost.stage import code_rams, stage_parts, stream_rams
 from popstream.hw.folding.fold import FoldingError, Share
 from popstream.hw.folding.outline import plan_of
 from popstream.hw.folding.stage_interval import stage_interval
@@ -29,7 +29,7 @@ SUPPLY = 0.35  # of an image's cycles in which its pixels come in, at best
 def least_memory(plan: StagePlan) -> int:
     """Block RAMs of weights, codes and streams."""
     share = plan.share
-    return block_rams(plan.weight_words, share.pe * plan.kernel * share.slice) + plan.code_rams + plan.stream_rams
+    return block_rams(plan.weight_words, share.pe * plan.kernel * share.slice) + code_rams(plan) + stream_rams(plan)
 
 
 def memory_of(network: Network, shares: Sequence[Share]) -> int:

@@ -20,6 +20,7 @@ NUMBERS = {
         "real",
         "behind",
         "read",
+        "own",
         "row_skip",
         "again",
         "lower",
@@ -42,9 +43,9 @@ NETWORKS = {
 def walkers():
     """Of each network the plan of a stage, and its walkers' tables."""
     result = []
-    for given in NETWORKS.values():
+    for name, given in NETWORKS.items():
         network = random_network(0, **given)
-        size = plan(network, share(network, 4, 8, 2, 2, 2))
+        size = plan(network, share(network, 4, 8, 2, 2, 2, apart=name == "projections"))
         constants = Constants(size)
         tables = {"issue": Issue(size, constants), "retire": Retire(size, constants)}
         if any(layer.pools for layer in size.layers):

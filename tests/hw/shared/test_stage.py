@@ -94,6 +94,19 @@ def test_an_image_takes_the_cycles_that_are_planned():
     assert ends[1] - ends[0] == pytest.approx(stage_interval(plan(network, size), 1), rel=0.1)
 
 
+def test_banks_of_its_own_let_the_input_in_while_results_are_written_in_every_cycle():
+    """Of a group 8 values take 4 cycles to leave and 3 to compute."""
+    network = random_network(0, **dict(SMALL, height=12, width=12, channels=(4,), strides=(1,), blocks=2))
+    taken = []
+    for apart in (False, True):
+        size = share(network, 4, 4, 2, 2, 1, apart)
+        wrong, ends = mismatches(network, size, (0.0, 0.0))
+        assert wrong == 0
+        taken.append(ends[1] - ends[0])
+        assert taken[-1] == pytest.approx(stage_interval(plan(network, size), 4), rel=0.03)
+    assert taken[0] - taken[1] > 0.8 * 12 * 12 * 4  # the cycles in which the input comes
+
+
 @pytest.mark.parametrize("stalls", STALLS[:2])
 def test_an_accelerator_with_a_shared_stage_gives_goldens_logits(stalls):
     network = random_network(3, **SMALL)
