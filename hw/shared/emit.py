@@ -36,6 +36,7 @@ class Emit(wiring.Component):
         share = plan.share
         self.channels, _, self.width = plan.layers[-1].made
         self.bits = bits
+        self.blocks = plan.blocks
         walk = plan.walks[-1]
         self.pixels = share.pixels // walk.layer.stride  # of a group
         self.lane = walk.after % self.pixels  # of a row's first pixel
@@ -50,7 +51,7 @@ class Emit(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         share = self.plan.share
-        beats, blocks = self.channels // share.beat, self.plan.blocks
+        beats, blocks = self.channels // share.beat, self.blocks
         words = blocks * beats
         free = Signal(range(blocks + 1), init=blocks)
         ready = Signal(range(blocks + 1))  # groups of pixels that are whole

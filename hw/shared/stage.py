@@ -73,7 +73,7 @@ class SharedStage(wiring.Component):
         source = plan.chain.source
         given = signed(source.bits) if source.kind == "stream" else unsigned(source.bits)
         self.bits = plan.end_bits
-        self.finish = Finish(plan, self.constants)
+        self.finish, self.emit = Finish(plan, self.constants), Emit(plan, self.bits)
         self.issue, self.retire = Issue(plan, self.constants), Retire(plan, self.constants)
         self.squares = Squares(plan) if plan.pools else None
         check_order(
@@ -100,7 +100,7 @@ class SharedStage(wiring.Component):
         m.submodules.enter = enter = Enter(plan, self.constants)
         m.submodules.finish = finish = self.finish
         m.submodules.encode = encode = Encode(plan, self.constants)
-        m.submodules.emit = emit = Emit(plan, self.bits)
+        m.submodules.emit = emit = self.emit
         m.submodules.waiting = fifo = StreamFifo(self.i.payload.shape(), WAITING)
         pooling, landed = self._pools(m, codes, retire)
         connect(m, self.i, fifo.i)
