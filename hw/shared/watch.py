@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Const, Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -104,7 +104,7 @@ class Watch(wiring.Component):
         values = delay(m, sums, plan.value, "of_values")
         turns = {
             "sums": sums, "values": values, "codes": delay(m, values, plan.made_bits, "of_codes"),
-            "entry": Signal(1), "pooled": self.pool,
+            "entry": Const(0), "pooled": self.pool,
         }  # fmt: skip
         for kind, some in self._taps.items():
             for turn, tap in some:
