@@ -9,8 +9,9 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 TESTED := $(VENV)/.dev $(VENV)/.sim $(VENV)/.build $(VENV)/.train $(VENV)/.host $(VENV)/.farm $(VENV)/.plot $(VENV)/.report $(VENV)/.soc $(VENV)/.prove $(VENV)/.mutate $(VENV)/.fuzz $(VENV)/.qonnx $(VENV)/.brevitas
-# A file of tests goes to one process, long files first (tests/conftest.py).
-PYTEST = PYTEST_ADDOPTS=$(call quoted,ARGUMENTS) $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# A file of tests goes to one process, long files first (tests/conftest.py). One that crashes ends the run: a new one
+# would be given the same test again, without end.
+PYTEST = PYTEST_ADDOPTS=$(call quoted,ARGUMENTS) $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 ARGUMENTS ?=
 # What is given to one make is not for another that it starts, as a test does.
 unexport ARGUMENTS BAUD BOARD BUS CHECK CODE DATA FAMILY FITS FLASH FPS FREQ HOURS MODEL N NAME NET PYTHON REGISTERS RELOADABLE RTL SEED SEEDS SPEC STALL TAKE TIME WAVES

@@ -4,11 +4,15 @@
 """
 
 import json
+import os
 import signal
 from collections import Counter
 from pathlib import Path
 
 import pytest
+
+# Two processes run tests side by side (Makefile), and threads of one that wait for a core spin on the other's.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # A shell that runs the tests in the background has them ignore Ctrl-C, and so would all that they start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
