@@ -178,6 +178,17 @@ def holds(board: Board, network: Network) -> bool:
     return fit(board, network, intervals(network)[-1]) is not None
 
 
+def holders(network: Network, among: Iterable[Board]) -> list[str]:
+    """The names of the boards that hold the network. A board with as much of everything as one that does, does too:
+    nothing is solved for it."""
+    holding: list[Board] = []
+    for board in sorted(among, key=lambda board: board.device.capacity["lut"]):
+        smaller = (each for each in holding if each.family == board.family)
+        if any(not lacking(board, each.device.capacity) for each in smaller) or holds(board, network):
+            holding.append(board)
+    return [board.name for board in holding]
+
+
 def fold(board: Board, network: Network, target: int | None) -> Folding:
     """The folding of `fit`; where nothing fits, the nearest, for a refusal to count. FoldingError if there is none."""
     found = fit(board, network, target)
@@ -204,7 +215,7 @@ def refusal(
     elif found is not None and slower:
         would = f"a larger interval may fit (ARGUMENTS='--interval {slower[0]}')"
     else:
-        larger = [other.name for other in others if other.name != board.name and holds(other, network)]
+        larger = holders(network, (other for other in others if other.name != board.name))
         would = f"of the boards, {', '.join(larger)} would take it" if larger else "it fits no board (make boards)"
     return (
         f"{network.name} at {interval:,} cycles an image does not fit {board.name} ({board.device.name}), {how}: "
