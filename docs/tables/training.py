@@ -53,7 +53,7 @@ TRIALS = {
     "decay-to-zero": "weight decay 1e-4, falling to 0",
     "batch": "batches of 256 at 0.1",
     "restarts": "the cosine begun anew once",
-    "crops": "as the one before, the first half on pieces of 24 x 24 pixels",
+    "crops": "the first five epochs on pieces of 24 x 24 pixels",
     "labels": "labels alone, no teacher",
     "smoothing": "labels alone, smoothed by 0.1",
     "wide-teacher": "a float teacher of 32-64-128 channels",

@@ -54,7 +54,8 @@ class Phase(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     `other_data` teacher and start may be of another data set; with `taught_once` the teacher sees each image once,
     uncropped, and once mirrored; `smoothing` is the share of the labels spread over all classes; `ema` averages the
     weights over some 1 / (1 - ema) steps, and the average is what is evaluated and kept; `restarts` begins the cosine
-    anew that often; `decay_to_zero` lets weight_decay fall linearly; `crop` trains on smaller pieces of the images.
+    anew that often; `decay_to_zero` lets weight_decay fall linearly; `crop` trains on smaller pieces of the images,
+    in the first `crop_epochs` alone if that is given.
     """
 
     name: Name
@@ -80,6 +81,7 @@ class Phase(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     restarts: Annotated[int, Meta(ge=0, le=1000)] | UnsetType = UNSET
     decay_to_zero: bool | UnsetType = UNSET
     crop: Annotated[int, Meta(ge=1, le=2**16 - 1)] | UnsetType = UNSET
+    crop_epochs: Annotated[int, Meta(ge=1)] | UnsetType = UNSET
 
 
 class Augment(Struct, frozen=True, forbid_unknown_fields=True):
@@ -179,7 +181,11 @@ def check_options(name: str, config: Any, phase: Phase) -> None:
     if phase.ema and phase.frozen:
         raise ValueError("a frozen phase has integers, which have no average; leave ema away")
     if phase.crop is UNSET:
+        if phase.crop_epochs is not UNSET:
+            raise ValueError("crop_epochs says how long images are cropped; give crop, too, or leave it away")
         return
+    if phase.crop_epochs is not UNSET and phase.crop_epochs > phase.epochs:
+        raise ValueError(f"crop_epochs must be at most {phase.epochs}, the phase's epochs, not {phase.crop_epochs}")
     if phase.frozen:
         raise ValueError("a frozen phase computes as the hardware does, on whole images; leave crop away")
     if phase.crop > data.SIZES[name]:

@@ -182,7 +182,6 @@ class Trainer:
         optimizer = make_optimizer(model, phase)
         average = ema_of(model, phase["ema"]) if phase.get("ema") else None
         shown = cast(QuantNetwork, average.module) if average else model  # what is evaluated, and kept at the end
-        self.augmentation.crop = phase.get("crop")
         if resumed is not None:
             optimizer.load_state_dict(resumed["optimizer"])
             if average:
@@ -210,6 +209,7 @@ class Trainer:
         for epoch in range(first, phase["epochs"]):
             began = time.time()
             note = f"{phase['name']} {epoch + 1}/{phase['epochs']}"
+            self.augmentation.crop = phase.get("crop") if epoch < phase.get("crop_epochs", phase["epochs"]) else None
             forward.train()
             ended = phase["frozen"] or phase["epochs"] == 1
             progress = 1.0 if ended else epoch / (phase["epochs"] - 1)

@@ -116,6 +116,7 @@ class Killed(Exception):
 
 def test_a_run_with_every_option_goes_on_to_the_unbroken_weights(tmp_path):
     options = "lr = 0.05\nema = 0.9\ntaught_once = true\nsmoothing = 0.1\nrestarts = 1\ndecay_to_zero = true\ncrop = 6"
+    options += "\ncrop_epochs = 3"
     text = SHORT.replace("lr = 0.05", options)
     (tmp_path / "whole").mkdir()
     whole = trained(tmp_path / "whole", text)
@@ -159,6 +160,9 @@ def test_smoothing_is_spread_over_all_classes():
         ('decay_to_zero = "yes"', "decay_to_zero of phase 0 must be .*, not 'yes'"),
         ("crop = 9", "crop must be at most 8, the images' size, not 9"),
         ("crop = 0", "crop of phase 0 must be .*, not 0"),
+        ("crop_epochs = 1", "crop_epochs says how long images are cropped; give crop, too, or leave it away"),
+        ("crop = 6\ncrop_epochs = 3", "crop_epochs must be at most 2, the phase's epochs, not 3"),
+        ("crop = 6\ncrop_epochs = 0", "crop_epochs of phase 0 must be .*, not 0"),
     ],
 )
 def test_options_that_cannot_be_are_refused(tmp_path, line, message):
@@ -174,4 +178,7 @@ def test_options_that_a_frozen_phase_cannot_have(tmp_path, line, message):
 
 def test_what_is_left_away_is_not_stored(tmp_path):
     stored = recipe_up_to(load_recipe(write(tmp_path)), 1)
-    assert not any(name in stored for name in ("taught_once", "smoothing", "ema", "restarts", "decay_to_zero", "crop"))
+    assert not any(
+        name in stored
+        for name in ("taught_once", "smoothing", "ema", "restarts", "decay_to_zero", "crop", "crop_epochs")
+    )
