@@ -60,7 +60,8 @@ def library() -> ctypes.CDLL | None:
         return ctypes.CDLL(str(path))
     except (OSError, subprocess.CalledProcessError) as error:
         reason = getattr(error, "stderr", b"") or str(error).encode()
-        told = reason.decode(errors="replace").strip().splitlines()[-1]
+        lines = reason.decode(errors="replace").strip().splitlines()
+        told = next((line for line in lines if "error" in line.lower()), lines[-1] if lines else "no reason given")
         warnings.warn(f"Training runs in more passes, slower: {COMPILER} compiles no C++ here ({told})", stacklevel=2)
         return None
 

@@ -9,6 +9,7 @@ import torch
 from popstream.cli import main
 from popstream.model.networks.resnet import ResNet, ResNetConfig
 from popstream.model.training import checkpoint
+from popstream.model.training.fused.kernels import library
 from popstream.model.training.recipe import PHASE_DEFAULTS, load_recipe, recipe_up_to
 from tests.model.training.test_train import RECIPE, run, write
 
@@ -108,6 +109,7 @@ def test_seeds_differ_and_have_folders_of_their_own(tmp_path):
 def test_a_disk_that_fills_up_in_training_leaves_the_checkpoint_before(tmp_path, capsys):
     wide = SHORT.split('[[phase]]\nname = "w1a2"')[0].replace("widths = [8]", "widths = [64]")
     path, out = write(tmp_path, wide.replace("epochs = 1", "epochs = 2")), tmp_path / "out"
+    library()  # compiled while there is room
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))  # as a full disk: a write beyond it fails
     try:
