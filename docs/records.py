@@ -201,7 +201,10 @@ def results_of(kind: str, content: Any) -> list[tuple[str, Any]]:
 
 
 def take(path: Path, command: str | None = None, note: str | None = None) -> list[str]:
-    """Take a file of build/ over; returns what was taken, a line each. RecordError, in one line, if it is none."""
+    """Take a file of build/ over; returns what was taken, a line each. RecordError, in one line, if it is none.
+
+    Of several results in a file, those that are kept already stay as they were told.
+    """
     kind = path.stem
     if path.suffix != ".json" or kind not in {*KINDS, "bitstreams"}:
         names = ", ".join(f"{name}.json" for name in sorted({*KINDS, "bitstreams"}))
@@ -211,6 +214,8 @@ def take(path: Path, command: str | None = None, note: str | None = None) -> lis
         records = [(k, record_of(k, result, when, command, note)) for k, result in results_of(kind, content)]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RecordError(f"{path} cannot be taken over: {error}") from error
+    if len(records) > 1:  # what an earlier command measured stands in the file of the last one, too
+        records = [(k, record) for k, record in records if record["result"] not in [r["result"] for r in load(k)]]
     for k, record in records:
         save(k, record)
     return [f"{k}: {record['command']}" for k, record in records]

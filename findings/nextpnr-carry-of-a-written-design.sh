@@ -46,7 +46,7 @@ def routes(name):
 
 
 def carries(name):
-    """Delays from carry to carry on the critical path, in ns, those of several runs of one value as one."""
+    """Delays from carry to carry on the critical path, in ns."""
     path = next(path for path in json.load(open(name))["critical_paths"] if path["from"] == path["to"])
     return [
         step["delay"] for step in path["path"] if step["type"] == "logic" and step["to"]["port"] == "FCO"

@@ -49,6 +49,15 @@ def test_a_record_takes_the_place_of_the_same_measurement_alone(folder):
     assert [r["command"] for r in load("bench")][1:3] == ["by hand", "make bench NET=three BOARD=b"]
 
 
+def test_what_an_earlier_command_measured_stays_as_it_was_told(folder):
+    one, two = ({"network": name, "board": "b", "images_per_s": 1} for name in ("one", "two"))
+    take(write(folder / "bench.json", [one]), command="first", note="busy")
+    assert take(write(folder / "bench.json", [two, one]), command="second") == ["bench: second"]
+    assert [(r["command"], r.get("note")) for r in load("bench")] == [("first", "busy"), ("second", None)]
+    take(write(folder / "bench.json", [one]), command="again")  # of one measurement alone, measured anew
+    assert load("bench")[0]["command"] == "again"
+
+
 def test_bitstreams_are_taken_one_by_one_without_those_that_failed(folder):
     good = {"network": "tiny", "board": "good", "seed": 1, "tools": {"yosys": "0.70"}, "folding": {}}
     take(write(folder / "bitstreams.json", {"boards": {"good": good, "bad": {"error": "does not fit"}}}))

@@ -124,6 +124,7 @@ def test_no_interval_would_fit_names_the_boards_that_would(digits, monkeypatch):
     text = refusal(small, digits, need(small, digits, folding), 10, boards().values(), "estimated")
     named = re.search("of the boards, (.*) would take it", text)[1].split(", ")
     assert named.index("ulx3s-25f") < named.index("ulx3s-45f") < named.index("ulx3s-85f")  # the smallest first
+    assert "upduino" not in text
     assert set(named) == {
         board.name for board in boards().values() if board.name != small.name and holds(board, digits)
     }
