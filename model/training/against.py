@@ -2,7 +2,7 @@
 
 Each version has a process of its own, the other one in a checkout of its own beside; a turn is model.training.speed's
 measurement of one phase, and the median of the turns counts. Of one CPU thread the processor's time is taken. The
-recipe is this version's file, by its path, which the other must be able to read.
+recipe is this version's, read here: the other one heeds what it knows of it.
 """
 
 import json
@@ -24,21 +24,19 @@ from popstream.model.training.recipe import RecipeError, load_recipe
 ROOT = Path(popstream.__file__).parents[1]
 # In either version's folder: a phase's name comes in on a line, its speeds go out on one.
 WORKER = """
-import inspect, json, sys, time
+import json, sys, time
 from pathlib import Path
-net, threads, steps = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+recipe, threads, steps = json.loads(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 import torch
 if Path("popstream").is_dir():
     from popstream.model.training import speed
-    from popstream.model.training.recipe import load_recipe
 else:  # before 2026-11-28
     from model import speed
-    from model.recipe import load_recipe
 if threads:
     torch.set_num_threads(threads)
 if threads == 1:
     time.perf_counter = time.process_time
-recipe, chosen = load_recipe(Path(net)), {}
+chosen = {}
 for line in sys.stdin:
     name = line.strip()
     (phase,) = (phase for phase in recipe["phase"] if phase["name"] == name)
@@ -74,8 +72,8 @@ def checkout(ref: str) -> Iterator[tuple[Path, str]]:
 
 
 @contextmanager
-def worker(folder: Path, net: Path, threads: int, steps: int) -> Iterator[subprocess.Popen]:
-    command = [sys.executable, "-c", WORKER, str(net.resolve()), str(threads), str(steps)]
+def worker(folder: Path, recipe: dict, threads: int, steps: int) -> Iterator[subprocess.Popen]:
+    command = [sys.executable, "-c", WORKER, json.dumps(recipe), str(threads), str(steps)]
     environment = os.environ | {"PYTHONPATH": str(folder)}
     pipe = subprocess.PIPE
     process = subprocess.Popen(command, cwd=folder, env=environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
@@ -114,8 +112,8 @@ def compare(
     rows = []
     with (
         checkout(ref) as (folder, short),
-        worker(ROOT, path, threads, steps) as ours,
-        worker(folder, path, threads, steps) as theirs,
+        worker(ROOT, recipe, threads, steps) as ours,
+        worker(folder, recipe, threads, steps) as theirs,
     ):
         for name in names:
             pairs = [(turn(ours, name), turn(theirs, name)) for _ in range(turns)]

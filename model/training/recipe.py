@@ -256,3 +256,8 @@ def learning_rate(phase: dict, epoch: float) -> float:
 def weight_decay(phase: dict, epoch: float) -> float:
     """The phase's, or with `decay_to_zero` what is left of it when it falls linearly to 0 at the last epoch's end."""
     return phase["weight_decay"] * (1 - epoch / phase["epochs"] if phase.get("decay_to_zero") else 1.0)
+
+
+def crop_of(phase: dict, epoch: int) -> int | None:
+    """Pixels a side of an epoch's pieces of the images; None where they are whole."""
+    return phase.get("crop") if epoch < phase.get("crop_epochs", phase["epochs"]) else None

@@ -9,6 +9,7 @@ recorded as a graph. Of one CPU thread the processor's time is taken, which othe
 
 import platform
 import statistics
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -42,7 +43,7 @@ from popstream.model.training.precision import (
     fixed,
     trial,
 )
-from popstream.model.training.recipe import RecipeError, learning_rate, load_recipe
+from popstream.model.training.recipe import RecipeError, crop_of, learning_rate, load_recipe
 from popstream.model.training.step import make_optimizer, make_step
 
 
@@ -139,7 +140,9 @@ def fastest(network: QuantNetwork, phase: dict, images: Tensor, labels: Tensor) 
 def measure(
     recipe: dict, phase: dict, device: torch.device, steps: int, turns: int, compile_model: bool, precision: str = AUTO
 ) -> dict:
-    """Images/s of both loops for one phase of a recipe: medians of `turns` turns of `steps` batches."""
+    """Images/s of both loops for one phase of a recipe, medians of `turns` turns of `steps` batches; "smaller" is the
+    share of epochs of smaller pieces of the images.
+    """
     config = phase_config(recipe, phase)
     shift = recipe.get("augment", {}).get("shift", 0)
     size = data.SIZES[recipe["data"]]
@@ -161,22 +164,35 @@ def measure(
     chosen = fastest(ours, phase, cropped, labels) if precision == AUTO else precision
     ours.to(memory_format=PRECISIONS[chosen].memory_format)  # type: ignore[call-overload]
     step = make_step(ours, None, optimizers[1], 1.0, True, compile_model, PRECISIONS[chosen])
-    loops = {
-        "plain": lambda n: plain_loop(plain, optimizers[0], phase, images, labels, augmentation, n),
-        "ours": lambda n: our_loop(step, ours, optimizers[1], phase, images, labels, augmentation, n),
-    }
-    times: dict[str, list[float]] = {"plain": [], "ours": []}
+    sizes = Counter(crop_of(phase, epoch) for epoch in range(phase["epochs"]))
     now = clock(device)
+
+    def plain_seconds(n: int) -> float:
+        began = now()
+        plain_loop(plain, optimizers[0], phase, images, labels, augmentation, n)
+        return now() - began
+
+    def our_seconds(n: int) -> float:
+        taken = 0.0
+        for crop, epochs in sizes.items():
+            augmentation.crop, began = crop, now()
+            our_loop(step, ours, optimizers[1], phase, images, labels, augmentation, n)
+            taken += (now() - began) * epochs / phase["epochs"]
+        augmentation.crop = None
+        return taken
+
+    times: dict[str, list[float]] = {"plain": [], "ours": []}
     for turn in range(-1, turns):  # the first turn warms up and records
-        for name, loop in loops.items():
-            began = now()
-            loop(steps if turn >= 0 else min(3, steps))
+        for name, seconds in (("plain", plain_seconds), ("ours", our_seconds)):
+            taken = seconds(steps if turn >= 0 else min(3, steps))
             if turn >= 0:
-                times[name].append(count / (now() - began))
+                times[name].append(count / taken)
     speeds = {name: statistics.median(values) for name, values in times.items()}
+    smaller = 1 - sizes[None] / phase["epochs"]
     return {"phase": phase["name"], "weight_bits": phase["weight_bits"], "act_bits": phase["act_bits"],
             "plain_images_per_s": round(speeds["plain"], 1), "images_per_s": round(speeds["ours"], 1),
-            "ratio": round(speeds["ours"] / speeds["plain"], 2), "precision": chosen}  # fmt: skip
+            "ratio": round(speeds["ours"] / speeds["plain"], 2), "precision": chosen,
+            "smaller": round(smaller, 2)}  # fmt: skip
 
 
 def report(
@@ -210,8 +226,8 @@ def report(
 def table(content: dict[str, Any]) -> Table:
     """The content of speed.json for a terminal."""
     shown = Table(title=f"{content['network']}: training on {content['device']}, {content['threads']} threads")
-    for column in ("phase", "W", "A", "plain images/s", "images/s", "ratio", "precision"):
+    for column in ("phase", "W", "A", "plain images/s", "images/s", "ratio", "precision", "smaller images"):
         shown.add_column(column, justify="left" if column in ("phase", "precision") else "right")
     for row in content["rows"]:
-        shown.add_row(*(str(value) for value in row.values()))
+        shown.add_row(*map(str, list(row.values())[:-1]), f"{row['smaller']:.0%}")
     return shown

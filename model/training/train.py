@@ -44,13 +44,7 @@ from popstream.model.training.curves import plot_curves
 from popstream.model.training.evaluate import evaluate, reestimate_batchnorm
 from popstream.model.training.finetune import FrozenForward
 from popstream.model.training.precision import AUTO, PRECISIONS, Precision, choose, trial
-from popstream.model.training.recipe import (
-    check_seed,
-    learning_rate,
-    load_recipe,
-    recipe_up_to,
-    weight_decay,
-)
+from popstream.model.training.recipe import check_seed, crop_of, learning_rate, load_recipe, recipe_up_to, weight_decay
 from popstream.model.training.room import check_room, told_of_memory
 from popstream.model.training.step import make_optimizer, make_step
 from popstream.model.training.teacher import views_taught
@@ -209,7 +203,7 @@ class Trainer:
         for epoch in range(first, phase["epochs"]):
             began = time.time()
             note = f"{phase['name']} {epoch + 1}/{phase['epochs']}"
-            self.augmentation.crop = phase.get("crop") if epoch < phase.get("crop_epochs", phase["epochs"]) else None
+            self.augmentation.crop = crop_of(phase, epoch)
             forward.train()
             ended = phase["frozen"] or phase["epochs"] == 1
             progress = 1.0 if ended else epoch / (phase["epochs"] - 1)

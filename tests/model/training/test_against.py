@@ -6,7 +6,7 @@ import pytest
 
 from popstream.cli import main
 from popstream.model.training import against
-from popstream.model.training.recipe import RECIPES, RecipeError
+from popstream.model.training.recipe import RECIPES, RecipeError, load_recipe
 
 
 @pytest.mark.skipif(not (Path(against.ROOT) / ".git").exists(), reason="a copy without its history")
@@ -30,7 +30,7 @@ def test_what_cannot_be_measured(capsys):
     assert main(["speed", "digits-w1a2", "--against", "no-such-version"]) == 1
     assert "--against must name a version that git has here, not 'no-such-version'" in capsys.readouterr().err
     with (
-        against.worker(against.ROOT, path, 1, 1) as process,
+        against.worker(against.ROOT, load_recipe(path), 1, 1) as process,
         pytest.raises(against.AgainstError, match="at phase w4a4"),
     ):
         against.turn(process, "w4a4")

@@ -31,6 +31,28 @@ def test_report(tmp_path, monkeypatch, capsys):
     assert "no phase 'w4a4' to measure; there are float, w1a2" in capsys.readouterr().err
 
 
+def test_epochs_of_smaller_images_count_by_their_share(monkeypatch):
+    """30 of 40 epochs at a quarter of the time: the mean epoch takes 0.4375 of a whole one."""
+    recipe = load_recipe(RECIPES / "digits-w1a2.toml")
+    phase = recipe["phase"][0] | {"epochs": 40, "crop": 6, "crop_epochs": 30}
+    now, seen = [0.0], []
+
+    def ours(step, model, optimizer, phase, images, labels, augmentation, steps):
+        now[0] += 1.0 if augmentation.crop else 4.0
+        seen.append(augmentation.crop)
+
+    def plain(model, optimizer, phase, images, labels, augmentation, steps):
+        assert augmentation.crop is None
+        now[0] += 4.0
+
+    monkeypatch.setattr(speed, "our_loop", ours)
+    monkeypatch.setattr(speed, "plain_loop", plain)
+    monkeypatch.setattr(speed, "clock", lambda device: lambda: now[0])
+    row = speed.measure(recipe, phase, torch.device("cpu"), 1, 2, False, "float32")
+    assert seen == 3 * [6, None]
+    assert (row["ratio"], row["smaller"]) == (round(1 / 0.4375, 2), 0.75)
+
+
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_both_loops_have_the_recipes_optimizer(name):
     recipe = load_recipe(RECIPES / "digits-w1a2.toml")
