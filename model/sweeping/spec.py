@@ -25,16 +25,28 @@ import json
 import math
 import os
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from popstream.model.checked import convert
-from popstream.model.training.recipe import RECIPES, Name, Recipe, RecipeError, Seed, check_recipe, read_toml
+from popstream.model.manifest import load
+from popstream.model.training.checkpoint import RUN_PREFIX, source
+from popstream.model.training.recipe import (
+    RECIPES,
+    ZOO_PREFIX,
+    Name,
+    Recipe,
+    RecipeError,
+    Seed,
+    check_recipe,
+    read_toml,
+)
 
 SPECS = Path(__file__).parents[1] / "sweeps"
+NOWHERE = Path("of-no-run")  # phases of the same run are no networks that it begins from
 MOST_RUNS = 1000  # of a sweep
 SHORT = {"weight_bits": "w", "act_bits": "a", "grad_bits": "g"}
 
@@ -65,7 +77,8 @@ class Sweep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Run:
     """One training: its name, group, seed, the options varied, the whole recipe, and the runs it needs first.
 
-    `needs` has their names, and by their digests what they were made from.
+    `needs` has their names, and by their digests what they were made from; `zoo` the networks of the zoo that it begins
+    from or that teach it, with theirs, and `files` checkpoints elsewhere, as far as they are here.
     """
 
     name: str
@@ -74,11 +87,18 @@ class Run:
     options: dict[str, Any]
     recipe: dict[str, Any]
     needs: dict[str, str]
+    zoo: dict[str, str] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def origin(self) -> dict[str, str]:
+        """All that the run begins from and is taught by, with their digests."""
+        return self.needs | self.zoo | self.files
 
     @property
     def digest(self) -> str:
         """SHA-256 of all that fixes the run's weights."""
-        return hashlib.sha256(json.dumps([self.recipe, self.needs], sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([self.recipe, self.origin], sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -144,7 +164,8 @@ def group_runs(path: Path, group: Group, seeds: list[int], earlier: list[Run]) -
             needs = resolve(path, changed, seed, earlier)
             label = "-".join([group.name, *(label_of(k, v) for k, v in point.items()), f"seed{seed}"])
             where = Path(f"{path}, {label}")
-            runs.append(Run(label, group.name, seed, point, check_recipe(where, changed), needs))
+            recipe = check_recipe(where, changed)
+            runs.append(Run(label, group.name, seed, point, recipe, needs, *networks(recipe)))
     return runs
 
 
@@ -189,3 +210,14 @@ def resolve(path: Path, recipe: dict, seed: int, earlier: list[Run]) -> dict[str
                 phase[key] = f"@/{found[0].name}/final.pt"
                 needs[found[0].name] = found[0].digest
     return needs
+
+
+def networks(recipe: dict[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
+    """The networks of the zoo that a recipe's phases begin from or are taught by, and the checkpoints elsewhere that
+    are here, each with its digest. Trained anew, they are other ones by the same name.
+    """
+    names = {phase[key] for phase in recipe["phase"] for key in ("teacher", "start")}
+    names = {name for name in names if name and not name.startswith(RUN_PREFIX)}
+    zoo = {name: load(source(name, NOWHERE)).hash for name in sorted(names) if name.startswith(ZOO_PREFIX)}
+    paths = {name: source(name, NOWHERE) for name in sorted(names - zoo.keys())}
+    return zoo, {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in paths.items() if path.is_file()}

@@ -19,7 +19,7 @@ import popstream
 from popstream.model.cache import forget, locked
 from popstream.model.files import write_json
 from popstream.model.sweeping.spec import Run, Spec
-from popstream.model.sweeping.underway import NEEDS, ROW, UNDERWAY, begun_from, copy, finished, restore
+from popstream.model.sweeping.underway import NEEDS, ROW, STATE, UNDERWAY, changed, copy, finished, restore
 from popstream.model.training.precision import AUTO
 from popstream.model.training.recipe import RecipeError
 from popstream.model.workers import start_ray
@@ -43,12 +43,13 @@ def blank(run: Run) -> dict[str, Any]:
 
 
 def check_needs(run: Run, place: Path) -> None:
-    """Note what the run is made from before it trains; SweepError where it was begun from other runs than today's."""
-    if not run.needs:
+    """Note what the run is made from before it trains; SweepError where it was begun from others than today's."""
+    if not run.origin:
         return
-    if begun_from(place) not in ({}, run.needs):
-        raise SweepError(f"{', '.join(run.needs)} changed after it was begun; remove {place} to start again")
-    write_json(place / NEEDS, run.needs)
+    begun = (place / NEEDS).exists() or (place / STATE).exists()
+    if begun and (others := changed(run, place)):
+        raise SweepError(f"{', '.join(others)} changed after it was begun; remove {place} to start again")
+    write_json(place / NEEDS, run.origin)
 
 
 def train_run(

@@ -33,13 +33,24 @@ def finished(run: Run, folder: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     result = convert(read_json(path, RecipeError), Result, path, RecipeError, "the result")
-    return result.row if (result.recipe, begun_from(folder / run.name)) == (run.recipe, run.needs) else None
+    return result.row if result.recipe == run.recipe and unchanged(run, folder / run.name) else None
 
 
 def begun_from(place: Path) -> dict[str, str]:
-    """What the run in `place` was begun from (Run.needs); nothing where it was not begun, or needs no other."""
+    """What the run in `place` was begun from (Run.origin); nothing where it was not begun, or needs no other."""
     path = place / NEEDS
     return convert(read_json(path, RecipeError), dict[str, str], path, RecipeError) if path.exists() else {}
+
+
+def changed(run: Run, place: Path) -> list[str]:
+    """What the run in `place` was begun from that is another one today; files as far as they are known."""
+    begun = begun_from(place)
+    unknown = run.files | dict.fromkeys(run.needs | run.zoo)
+    return [name for name, digest in run.origin.items() if begun.get(name, unknown[name]) != digest]
+
+
+def unchanged(run: Run, place: Path) -> bool:
+    return not changed(run, place)
 
 
 def phases(run: Run) -> list[str]:
@@ -52,7 +63,7 @@ def resumable(run: Run, folder: Path) -> bool:
     if finished(run, folder):
         return (place / FINAL).exists()
     try:
-        return read_state(place / STATE, run.recipe) is not None and begun_from(place) == run.needs
+        return read_state(place / STATE, run.recipe) is not None and unchanged(run, place)
     except TrainingError:
         return False
 

@@ -1,10 +1,12 @@
 """Specifications of sweeps: the runs that they mean; wrong ones are refused in one line."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
 
 from popstream.cli import main
+from popstream.model.manifest import ZOO, load
 from popstream.model.sweeping.spec import SPECS, load_spec
 from popstream.model.training.checkpoint import source
 from popstream.model.training.recipe import RecipeError
@@ -27,6 +29,18 @@ def test_runs_of_a_specification(tmp_path):
     teacher = last.recipe["phase"][0]["teacher"]
     assert source(teacher, Path("/runs/bits")) == Path("/runs/float-seed1/final.pt")
     assert (spec.cpus, spec.gpus) == (1, 0)
+
+
+def test_what_a_run_begins_from_is_known_by_its_content(tmp_path):
+    kept = tmp_path / "kept.pt"
+    options = f'"phase.*.start" = "zoo/digits-w1a2", "phase.*.teacher" = "{kept}"'
+    path = write(tmp_path, SPEC.replace('recipe = "one.toml"', f'recipe = "one.toml"\nset = {{ {options} }}', 1))
+    before = load_spec(path).runs[0]
+    assert before.origin == {"zoo/digits-w1a2": load(ZOO / "digits-w1a2").hash}
+    kept.write_bytes(b"weights")
+    after = load_spec(path).runs[0]
+    assert after.origin == before.origin | {str(kept): hashlib.sha256(b"weights").hexdigest()}
+    assert after.digest != before.digest
 
 
 @pytest.mark.parametrize(("old", "new", "message"), [

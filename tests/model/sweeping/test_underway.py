@@ -2,11 +2,13 @@
 
 import datetime
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
 
 from popstream.cli import main
+from popstream.model.files import write_json
 from popstream.model.sweeping import status, sweep
 from popstream.model.sweeping.spec import SPECS, load_spec
 from popstream.model.sweeping.status import progress, table
@@ -87,6 +89,23 @@ def test_a_run_with_a_state_of_its_own_or_another_recipe_takes_no_copy(kept, tmp
     (tmp_path / "damaged" / TAUGHT / "state.pt").write_bytes(b"PK not really")
     assert restore(runs[TAUGHT], tmp_path / "out", tmp_path / "damaged") is None
     assert not (tmp_path / "out").exists()
+
+
+def test_what_a_run_begins_from_is_another_network_when_it_was_trained_anew(kept, tmp_path):
+    """Of the zoo, whose names are known for certain, and of a checkpoint elsewhere, if it was here before."""
+    _, runs, unbroken, _, _ = kept
+    run, place = runs[RUNS[0]], tmp_path / RUNS[0]
+    shutil.copytree(unbroken / RUNS[0], place)
+    assert finished(run, tmp_path)
+    of_zoo, of_file = replace(run, zoo={"zoo/net": "today"}), replace(run, files={"net.pt": "today"})
+    assert finished(of_file, tmp_path)
+    assert not finished(of_zoo, tmp_path)
+    for digest, same in (("today", True), ("before", False)):
+        write_json(place / "needs.json", {"zoo/net": digest, "net.pt": digest})
+        assert [bool(finished(each, tmp_path)) for each in (of_zoo, of_file)] == [same, same]
+        assert [resumable(each, tmp_path) for each in (of_zoo, of_file)] == [same, same]
+    row = sweep.train_run(of_zoo, tmp_path, "cpu", 1, False, "")
+    assert row["error"] == f"zoo/net changed after it was begun; remove {place} to start again"
 
 
 def test_committed_copies_go_on_by_todays_recipes():
