@@ -11,7 +11,7 @@ import onnx
 from onnx import ModelProto, helper
 
 from popstream.model.qonnx.graph import DOMAIN
-from popstream.model.qonnx.load import DOMAINS, QonnxError, shown
+from popstream.model.qonnx.load import DOMAINS, QonnxError, check_order, shown
 
 __all__ = ["QUANTIZERS", "clean"]
 
@@ -53,6 +53,7 @@ def clean(model: ModelProto) -> ModelProto:
     set_domains(taken)
     set_batch(taken)
     read_once(taken)
+    quantized_apart(taken)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of old names, which were just set right
         try:
@@ -65,6 +66,11 @@ def clean(model: ModelProto) -> ModelProto:
             raise QonnxError(f"qonnx cannot clean it up ({type(error).__name__}: {error})") from None
     for node in cleaned.graph.node:
         check_op(node)
+    try:
+        check_order(cleaned)
+    except QonnxError as error:  # as of a stored tensor that is split: the first part alone is kept
+        told = f"qonnx's clean-up leaves something out: {error}; store what it reads as a tensor of its own"
+        raise QonnxError(told) from None
     return cleaned
 
 
@@ -112,6 +118,33 @@ def read_once(model: ModelProto) -> None:
                 again = f"{name}.again.{len(nodes)}"
                 nodes.append(helper.make_node("Identity", [name], [again]))
                 node.input[index] = again
+        nodes.append(node)
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+
+
+def quantized_apart(model: ModelProto) -> None:
+    """Stored weights are quantized for each reader anew: of two readers, the first a Transpose, qonnx 1.0.0 transposes
+    the weights of both, and leaves the other one without (findings/qonnx-cleanup-tied-weights.sh).
+    """
+    stored = {tensor.name for tensor in model.graph.initializer}
+    quantizers = {
+        node.output[0]: node
+        for node in model.graph.node
+        if node.op_type in QUANTIZERS and len(node.output) == 1 and stored.issuperset(node.input)
+    }
+    nodes: list[onnx.NodeProto] = []
+    read: set[str] = set()
+    for node in model.graph.node:
+        for index, name in enumerate(node.input):
+            if name in read:
+                twin = onnx.NodeProto()
+                twin.CopyFrom(quantizers[name])
+                twin.name = f"{twin.name or name}.for.{len(nodes)}"
+                twin.output[0] = node.input[index] = f"{name}.for.{len(nodes)}"
+                nodes.append(twin)
+            elif name in quantizers:
+                read.add(name)
         nodes.append(node)
     del model.graph.node[:]
     model.graph.node.extend(nodes)

@@ -168,9 +168,12 @@ def signs(padding: int, zero: float = 0, mode: str = "ROUND", seed: int = 0) -> 
 
 
 def mlp(
-    seed: int = 0, bipolar: bool = True, domain: str = "onnx.brevitas", version: int | None = None
+    seed: int = 0, bipolar: bool = True, domain: str = "onnx.brevitas", version: int | None = None, tied: bool = False
 ) -> onnx.ModelProto:
-    """Linear layers in a row as the TFC networks of the model zoo: an image in a row, 2 x - 1, signed activations."""
+    """Linear layers in a row as the TFC networks of the model zoo: an image in a row, 2 x - 1, signed activations.
+
+    With `tied` one more, whose weights are the last one's, transposed.
+    """
     g = Graph((1, 1, 4, 4), seed, domain, None)
     row = g.node("Reshape", "x", g.keep([1, -1], np.int64))
     x = g.node("Sub", g.node("Mul", row, 2.0), [1.0])
@@ -179,6 +182,9 @@ def mlp(
         w = g.weights((ins, outs), 1) if bipolar else g.quant(g.rng.normal(0, 1, (ins, outs)), 1.0, 2, narrow=1)
         x = g.norm(g.node("MatMul", x, w), outs, 3.0, negative=True)
     x = g.node("BipolarQuant", x, 1.0) if bipolar else g.quant(x, 1.0, 2, narrow=1)
+    if tied:
+        x = g.norm(g.node("MatMul", x, g.node("Transpose", w, perm=[1, 0])), 12, 3.0, negative=True)
+        x = g.quant(x, 1.0, 2, narrow=1)
     logits = g.node("MatMul", x, g.quant(g.rng.normal(0, 1, (12, 3)), 1.0, 2, narrow=1))
     scaled = g.node("Div", g.node("Sub", logits, [0.44]), [17.8])
     return g.model(g.node("Softmax", scaled, axis=1))
