@@ -90,7 +90,10 @@ KEPT = Kept()
 
 def memory_choices(node: Node, fold: Fold) -> list[str]:
     """Kinds of weight memory worth looking at for a fold."""
-    return ["logic"] if words(node, fold) <= MERGED_DEPTH else ["logic", "block"]
+    depth = words(node, fold)
+    if depth > MERGED_DEPTH:
+        return ["logic", "block"]
+    return ["logic", "registered"] if depth > 1 and fold.planes > 1 else ["logic"]
 
 
 def words(node: Node, fold: Fold) -> int:

@@ -37,7 +37,7 @@ def random_folding(network: Network, seed: int, most: int = 1200) -> Folding:
         group_cycles = cycles(node, fold) * fold.pe // node.shape[0]
         buffer = rng.choice((0, 0, 1, geometry(network, node).width)) if node.op == "conv" else 0
         out = rng.choice([out for out in divisors(fold.pe) if fold.pe // out <= group_cycles])
-        storage = rng.choice(("auto", "auto", "logic", "block"))
+        storage = rng.choice(("auto", "registered", "logic", "block"))
         feed = rng.choice([None, *divisors(node.tensors["weight"].shape[1])]) if node.op == "conv" else None
         entries[node.name] = replace(
             fold,

@@ -30,7 +30,7 @@ class Fold:
     """One layer's share: `simd` products of `pe` channels and `planes` activation planes at once.
 
     Results leave `out` channels a beat, by default all `pe`; fewer make all that follows smaller. `storage` of the
-    weights is "logic", "block" (block RAM) or "auto", by depth.
+    weights is "logic", "registered" (logic that ends in a register), "block" (block RAM) or "auto", by depth.
     `prefetch` shifts the next window in while the current one is used; without it the window turns in
     front of its lanes (hw/blocks/window.py), and they wait while it is loaded. `buffer` pixels of input wait in a FIFO
     ahead of the window, so that the producer need not stop while the window works without input (bottom padding,

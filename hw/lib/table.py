@@ -17,9 +17,11 @@ included."""
 TABLE_DEPTH = 32
 """Deepest table of constants that `storage="auto"` builds from LUTs: 16 entries take one LUT4 a bit, 32 about 3."""
 
-STORAGES = ("auto", "logic", "block", "reload")
-"""Kinds of memory. "reload" is block RAM whose content may be exchanged in a finished bitstream: widths are those of
-the format, not of the values, and `guarded` keeps synthesis from building what it knows of the values."""
+STORAGES = ("auto", "logic", "registered", "block", "reload")
+"""Kinds of memory. "registered" is "logic" whose words have a register of their own, even where few words could be part
+of the gates that read them (hw.unit.weights). "reload" is block RAM whose content may be exchanged in a finished
+bitstream: widths are those of the format, not of the values, and `guarded` keeps synthesis from building what it knows
+of the values."""
 
 RELOAD_MULTIPLIER = signed(18)
 """Shape of the multipliers and slopes of storage "reload": what one hardware multiplier takes."""

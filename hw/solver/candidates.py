@@ -66,6 +66,7 @@ def candidates(
                 result += [
                     replace(shape, prefetch=not lean, buffer=buffer, out=out, storage=storage, levels=levels)
                     for storage in memories(node, shape)
+                    if not (lean and storage == "registered")  # such devices' carry chains have no room for a gate
                 ]
                 break
     return result

@@ -57,8 +57,8 @@ class MatVec(wiring.Component):
     weight_bits, act_bits : W and A, 1 .. 8.
     simd, pe : codes and channels worked on at once: divisors of N and of Co.
     arithmetic : "lanes" or "mac".
-    storage : weight memory: "block", "logic", "auto" or "reload", see WeightMemory; with "reload" acc_shape has room
-        for any weights.
+    storage : weight memory: "block", "logic", "registered", "auto" or "reload", see WeightMemory; with "reload"
+        acc_shape has room for any weights.
     pes_per_copy : output channels that share one copy of the codes and of the weight address; each further copy is one
         register later. By default as many as keep 1024 lanes or 32 multipliers a copy.
     planes : code planes worked on at once, which share the weights: a divisor of A, 1 for mac.

@@ -42,15 +42,17 @@ def words_of(q: np.ndarray, weight_bits: int, arithmetic: str, kind: str) -> np.
 class WeightMemory(wiring.Component):
     """o = words[address] as `address` was `latency` cycles ago.
 
-    In logic, up to 8 words are a plain function of a registered address, to be merged with what follows; more have a
-    register at `o`. A block RAM, slow to give its word and far from what it feeds, has one at `o` besides its own; on
-    an ECP5, up to 512 words, a third between them, inside. With little latency, it is read ahead of time.
+    In logic, up to 8 words are a plain function of a registered address, to be merged with what follows, unless they
+    are to be "registered": then, and if they are more, they have a register at `o`. On an ECP5 that is faster, by a LUT
+    and a wire, and smaller where several planes share the words, as the gate is part of a carry chain then. A block
+    RAM, slow to give its word and far from what it feeds, has one at `o` besides its own; on an ECP5, up to 512 words,
+    a third between them, inside. With little latency, it is read ahead of time.
 
     Parameters
     ----------
     bits : 0 or 1, [words, width].
-    storage : "block", "logic", "auto", which is "logic" up to 64 words, or "reload": a "block" whose content may be
-        exchanged later (hw.lib.table.STORAGES), whatever it is.
+    storage : "block", "logic", "registered", "auto", which is "logic" up to 64 words, or "reload": a "block" whose
+        content may be exchanged later (hw.lib.table.STORAGES), whatever it is.
     latency : at least 1.
     merge : whether what follows the words is a LUT each; otherwise words of logic always have a register at `o`.
 
@@ -85,7 +87,7 @@ class WeightMemory(wiring.Component):
             return "constant"
         if checked_storage(storage) in ("block", "reload") or (storage == "auto" and words > LOGIC_DEPTH):
             return "block"
-        return "merged" if merge and words <= MERGED_DEPTH else "logic"
+        return "merged" if merge and words <= MERGED_DEPTH and storage != "registered" else "logic"
 
     @staticmethod
     def block_stages(words: int) -> int:
