@@ -137,5 +137,5 @@ def test_wrong_parameters(thresholds, lanes, message):
 
 
 def test_wrong_storage():
-    with pytest.raises(ValueError, match="one of auto, logic, block, reload, not 'flash'"):
+    with pytest.raises(ValueError, match="one of auto, logic, registered, block, reload, not 'flash'"):
         Threshold([[1], [2]], unsigned(4), 1, "flash")

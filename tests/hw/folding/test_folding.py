@@ -54,7 +54,7 @@ def resnet20():
         (Fold(54, 6, out=2), "out must divide pe .6. into at most as many beats as a channel group takes cycles .2."),
         (Fold(54, 1, feed=4), "feed must divide its 6 input channels, 4 does not"),
         (Fold(54, 1, feed=0), "feed must divide its 6 input channels, 0 does not"),
-        (Fold(54, 1, storage="flash"), "storage must be one of auto, logic, block, reload, not 'flash'"),
+        (Fold(54, 1, storage="flash"), "storage must be one of auto, logic, registered, block, reload, not 'flash'"),
     ],
 )
 def test_illegal_folds_say_why(fold, message):

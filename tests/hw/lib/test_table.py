@@ -96,7 +96,7 @@ def test_shapes():
 def test_wrong_table():
     with pytest.raises(ValueError, match="at least one entry"):
         Table([])
-    with pytest.raises(ValueError, match="one of auto, logic, block, reload, not 'rom'"):
+    with pytest.raises(ValueError, match="one of auto, logic, registered, block, reload, not 'rom'"):
         Table([1], "rom")
 
 

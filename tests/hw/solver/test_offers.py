@@ -70,6 +70,6 @@ def test_the_sample_reaches_every_choice():
                 ("lean", not fold.prefetch),
             }  # fmt: skip
     assert seen == {
-        ("planes", False), ("planes", True), ("narrow", False), ("narrow", True), "lanes", "mac", "logic", "block",
-        ("lean", False), ("lean", True),
+        ("planes", False), ("planes", True), ("narrow", False), ("narrow", True), "lanes", "mac",
+        "logic", "registered", "block", ("lean", False), ("lean", True),
     }  # fmt: skip

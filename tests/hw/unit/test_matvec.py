@@ -95,7 +95,7 @@ def test_widths_hold_the_extremes(value, arithmetic):
         assert dut.acc_shape.width == (7 * 15 * 7).bit_length()
 
 
-@pytest.mark.parametrize("storage", ["auto", "logic", "block"])
+@pytest.mark.parametrize("storage", ["auto", "logic", "registered", "block"])
 @pytest.mark.parametrize("copy", [1, 2, 3, 5])
 @pytest.mark.parametrize("shape", [(10, 6, 1, 1, 6, 5), (5, 6, 1, 1, 6, 5), (10, 6, 1, 2, 3, 5), (5, 6, 1, 3, 6, 5)])
 def test_copies_and_storage(shape, copy, storage):
@@ -129,11 +129,11 @@ PLANES = [(w, a, planes) for w in WIDTHS for a in WIDTHS for planes in range(1, 
 def test_planes(weight_bits, act_bits, planes):
     """Every number of planes, with storage, copies and lanes changing from case to case."""
     number = PLANES.index((weight_bits, act_bits, planes))
-    storage, copy = ["logic", "block"][number % 2], [2, 1, 3, 4][number % 4]
+    storage, copy = ["logic", "block", "registered"][number % 3], [2, 1, 3, 4][number % 4]
     leave(weight_bits, act_bits, planes, [1, 2, 4][number % 3], storage, copy)
 
 
-@pytest.mark.parametrize("storage", ["logic", "block"])
+@pytest.mark.parametrize("storage", ["logic", "registered", "block"])
 @pytest.mark.parametrize("copy", [4, 2, 1])
 @pytest.mark.parametrize("lanes", [1, 2, 4])
 @pytest.mark.parametrize("planes", [1, 2])
@@ -203,7 +203,7 @@ def test_ready_is_announced_a_cycle_ahead(simd, pe, planes, stalls):
         ({"simd": 4}, "divide the 6 codes of a window, 4 does not"),
         ({"pe": 3}, "divide the 4 output channels, 3 does not"),
         ({"arithmetic": "dsp"}, "'lanes' or 'mac', not 'dsp'"),
-        ({"storage": "flash"}, "Storage must be one of auto, logic, block, reload, not 'flash'"),
+        ({"storage": "flash"}, "Storage must be one of auto, logic, registered, block, reload, not 'flash'"),
         ({"pes_per_copy": 3}, "1 .. 2, not 3"),
         ({"planes": 3}, "Planes must divide the 2 planes of the codes, 3 does not"),
         ({"planes": 2, "arithmetic": "mac"}, "planes must be 1, not 2"),

@@ -14,7 +14,7 @@ from tests.hw.unit.test_convolution import TURNING, chain
 from tests.hw.unit.test_matvec import SHAPES, check, random_case
 
 STALLS = [(0.3, 0.3), (0.0, 0.0), (0.0, 0.9), (0.8, 0.0)]
-STORAGES = ["auto", "logic", "block", "reload"]
+STORAGES = ["auto", "logic", "registered", "block", "reload"]
 WIDTHS = [1, 2, 3, 5, 8]
 
 
