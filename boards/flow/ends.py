@@ -7,8 +7,9 @@ from popstream.boards.flow.toolchain import Progress, ToolError
 __all__ = ["NeverPlaced", "NeverRouted", "ending"]
 
 # Designs that routed took 700 steps of the static placer at most; with every iteration of router2, but one or two in a
-# row, fewer wires were used twice.
+# row, fewer wires were used twice. The last few go to and fro for long, in iterations of a second.
 STEPS, STUCK = 1500, 15
+FEW, STUCK_AT_FEW = 100, 100
 
 
 class NeverPlaced(ToolError):
@@ -37,10 +38,11 @@ def ending(progress: Progress) -> Progress:
             at, wires = int(route[1]), int(route[2])
             if not since or wires < best:
                 best, since = wires, at
-            if at - since > STUCK:
+            if at - since > (STUCK_AT_FEW if best <= FEW else STUCK):
                 raise NeverRouted(
-                    f"routing stood still: {best:,} wires used twice in its iteration {since}, {wires:,} in {at}; "
-                    f"another seed, a slower clock or a folding of more cycles may route"
+                    f"routing stood still: {best:,} wires used twice in its iteration {since}, {wires:,} in {at}"
+                    f"{'' if best else ', as some are too slow for the clock'}; another seed, a slower clock or a "
+                    f"folding of more cycles may route"
                 )
 
     return watched

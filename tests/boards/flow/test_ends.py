@@ -2,7 +2,7 @@
 
 import pytest
 
-from popstream.boards.flow.ends import STEPS, STUCK, ending
+from popstream.boards.flow.ends import FEW, STEPS, STUCK, STUCK_AT_FEW, ending
 from popstream.boards.flow.toolchain import ToolError
 
 STEP = "0 s  Info: iter={} steplen=1.1 a=4.2 penalty=[0.1, 0.1, 0.1, 0.1]"
@@ -27,6 +27,15 @@ def test_routing_that_stands_still_is_given_up():
         watched(ROUTE.format(iteration, 1945 + iteration))
     with pytest.raises(ToolError, match=r"still: 1,945 wires used twice in its iteration 2, 2,100 in 18; another"):
         watched(ROUTE.format(18, 2100))
+
+
+@pytest.mark.parametrize(("best", "why"), [(FEW, ""), (0, ", as some are too slow for the clock")])
+def test_the_last_wires_may_take_long(best, why):
+    watched = ending(lambda text: None)
+    for iteration in range(1, 2 + STUCK_AT_FEW):
+        watched(ROUTE.format(iteration, best + 3 * (iteration > 1)))
+    with pytest.raises(ToolError, match=f"still: {best} wires used twice in its iteration 1, {best + 7} in 102{why}; "):
+        watched(ROUTE.format(2 + STUCK_AT_FEW, best + 7))
 
 
 def test_one_that_gets_on_is_not():

@@ -88,7 +88,7 @@ def test_where_routing_stands_still_it_is_tried_without_heed_of_timing(tmp_path,
     def stuck(tool, arguments, folder, log, progress=lambda text: None):
         usual(tool, arguments, folder, log)
         for step in range(1, STUCK + 3) if hopeless or place.RIPUP in arguments else ():
-            progress(f"Info: iter={step} wires=900 overused=9 overuse=9 tmgfail=0 archfail=NA")
+            progress(f"Info: iter={step} wires=900 overused=900 overuse=900 tmgfail=0 archfail=NA")
 
     monkeypatch.setattr(place, "run", stuck)
     monkeypatch.setattr(place, "analyse", lambda *given: place.Timing({}, {}))
@@ -104,6 +104,6 @@ def test_where_routing_stands_still_it_is_tried_without_heed_of_timing(tmp_path,
     told.clear()
     (tmp_path / place.SCARCE).unlink()  # as synthesis does
     hopeless = True
-    with pytest.raises(NeverRouted, match="stood still: 9 wires used twice in its iteration 1, 9 in 17"):
+    with pytest.raises(NeverRouted, match="stood still: 900 wires used twice in its iteration 1, 900 in 17"):
         place.route(find("ulx3s-45f"), tmp_path, 60, 0)
     assert [place.RIPUP in call for call in told] == [True, False]
