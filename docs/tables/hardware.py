@@ -40,11 +40,16 @@ def ours() -> list[dict[str, Any]]:
 
 
 def throughput() -> str:
-    """ResNet-20's trained networks beside published designs, fastest first; clocks are routed, not run on a board."""
-    rows = []
-    for record in ours():
+    """ResNet-20's trained networks beside published designs, fastest first; clocks are routed, not run on a board.
+
+    Of several boards with the same device, the fastest.
+    """
+    rows, seen = [], set()
+    for record in sorted(ours(), key=lambda record: -record["result"]["images_per_s"]):
         result = record["result"]
-        if "resnet20" in result["network"] and result["top1"] is not None:
+        named = result["network"], result["device"]
+        if "resnet20" in result["network"] and result["top1"] is not None and named not in seen:
+            seen.add(named)
             rows.append((result["images_per_s"], [
                 f"**popstream** {design(result)}", result["device"], percent(result["top1"]),
                 f"**{count(result['images_per_s'])}**", f"{count(result['lut'])} LUT4", count(result["dsp"]),
