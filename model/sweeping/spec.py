@@ -32,8 +32,7 @@ from typing import Annotated, Any
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from popstream.model.checked import convert
-from popstream.model.manifest import load
-from popstream.model.training.checkpoint import RUN_PREFIX, source
+from popstream.model.training.checkpoint import RUN_PREFIX, digest_of
 from popstream.model.training.recipe import (
     RECIPES,
     ZOO_PREFIX,
@@ -46,7 +45,6 @@ from popstream.model.training.recipe import (
 )
 
 SPECS = Path(__file__).parents[1] / "sweeps"
-NOWHERE = Path("of-no-run")  # phases of the same run are no networks that it begins from
 MOST_RUNS = 1000  # of a sweep
 SHORT = {"weight_bits": "w", "act_bits": "a", "grad_bits": "g"}
 
@@ -218,6 +216,6 @@ def networks(recipe: dict[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
     """
     names = {phase[key] for phase in recipe["phase"] for key in ("teacher", "start")}
     names = {name for name in names if name and not name.startswith(RUN_PREFIX)}
-    zoo = {name: load(source(name, NOWHERE)).hash for name in sorted(names) if name.startswith(ZOO_PREFIX)}
-    paths = {name: source(name, NOWHERE) for name in sorted(names - zoo.keys())}
-    return zoo, {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in paths.items() if path.is_file()}
+    found = {name: digest for name in sorted(names) if (digest := digest_of(name)) is not None}
+    zoo = {name: digest for name, digest in found.items() if name.startswith(ZOO_PREFIX)}
+    return zoo, {name: digest for name, digest in found.items() if name not in zoo}

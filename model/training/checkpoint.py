@@ -1,5 +1,6 @@
 """Checkpoints of training: written beside and renamed, read back and checked, and networks rebuilt from them."""
 
+import hashlib
 import json
 from io import BytesIO
 from pathlib import Path
@@ -101,6 +102,14 @@ def source(name: str, out: Path) -> Path:
     if phase.exists() or not (RECIPES / f"{name}.toml").exists():
         return phase
     return Path("build") / name / "train" / "final.pt"
+
+
+def digest_of(name: str) -> str | None:
+    """SHA-256 of the network `name`, of the zoo or in a file; None where it is not here, or a phase of a training."""
+    path = source(name, Path("of-no-training"))
+    if path.is_dir():
+        return manifest.load(path).hash
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
 
 
 def load_network(path: Path, student: Any, role: str = "Teacher", data_name: str | None = None) -> QuantNetwork:
