@@ -15,9 +15,9 @@ from typing import Any
 
 from amaranth.hdl import C, Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from popstream.boards.link.buffer import Buffer
 from popstream.boards.link.crc import SerialCrc
 from popstream.boards.link.multiplex import multiplex
 from popstream.boards.link.onehot import OneHot
@@ -35,7 +35,7 @@ CYCLE_BITS = 32
 SLACK = 64  # a count of cycles has room for a pipeline that holds so many images
 STATES = (
     *("SYNC", "SYNC_END", "SEQUENCE", "KIND", "LENGTH", "LENGTH_END", "PAYLOAD", "CRC", "CHECK", "RUN"),
-    *("FETCH", "FETCHED", "LOAD", "SEND", "TAIL", "TAIL_SEND"),
+    *("FETCH", "READ", "FETCHED", "LOAD", "SEND", "TAIL", "TAIL_SEND"),
 )
 LEAST_GAP_BITS = 20  # bit times: a pause of a byte is no gap
 
@@ -94,8 +94,7 @@ class HostLink(wiring.Component):
         m.submodules.uart_rx, m.submodules.uart_tx = rx, tx = self.uart_rx, self.uart_tx
         m.submodules.accelerator = self.accelerator
         m.submodules.crc = crc = SerialCrc()
-        m.submodules.buffer = buffer = Memory(shape=9, depth=len(self.memory.words), init=self.memory.words)
-        write, read = buffer.write_port(), buffer.read_port()
+        m.submodules.buffer = buffer = Buffer(self.memory.words)
         place, result = self.memory, self.accelerator.o
 
         # The byte stays for long: what it may be is known, in registers, when `got` comes a cycle after it.
@@ -134,16 +133,16 @@ class HostLink(wiring.Component):
         with m.Elif(listening | running):
             m.d.sync += cycles.eq(cycles + 1)
 
-        m.d.comb += [self.tx.eq(tx.tx), rx.rx.eq(self.rx), tx.i.payload.eq(crc.byte), read.addr.eq(address)]
+        m.d.comb += [self.tx.eq(tx.tx), rx.rx.eq(self.rx), tx.i.payload.eq(crc.byte)]
+        m.d.comb += buffer.enable.eq(~running | advance)
         m.d.comb += result.ready.eq(taken)
         m.d.sync += taken.eq(0)
-        m.d.comb += [read.en.eq(~running | advance), write.addr.eq(address), write.data.eq(Cat(byte, C(1, 1)))]
+        m.d.comb += [buffer.address.eq(address), buffer.word.eq(Cat(byte, C(1, 1)))]
         dynamic = self._result_byte(m, address, cycles)
-        # A block RAM is slow: its word goes no further at once.
         fixed, measured, marked = Signal(8), Signal(8), Signal()
-        m.d.sync += [Cat(fixed, marked).eq(read.data), measured.eq(Mux(body & (reply == RESULT_CODE), dynamic, 0))]
+        m.d.sync += [Cat(fixed, marked).eq(buffer.data), measured.eq(Mux(body & (reply == RESULT_CODE), dynamic, 0))]
         m.d.comb += crc.data.eq(Mux(self.busy, fixed | measured, byte))
-        fetched, free = self._pixel(m, read.data[: self.network.entry_bits], advance)
+        fetched, free = self._pixel(m, buffer.data[: self.network.entry_bits], advance)
 
         states = OneHot(m, STATES)
 
@@ -174,7 +173,7 @@ class HostLink(wiring.Component):
                 states.go("SYNC")
         with states.when("SEQUENCE"):
             listen()
-            m.d.comb += write.en.eq(got)
+            m.d.comb += buffer.write.eq(got)
             with m.If(got):
                 states.go("KIND")
         with states.when("KIND"):
@@ -208,7 +207,7 @@ class HostLink(wiring.Component):
                 m.d.sync += [feed_left.eq(byte), finish_left.eq(byte), legal.eq(byte != 0)]
                 states.go("CRC")
             with m.Elif(got):
-                m.d.comb += [write.en.eq(1), step.eq(1)]
+                m.d.comb += [buffer.write.eq(1), step.eq(1)]
                 m.d.sync += legal.eq(legal & in_range)
                 with m.If(at_end):
                     states.go("CRC")
@@ -244,10 +243,11 @@ class HostLink(wiring.Component):
                     m.d.sync += [taken.eq(1), finish_left.eq(finish_left - 1)]
         with states.when("FETCH"):  # the memory is read
             m.d.comb += [self.busy.eq(1), crc.clear.eq(~body)]
-            states.go("FETCHED")
-        with states.when("FETCHED"):
-            m.d.comb += self.busy.eq(1)
-            states.go("LOAD")
+            states.go("READ")
+        for state, after in (("READ", "FETCHED"), ("FETCHED", "LOAD")):
+            with states.when(state):
+                m.d.comb += self.busy.eq(1)
+                states.go(after)
         with states.when("LOAD"):
             m.d.comb += [self.busy.eq(1), crc.start.eq(1)]
             states.go("SEND")
@@ -278,13 +278,13 @@ class HostLink(wiring.Component):
     def _pixel(self, m: Module, code: Value, advance: Signal) -> tuple[Signal, Value]:
         """Gathers the codes of a pixel; returns "the memory has read a code", to be set, and whether it may."""
         pixel, channels = self.accelerator.i, self.network.input.shape[0]
-        fetched, loaded, newest = Signal(), Signal(), Signal(len(code), reset_less=True)  # a register behind the memory
+        fetched, found, loaded, newest = Signal(), Signal(), Signal(), Signal(len(code), reset_less=True)
         earlier = Signal(self.network.entry_bits * (channels - 1), reset_less=True)
         index = Signal(range(channels))
         last = index == channels - 1
         m.d.comb += [pixel.valid.eq(loaded & last), Value.cast(pixel.payload).eq(Cat(earlier, newest))]
         with m.If(advance):
-            m.d.sync += [loaded.eq(fetched), newest.eq(code)]
+            m.d.sync += [found.eq(fetched), loaded.eq(found), newest.eq(code)]
             with m.If(loaded):
                 m.d.sync += [earlier.eq(Cat(earlier, newest) >> len(newest)), index.eq(Mux(last, 0, index + 1))]
         return fetched, ~loaded | ~last | pixel.ready

@@ -30,6 +30,7 @@ LEFT_OUT = {
     "Table": PLAIN,
     "TablePair": PLAIN,
     "WeightMemory": PLAIN,
+    "Buffer": "no stream: a memory whose word comes some cycles later; compared with its model in simulation",
     "Registers": "no stream: a Wishbone slave; compared with its model in simulation",
     "Alone": "no block of a design: a unit with what feeds it, to be placed and routed by itself",
     "Harness": "no block of a design: it gives a unit pins, to be placed and routed by itself",
