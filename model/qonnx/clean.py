@@ -140,8 +140,7 @@ def quantized_apart(model: ModelProto) -> None:
             if name in read:
                 twin = onnx.NodeProto()
                 twin.CopyFrom(quantizers[name])
-                twin.name = f"{twin.name or name}.for.{len(nodes)}"
-                twin.output[0] = node.input[index] = f"{name}.for.{len(nodes)}"
+                twin.name = twin.output[0] = node.input[index] = f"{name}.for.{len(nodes)}"
                 nodes.append(twin)
             elif name in quantizers:
                 read.add(name)

@@ -25,7 +25,9 @@ import json
 import math
 import os
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -119,8 +121,9 @@ def load_spec(path: Path) -> Spec:
     if sweep.gpus > 1 and not sweep.gpus.is_integer():
         raise RecipeError(f"{path}: gpus must be a share from 0 to 1, or a whole number, not {sweep.gpus!r}")
     runs: list[Run] = []
+    digests = cache(digest_of)  # of each network once, as it is now
     for group in sweep.group:
-        runs += group_runs(path, group, sweep.seeds, runs)
+        runs += group_runs(path, group, sweep.seeds, runs, digests)
     for name, count in Counter(run.name for run in runs).items():
         if count > 1:
             raise RecipeError(
@@ -142,7 +145,9 @@ def combinations(path: Path, group: Group) -> list[dict[str, Any]]:
     return [dict(zip(axes, point, strict=True)) for point in points]
 
 
-def group_runs(path: Path, group: Group, seeds: list[int], earlier: list[Run]) -> list[Run]:
+def group_runs(
+    path: Path, group: Group, seeds: list[int], earlier: list[Run], digests: Callable[[str], str | None]
+) -> list[Run]:
     """The runs of one group, all seeds of a point together."""
     source = Path(group.recipe) if group.recipe.endswith(".toml") else RECIPES / f"{group.recipe}.toml"
     if not os.path.exists(source):  # which a name too long is not either
@@ -163,7 +168,7 @@ def group_runs(path: Path, group: Group, seeds: list[int], earlier: list[Run]) -
             label = "-".join([group.name, *(label_of(k, v) for k, v in point.items()), f"seed{seed}"])
             where = Path(f"{path}, {label}")
             recipe = check_recipe(where, changed)
-            runs.append(Run(label, group.name, seed, point, recipe, needs, *networks(recipe)))
+            runs.append(Run(label, group.name, seed, point, recipe, needs, *networks(recipe, digests)))
     return runs
 
 
@@ -210,12 +215,12 @@ def resolve(path: Path, recipe: dict, seed: int, earlier: list[Run]) -> dict[str
     return needs
 
 
-def networks(recipe: dict[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
+def networks(recipe: dict[str, Any], digests: Callable[[str], str | None]) -> tuple[dict[str, str], dict[str, str]]:
     """The networks of the zoo that a recipe's phases begin from or are taught by, and the checkpoints elsewhere that
     are here, each with its digest. Trained anew, they are other ones by the same name.
     """
     names = {phase[key] for phase in recipe["phase"] for key in ("teacher", "start")}
     names = {name for name in names if name and not name.startswith(RUN_PREFIX)}
-    found = {name: digest for name in sorted(names) if (digest := digest_of(name)) is not None}
+    found = {name: digest for name in sorted(names) if (digest := digests(name)) is not None}
     zoo = {name: digest for name, digest in found.items() if name.startswith(ZOO_PREFIX)}
     return zoo, {name: digest for name, digest in found.items() if name not in zoo}

@@ -33,7 +33,7 @@ def finished(run: Run, folder: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     result = convert(read_json(path, RecipeError), Result, path, RecipeError, "the result")
-    return result.row if result.recipe == run.recipe and unchanged(run, folder / run.name) else None
+    return result.row if result.recipe == run.recipe and not changed(run, folder / run.name) else None
 
 
 def begun_from(place: Path) -> dict[str, str]:
@@ -49,10 +49,6 @@ def changed(run: Run, place: Path) -> list[str]:
     return [name for name, digest in run.origin.items() if begun.get(name, unknown[name]) != digest]
 
 
-def unchanged(run: Run, place: Path) -> bool:
-    return not changed(run, place)
-
-
 def phases(run: Run) -> list[str]:
     return [f"{phase['name']}.pt" for phase in run.recipe["phase"]]
 
@@ -63,7 +59,7 @@ def resumable(run: Run, folder: Path) -> bool:
     if finished(run, folder):
         return (place / FINAL).exists()
     try:
-        return read_state(place / STATE, run.recipe) is not None and unchanged(run, place)
+        return read_state(place / STATE, run.recipe) is not None and not changed(run, place)
     except TrainingError:
         return False
 

@@ -288,19 +288,6 @@ def test_a_size_that_would_not_fit_into_memory():
     assert "are more than 67,108,864 values" in refused(model.model(logits(model, codes(model, image(model)))))
 
 
-def test_weights_that_clean_up_drops():
-    """Of a stored tensor that is split qonnx keeps the first part alone; the other layer would have no weights."""
-    g = Graph((1, 3, 8, 8))
-    x = image(g)
-    first = g.node("Split", g.rng.normal(0, 1, (8, 3, 3, 3)), axis=0)
-    g.nodes[-1].output.append("second")
-    layers = [g.conv(x, g.quant(name, 0.5, 2, narrow=1)) for name in (first, "second")]
-    said = refused(g.model(logits(g, g.node("Add", *(g.quant(sums, 0.3, 2, signed=0) for sums in layers)))))
-    assert said.startswith("qonnx's clean-up leaves something out: Quant ")
-    assert "is made by no node" in said
-    assert said.endswith("; store what it reads as a tensor of its own")
-
-
 def test_constants_that_grow():
     """Two vectors whose product would be 64 GB: refused by its shape, before clean-up computes it."""
     g = Graph((1, 3, 8, 8))

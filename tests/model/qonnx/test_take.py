@@ -71,23 +71,6 @@ def test_a_residual_network(how):
     assert all(said and said != "read by no node" for _, said in taken.rows)
 
 
-@pytest.mark.parametrize("tied", [False, True])
-def test_weights_that_two_layers_read(tied):
-    """One of them transposed. The cleaned-up file, beside which codes are compared, gives what the file gives."""
-    from qonnx.core.modelwrapper import ModelWrapper
-    from qonnx.core.onnx_exec import execute_onnx
-    from qonnx.transformation.infer_shapes import InferShapes
-
-    model = mlp(5, bipolar=False, domain="qonnx.custom_op.general", version=2, tied=tied)
-    check(model)
-    taken = take(model, "net")
-    assert differing(taken) == {}
-    image = np.random.default_rng(2).integers(0, 256, (1, 1, 4, 4)).astype(np.float32) / 255
-    whole = execute_onnx(ModelWrapper(model).transform(InferShapes()), {"x": image})
-    kept = execute_onnx(ModelWrapper(taken.model), {taken.model.graph.input[0].name: image})
-    assert kept[taken.model.graph.output[0].name] == pytest.approx(*whole.values())
-
-
 def test_halves_of_powers_of_two_go_to_even():
     """Multiply, add and shift with halves up would not do: thousands of sums lie halfway."""
     taken = take(residual(3, bits=(4, 4), power_of_two=True), "net")
