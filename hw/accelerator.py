@@ -212,7 +212,7 @@ class Accelerator(wiring.Component):
         feed = fold.feed or codes.lanes
         port = self._repack(node, "feed", codes, feed, channels)
         if fold.buffer:
-            fifo = StreamFifo(value_layout(codes.shape, feed), fold.buffer * (channels // feed))
+            fifo = StreamFifo(value_layout(codes.shape, feed), fold.buffer * (channels // feed), apart=True)
             port = self._add(node, "buffer", fifo, port).o
         self._set(node, self._matvec(node, self._window(node, port, feed, fold.prefetch)))
 
@@ -254,9 +254,10 @@ class Accelerator(wiring.Component):
         channels, main = node.shape[0], acc.port
         if depth.main is not None:
             beats = depth.main.pixels * (channels // acc.lanes)
-            fifo = StreamFifo(value_layout(acc.shape, acc.lanes), beats)
+            fifo = StreamFifo(value_layout(acc.shape, acc.lanes), beats, apart=True)
             main = self._add(node, "main_fifo", fifo, main).o
-        fifo = StreamFifo(value_layout(skip.shape, skip.lanes), depth.skip.pixels * (channels // skip.lanes))
+        beats = depth.skip.pixels * (channels // skip.lanes)
+        fifo = StreamFifo(value_layout(skip.shape, skip.lanes), beats, apart=True)
         self._add(node, "skip_fifo", fifo, skip.port)
         wide = Values(fifo.o, skip.shape, skip.lanes)
         self._links.append((main, block.i))

@@ -17,7 +17,7 @@ from popstream.boards.flow.memories import fix_memories, nearly_full
 from popstream.boards.flow.timing import Timing, analyse, rules
 from popstream.boards.flow.toolchain import Progress, ToolError, run
 from popstream.hw.synthesis.collisions import heed_promises
-from popstream.hw.synthesis.mapped import trim_carries, unregistered, widen_luts
+from popstream.hw.synthesis.mapped import absorb_registers, split_constants, trim_carries, unregistered, widen_luts
 from popstream.hw.synthesis.yosys import count
 from popstream.model.files import write_json, write_whole
 
@@ -124,6 +124,7 @@ def digest(board: Board, folder: Path, more: Sequence[str]) -> str:
     told = [script(board), *nextpnr_options(board.platform(), board.part), *flow.options, *board.pack]
     told += [rules(board.family)]  # by which a clock is met or not
     told += [memories.RULE] if board.family == "ecp5" else []
+    told += ["registers in block RAMs, none shared by all"] if board.family == "ecp5" else []  # synthesise() says so
     told += ["LUT4 alone"] if board.family == "gowin" else []  # synthesise() says so
     return hashlib.sha256(
         "\0".join([design, (folder / flow.constraints).read_text(), *told, *more]).encode()
@@ -133,7 +134,8 @@ def digest(board: Board, folder: Path, more: Sequence[str]) -> str:
 def synthesise(board: Board, folder: Path, progress: Progress = lambda text: None) -> dict[str, int]:
     """Map `folder`/top.il to the device, into top.json; returns the resources that the cells take.
 
-    On an ECP5 the carry chains are freed of what nextpnr would add to their unused ends.
+    On an ECP5 the carry chains are freed of what nextpnr would add to their unused ends, and block RAMs take in the
+    registers behind them.
     """
     for left in ("stat.json", SCARCE):
         (folder / left).unlink(missing_ok=True)
@@ -142,6 +144,10 @@ def synthesise(board: Board, folder: Path, progress: Progress = lambda text: Non
         raise ToolError(f"yosys wrote no statistics; the reason ends {folder / 'synth.log'}")
     if board.family == "ecp5":
         trim_carries(folder / "top.json")
+        added = split_constants(folder / "top.json") - absorb_registers(folder / "top.json")
+        statistics = json.loads((folder / "stat.json").read_text())
+        statistics["design"]["num_cells_by_type"]["TRELLIS_FF"] += added
+        write_json(folder / "stat.json", statistics)
     if board.family == "gowin":
         widen_luts(folder / "top.json")
     return count(board.device, synthesised(folder))

@@ -21,12 +21,15 @@ from popstream.boards.link.buffer import Buffer
 from popstream.boards.link.crc import SerialCrc
 from popstream.boards.link.multiplex import multiplex
 from popstream.boards.link.onehot import OneHot
+from popstream.boards.link.pixels import gather
 from popstream.boards.link.protocol import GAP_SECONDS, MAX_COUNT, SYNC, Fault, Kind
 from popstream.boards.link.replies import IDENTITY_CODE, RESULT_CODE, identity, layout
 from popstream.boards.link.uart import UartRx, UartTx
 from popstream.hw.accelerator import Accelerator
 from popstream.hw.folding.folding import Fold
 from popstream.hw.folding.room import Reload
+from popstream.hw.lib.skid import Skid
+from popstream.hw.lib.stream import connect
 from popstream.model.manifest import Network
 
 __all__ = ["HostLink"]
@@ -142,7 +145,10 @@ class HostLink(wiring.Component):
         fixed, measured, marked = Signal(8), Signal(8), Signal()
         m.d.sync += [Cat(fixed, marked).eq(buffer.data), measured.eq(Mux(body & (reply == RESULT_CODE), dynamic, 0))]
         m.d.comb += crc.data.eq(Mux(self.busy, fixed | measured, byte))
-        fetched, free = self._pixel(m, buffer.data[: self.network.entry_bits], advance)
+        m.submodules.pixels = pixels = Skid(self.accelerator.i.payload.shape())  # the first layer may lie far away
+        connect(m, pixels.o, self.accelerator.i)
+        channels, bits = self.network.input.shape[0], self.network.entry_bits
+        fetched, free = gather(m, pixels.i, channels, buffer.data[:bits], advance)
 
         states = OneHot(m, STATES)
 
@@ -274,20 +280,6 @@ class HostLink(wiring.Component):
                 with m.Else():
                     states.go("TAIL")
         return m
-
-    def _pixel(self, m: Module, code: Value, advance: Signal) -> tuple[Signal, Value]:
-        """Gathers the codes of a pixel; returns "the memory has read a code", to be set, and whether it may."""
-        pixel, channels = self.accelerator.i, self.network.input.shape[0]
-        fetched, found, loaded, newest = Signal(), Signal(), Signal(), Signal(len(code), reset_less=True)
-        earlier = Signal(self.network.entry_bits * (channels - 1), reset_less=True)
-        index = Signal(range(channels))
-        last = index == channels - 1
-        m.d.comb += [pixel.valid.eq(loaded & last), Value.cast(pixel.payload).eq(Cat(earlier, newest))]
-        with m.If(advance):
-            m.d.sync += [found.eq(fetched), loaded.eq(found), newest.eq(code)]
-            with m.If(loaded):
-                m.d.sync += [earlier.eq(Cat(earlier, newest) >> len(newest)), index.eq(Mux(last, 0, index + 1))]
-        return fetched, ~loaded | ~last | pixel.ready
 
     def _result_byte(self, m: Module, address: Signal, cycles: Signal) -> Value:
         """The byte at `address` of the reply with a result, as far as it is not constant: label, cycles and logits; a

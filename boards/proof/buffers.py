@@ -68,6 +68,9 @@ def fifo(bench: Bench) -> None:
     order = Order(bench, block.depth, within=block.latency - 1)
     memory = Memory(inner, "memory")
     level, empty, valid = (register(inner, name) for name in ("level", "empty", "valid"))
+    apart = block.apart and bench.platform is None
+    written, beat = (register(inner, "write__en"), register(inner, "beat")) if apart else (0, 0)
+    stored = Signal(range(block.depth), name="stored")  # of `level` words one may be on its way to the memory
     skids = block.skids and bench.platform is None
     words = block.depth - 1 - block.block - skids
     at = Signal(range(2 * memory.depth), name="at")
@@ -76,17 +79,20 @@ def fifo(bench: Bench) -> None:
     bench.m.d.comb += [
         at.eq(memory.read_address + (order.ahead - (order.level - level))[: len(level)]),
         address.eq(Mux(at >= memory.depth, at - memory.depth, at)),
-        end.eq(memory.read_address + level),
+        stored.eq(level - written),
+        end.eq(memory.read_address + stored),
     ]
     data, word = memory.read_data, memory.word(address, "word")
     places = staged(bench, "skid") if block.block else [kept(bench, "skid")] if skids else []
-    holds(bench, order, [*places, (valid, lambda position: data), (level, lambda position: word)])
-    bench.check(empty == (level == 0), "`empty` says that the memory holds nothing")
+    places += [(valid, lambda position: data), (stored, lambda position: word)]
+    holds(bench, order, [*places, (written, lambda position: beat)] if apart else places)
+    bench.check(level >= written, "what is on its way to the memory counts as one of its words")
+    bench.check(empty == (stored == 0), "`empty` says that the memory holds nothing")
     bench.check(bench.inputs["i"].ready == (level != words), "`ready` says that the memory has room")
     bench.check(level <= words, "no more words than fit the memory")
     bench.check(memory.read_address < memory.depth, "the read address is one of the memory's")
     wrapped = Mux(end >= memory.depth, end - memory.depth, end)
-    bench.check(memory.write_address == wrapped, "the write address is `level` words behind the read address")
+    bench.check(memory.write_address == wrapped, "the write address is as many words behind the read address")
 
 
 def fork(bench: Bench) -> None:
@@ -131,11 +137,12 @@ def repack(bench: Bench) -> None:
     holds(bench, order, places)
 
 
-def fifo_proof(depth: int, width: int = WIDTH, ice40: bool = False, quick: bool = False) -> Proof:
+def fifo_proof(depth: int, width: int = WIDTH, ice40: bool = False, quick: bool = False, apart: bool = False) -> Proof:
     kind = "block RAM" if StreamFifo.in_block(depth, width) else "one register" if depth == 1 else "distributed RAM"
-    latency = StreamFifo.latency_of(depth, width)
+    latency = StreamFifo.latency_of(depth, width, apart)
+    what = f"{depth} deep, {kind}{', apart' * apart}{', iCE40' * ice40}"
     return Proof(
-        "StreamFifo", f"{depth} deep, {kind}{', iCE40' * ice40}", lambda: StreamFifo(width, depth),
+        "StreamFifo", what, lambda: StreamFifo(width, depth, apart),
         register_fifo if depth == 1 else fifo, f"stable, order, count, offered after {latency}, paths",
         latency + 1, "the latency and one more: the places are named, so that each cycle follows from the last",
         induction=True, cut=NO_PATH if not ice40 else NO_PATH[1:], quick=quick, platform=ICE40 if ice40 else None,
@@ -163,6 +170,8 @@ PROOFS = [
     *(fifo_proof(depth, quick=depth == 4) for depth in (1, 2, 3, 4, 5, 8)),
     *(fifo_proof(depth, ice40=True) for depth in (4, 7)),
     fifo_proof(34, 16, quick=True), fifo_proof(64, 12),
+    fifo_proof(8, apart=True, quick=True), fifo_proof(9, apart=True), fifo_proof(64, 12, apart=True),
+    fifo_proof(7, ice40=True, apart=True),
     Proof("Fork", "2 sinks", lambda: Fork(WIDTH, 2), fork, "stable, each beat once to each sink, paths", 2, STEP,
           induction=True, quick=True),
     Proof("Fork", "3 sinks", lambda: Fork(WIDTH, 3), fork, "stable, each beat once to each sink, paths", 2, STEP,

@@ -10,6 +10,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from popstream.hw.folding.timing import WindowGeometry, window_timing
+from popstream.hw.lib.device import is_ice40
 from popstream.hw.lib.memory import in_block
 from popstream.hw.lib.pipeline import next_of
 from popstream.hw.lib.stream import value_layout
@@ -129,7 +130,7 @@ class Window(wiring.Component):
         load = Signal()  # everything up to the store moves on
         held = self.geometry.moved if self.prefetch else self.kernel
         store = [Signal(held * self.channels * self.bits, name=f"store{row}") for row in range(self.kernel)]
-        entering, valid, due = self._scan(m, load)
+        entering, valid, due = self._scan(m, load, not is_ice40(platform))
         shifted = [Cat(columns[len(codes) :], codes) for columns, codes in zip(store, entering, strict=True)]
         if self.prefetch:
             self._move(m, store, shifted, load, valid, due)
@@ -204,7 +205,7 @@ class Window(wiring.Component):
         pattern = sum(self.pad_code << place for place in range(0, len(codes), self.bits))
         return codes ^ pattern if pattern else codes
 
-    def _scan(self, m: Module, load: Value) -> tuple[list[Value], Value, Value]:
+    def _scan(self, m: Module, load: Value, as_read: bool) -> tuple[list[Value], Value, Value]:
         """Walks over the image while `load`; K rows of codes for the store, whether they are valid and fill it."""
         g = self.geometry
         columns = g.loaded if self.prefetch else g.columns
@@ -234,7 +235,7 @@ class Window(wiring.Component):
         newest = Mux(needs, self._inverted(self.i.payload.as_value()), 0)
         if self.kernel == 1:
             return [newest], advance, due
-        entering, valid = self._line_memory(m, newest, load, advance, inside, row_end, image_end)
+        entering, valid = self._line_memory(m, newest, load, advance, (inside, row_end, image_end), as_read)
         if g.beat_cycles(self.groups) > 1:
             m.d.comb += waits.eq(valid.any())
         marks = Signal(2)
@@ -243,31 +244,28 @@ class Window(wiring.Component):
         return entering, valid[-1], marks[-1]
 
     def _line_memory(
-        self, m: Module, newest: Value, load: Value, advance: Value, inside: Value, row_end: Value, image_end: Value
+        self, m: Module, newest: Value, load: Value, advance: Value, ends: tuple[Value, Value, Value], as_read: bool
     ) -> tuple[list[Value], Signal]:
         """The K-1 beats above `newest`, 0 outside the image, and `newest`; stores them again moved up by one row.
 
-        The beats come two cycles of `load` after `advance`, from a register that takes the memory's data as they are.
-        Second result: whether a beat is one, and two cycles on its way.
+        `ends`: whether the beat's column is one of the image, ends a row, ends the image. The beats come two cycles of
+        `load` after `advance`, from a register; with `as_read` it takes the memory's data as they are, and what lies
+        outside the image is made 0 behind it. Second result: whether a beat is one, and two cycles on its way.
         """
-        held = self.kernel - 1
-        beat = self.lanes * self.bits
-        depth = self.width * self.groups
-        style = {"ram_style": "block"} if in_block(depth, held * beat) else {}
-        m.submodules.lines = lines = Memory(
-            shape=unsigned(held * beat), depth=depth, init=[], attrs={"no_rw_check": 1} | style
-        )
+        inside, row_end, image_end = ends
+        held, beat, depth = self.kernel - 1, self.lanes * self.bits, self.width * self.groups
+        block = in_block(depth, held * beat)
+        attributes = {"no_rw_check": 1} | ({"ram_style": "block"} if block else {})
+        m.submodules.lines = lines = Memory(shape=unsigned(held * beat), depth=depth, init=[], attrs=attributes)
         read, write = lines.read_port(), lines.write_port()
         valid, stores = Signal(2), Signal(2)  # a beat; one that has its place in the memory
         stored = Signal(held)  # which of the rows above belong to this image
-        above = Signal(held)  # the same for the data that are read, if their column belongs to the image
-        latest = Signal(beat)
-        beats = [Signal(beat, name=f"beat{index}") for index in range(self.kernel)]
-        m.d.comb += [
-            read.en.eq(load),
-            write.en.eq(load & stores[1]),
-            write.data.eq(Cat(beats[1:])),
-        ]
+        above, shown = Signal(held), Signal(held)  # the same for the data that are read; for those in the register
+        latest, last, word = Signal(beat), Signal(beat), Signal(held * beat)
+
+        def masked(rows: Value, which: Value) -> Value:
+            return rows & Cat(bit.replicate(beat) for bit in which)
+
         for port, step in ((read, advance & inside), (write, write.en)):
             with m.If(step):
                 m.d.sync += port.addr.eq(next_of(port.addr, depth))
@@ -278,14 +276,14 @@ class Window(wiring.Component):
                 valid.eq(Cat(advance, valid)),
                 stores.eq(Cat(advance & inside, stores)),
                 above.eq(Mux(inside, stored, 0)),
+                shown.eq(above),
                 latest.eq(newest),
-                beats[held].eq(latest),
+                last.eq(latest),
+                word.eq(read.data if as_read and block else masked(read.data, above)),
             ]
-            m.d.sync += [
-                beats[index].eq(read.data.word_select(index, beat) & above[index].replicate(beat))
-                for index in range(held)
-            ]
-        return beats, valid
+        rows = masked(word, shown) if as_read and block else word
+        m.d.comb += [read.en.eq(load), write.en.eq(load & stores[1]), write.data.eq(Cat(rows[beat:], last))]
+        return [*(rows.word_select(index, beat) for index in range(held)), last], valid
 
     def _grid(self, m: Module, position: Value, step: Value, end: Value, start: int, first: int) -> Value:
         """High where `position` (moves on `step`, back to `start` on `end`) is `first` or a multiple of stride more."""

@@ -28,7 +28,6 @@ from popstream.hw.cost.prices import Cost
 from popstream.hw.folding.timing import WindowGeometry
 from popstream.hw.lib.memory import in_block
 from popstream.hw.lib.multiply import Multiplier
-from popstream.hw.lib.table import TablePair
 
 __all__ = [
     "add_cost",
@@ -62,7 +61,9 @@ def window_cost(geometry: WindowGeometry, bits: int, lanes: int, prefetch: bool,
     columns, rows = counter(len(g.loaded if prefetch else g.columns)), counter(len(g.rows))
     width, depth = (g.kernel - 1) * beat, g.width * groups
     block = in_block(depth, width)
-    result += memory_cost(width, depth, block) + Cost(logic(width), (g.kernel + 1) * beat + (0 if block else width))
+    # Of the rows above, block RAM has the register itself, and which of them are shown is kept beside it.
+    beats = 2 * beat + g.kernel - 1 if block else (g.kernel + 1) * beat + width
+    result += memory_cost(width, depth, block) + Cost(logic(width), beats)
     result += counter(depth) * 2 + columns * 3 + rows * 2  # two or one comparisons beside the counting
     result += Cost(logic(40), (20 if prefetch else 12) - 2 * columns.ff - rows.ff)
     return result
@@ -76,8 +77,7 @@ def threshold_cost(block: Threshold) -> Cost:
     result += last_stage_cost(block.lanes * block.bits) + counter(block.channels // block.lanes)
     for lane in range(block.lanes):
         entries, pairs = block.entries[lane], block.pairs(lane)
-        for first, second in pairs:
-            result += Cost(ff=2 * TablePair.form(entries[first], entries[second])[0].width, ebr=1)
+        result += Cost(ebr=len(pairs))
         paired = {level for pair in pairs for level in pair}
         for level in set(range(block.bits)) - paired:
             result += table_cost(entries[level], block.storage)

@@ -138,8 +138,8 @@ def arrive(network: Network, node: Node, fold: Fold, lanes: int) -> tuple[Cost, 
     latency = Repack.latency_of(lanes, feed) + Window.latency_of(g.kernel, prefetch)
     if fold.buffer:
         beats = fold.buffer * (channels // feed)
-        result += fifo_cost(feed * bits, beats)
-        latency += StreamFifo.latency_of(beats, feed * bits)
+        result += fifo_cost(feed * bits, beats, apart=True)
+        latency += StreamFifo.latency_of(beats, feed * bits, apart=True)
     return result, latency
 
 
@@ -246,13 +246,13 @@ def join_cost(network: Network, node: Node, folding: Mapping[str, Fold], pixels:
     lanes, channels = stream_lanes(network, folding), node.shape[0]
     first, second = (network.node(name) for name in node.inputs)
     main, skip, bits = lanes[first.name], lanes[second.name], second.bits
-    result = fifo_cost(skip * bits, pixels.skip.pixels * (channels // skip)) + repack_cost(bits, skip, main)
+    result = fifo_cost(skip * bits, pixels.skip.pixels * (channels // skip), apart=True) + repack_cost(bits, skip, main)
     if pixels.main is not None:
         ends = plans(network, folding)
         width = ends[first.name].end_bits if first.name in ends else first.bits
         if first.op == "conv":
             width = sums(network, first, folding[first.name].arithmetic)[0].width
-        result += fifo_cost(main * width, pixels.main.pixels * (channels // main))
+        result += fifo_cost(main * width, pixels.main.pixels * (channels // main), apart=True)
     return result
 
 

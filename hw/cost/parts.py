@@ -64,8 +64,8 @@ def memory_cost(width: int, words: int, block: bool) -> Cost:
     return Cost(ebr=block_rams(1 << register_bits(words), width)) if block else Cost(distributed_luts(words, width))
 
 
-def fifo_cost(width: int, depth: int) -> Cost:
-    """hw.lib.fifo.StreamFifo."""
+def fifo_cost(width: int, depth: int, apart: bool = False) -> Cost:
+    """hw.lib.fifo.StreamFifo. The register behind a block RAM is its own."""
     if depth == 1:
         return Cost(logic(3), width + 1)
     block = in_block(depth, width)
@@ -74,7 +74,8 @@ def fifo_cost(width: int, depth: int) -> Cost:
     place, level = register_bits(words), words.bit_length()
     control = logic(10 + 1.6 * (place + level))
     carries = 2 * sum(adder(bits) for bits in (place, level) if bits >= CARRY_BITS)
-    result = Cost(control + carries, width + 2 * place + level + 3 + block)
+    register = width + 1 if apart and depth >= StreamFifo.LEAST_APART else 0
+    result = Cost(control + carries, (0 if block else width) + register + 2 * place + level + 3 + block)
     return result + memory_cost(width, 1 << place, block) + (skid_cost(width) if skids else Cost())
 
 
@@ -83,8 +84,8 @@ def table_cost(entries: Sequence[int], storage: str = "auto") -> Cost:
     width = varying(entries)
     if not width:
         return Cost()
-    if Table.in_block(len(entries), storage):
-        return Cost(0, width, block_rams(len(entries), width))
+    if Table.in_block(len(entries), storage):  # with a register inside
+        return Cost(ebr=block_rams(len(entries), width))
     return Cost(logic(width * rom_luts(len(entries))), width)
 
 

@@ -9,7 +9,7 @@ from amaranth.hdl import signed, unsigned
 from popstream.hw.cost.parts import adder, choice, counter, fifo_cost, logic, register_bits, rom_luts
 from popstream.hw.cost.prices import Cost
 from popstream.hw.lib.carry import chain_luts
-from popstream.hw.lib.memory import block_rams
+from popstream.hw.lib.memory import EBR_WORDS, block_rams
 from popstream.hw.lib.multiply import Multiplier
 from popstream.hw.lib.pipeline import select_levels
 from popstream.hw.lib.planes import falls
@@ -41,7 +41,8 @@ def weights_cost(plan: MatVecPlan, storage: str) -> Cost:
     if style == "block":
         rams = sum(block_rams(plan.words, plan.word_bits * pes) for pes in plan.pes_of_copies)
         late = max(0, plan.select + plan.copies - 1 - WeightMemory.block_stages(plan.words))
-        return Cost(ff=plan.word_bits * plan.pe + late * place, ebr=rams)
+        behind = plan.word_bits * plan.pe if plan.words <= EBR_WORDS else 0  # else the second register is inside
+        return Cost(ff=behind + late * place, ebr=rams)
     address = Cost(ff=(plan.select + plan.copies - 1) * place)
     if style == "merged":
         known = 1 - 2.0 ** (1 - plan.words)  # of the bits, so many are not the same in all words

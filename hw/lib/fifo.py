@@ -24,16 +24,19 @@ class StreamFifo(wiring.Component):
     to give its data (5.8 ns on an ECP5), so that they go from there into a register of their own. From a depth of 4 on,
     `o.ready` ends at a skid buffer. There is no combinational path between `i` and `o` in either direction.
 
-    Latency 2 cycles (1 with depth 1, 3 from block RAM); a beat each cycle for depth > 2, every other cycle for depths 1
-    and 2.
+    Latency 2 cycles (1 with depth 1, 3 from block RAM), with `apart` one more; a beat each cycle for depth > 2, every
+    other cycle for depths 1 and 2.
 
     Parameters
     ----------
     shape : payload shape.
     depth : beats that fit, at least 1.
+    apart : whether what writes may lie far from the memory: beats and the write's enable then come from registers of
+        the FIFO, if it is at least LEAST_APART deep. Not on an iCE40, whose cells are few.
 
     Attributes
     ----------
+    apart : whether it is so.
     block : whether it is in block RAM.
     skids : whether it ends at a skid buffer.
     latency : cycles from a transfer at `i` until the beat is valid at `o`, if nothing is before it.
@@ -44,7 +47,9 @@ class StreamFifo(wiring.Component):
     o : Out(stream.Signature(shape))
     """
 
-    def __init__(self, shape: Any, depth: int) -> None:
+    LEAST_APART = 6  # with fewer words, a beat on its way to the memory would cost beats a cycle
+
+    def __init__(self, shape: Any, depth: int, apart: bool = False) -> None:
         if depth < 1:
             raise ValueError(f"A FIFO must be at least 1 beat deep, not {depth}")
         self.shape = shape
@@ -52,7 +57,8 @@ class StreamFifo(wiring.Component):
         self.width = Shape.cast(shape).width
         self.block = self.in_block(depth, self.width)
         self.skids = self.has_skid(depth)
-        self.latency = self.latency_of(depth, self.width)
+        self.apart = apart and depth >= self.LEAST_APART
+        self.latency = self.latency_of(depth, self.width, apart)
         super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
 
     @staticmethod
@@ -66,9 +72,9 @@ class StreamFifo(wiring.Component):
         return depth >= 4
 
     @classmethod
-    def latency_of(cls, depth: int, width: int = 1) -> int:
+    def latency_of(cls, depth: int, width: int = 1, apart: bool = False) -> int:
         """Latency of a FIFO of that depth and width."""
-        return 1 if depth == 1 else 3 if cls.in_block(depth, width) else 2
+        return (1 if depth == 1 else 3 if cls.in_block(depth, width) else 2) + (apart and depth >= cls.LEAST_APART)
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
@@ -91,23 +97,29 @@ class StreamFifo(wiring.Component):
             attrs={"no_rw_check": 1} | ({"ram_style": "block"} if self.block else {}),
         )
         read, write = memory.read_port(), memory.write_port()
-        level = Signal(range(words + 1))  # words in the memory
+        level = Signal(range(words + 1))  # words in the memory, and on their way to it
         full, empty = Signal(), Signal(init=1)
         valid = Signal()  # the memory's read register holds a beat
         free = Signal()  # `o` takes it, or there is none
-        m.d.comb += [
-            self.i.ready.eq(~full),
-            write.en.eq(self.i.valid & ~full),
-            write.data.eq(self.i.payload),
-            read.en.eq(~empty & free),
-        ]
+        taken = self.i.valid & ~full
+        m.d.comb += [self.i.ready.eq(~full), read.en.eq(~empty & free)]
+        if self.apart and Skid.built(platform):
+            written, beat = Signal(), Signal(self.width, reset_less=True)
+            m.d.sync += [written.eq(taken), beat.eq(Value.cast(self.i.payload))]
+            m.d.comb += [write.en.eq(written), write.data.eq(beat)]
+        else:
+            m.d.comb += [write.en.eq(taken), write.data.eq(self.i.payload)]
         for port in (read, write):
             with m.If(port.en):
                 m.d.sync += port.addr.eq(next_of(port.addr, memory.depth))
+        with m.If(taken & ~read.en):
+            m.d.sync += [level.eq(level + 1), full.eq(level == words - 1)]
+        with m.Elif(read.en & ~taken):
+            m.d.sync += [level.eq(level - 1), full.eq(0)]
         with m.If(write.en & ~read.en):
-            m.d.sync += [level.eq(level + 1), full.eq(level == words - 1), empty.eq(0)]
+            m.d.sync += empty.eq(0)
         with m.Elif(read.en & ~write.en):
-            m.d.sync += [level.eq(level - 1), empty.eq(level == 1), full.eq(0)]
+            m.d.sync += empty.eq(level == 1)
         with m.If(free):
             m.d.sync += valid.eq(~empty)
         last: Any = self.o

@@ -32,13 +32,16 @@ def test_fork_hands_every_beat_to_every_sink(n, stalls):
         assert times["o0"] == times["i"] == list(range(len(beats)))
 
 
+@pytest.mark.parametrize("apart", [False, True])
 @pytest.mark.parametrize("stalls", STALLS)
-@pytest.mark.parametrize(("width", "depth"), [(10, 1), (10, 2), (10, 3), (10, 5), (10, 16), (44, 34), (44, 35)])
-def test_fifo_keeps_order_and_rate(width, depth, stalls):
+@pytest.mark.parametrize(
+    ("width", "depth"), [(10, 1), (10, 2), (10, 3), (10, 5), (10, 6), (10, 16), (44, 34), (44, 35)]
+)
+def test_fifo_keeps_order_and_rate(width, depth, stalls, apart):
     source = random.Random(depth)
     beats = [source.getrandbits(width) for _ in range(150)]
     times = {}
-    dut = StreamFifo(signed(width), depth)
+    dut = StreamFifo(signed(width), depth, apart)
     assert run_stream(dut, {"i": beats}, {"o": len(beats)}, 1, *stalls, times=times)["o"] == beats
     if stalls == (0.0, 0.0):
         assert times["o"][0] - times["i"][0] == dut.latency
@@ -46,9 +49,10 @@ def test_fifo_keeps_order_and_rate(width, depth, stalls):
             assert times["o"] == list(range(dut.latency, dut.latency + len(beats)))
 
 
-@pytest.mark.parametrize(("width", "depth"), [(8, 1), (8, 2), (8, 3), (8, 7), (8, 16), (40, 34), (8, 90)])
-def test_fifo_holds_its_depth(width, depth):
-    dut = StreamFifo(unsigned(width), depth)
+@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize(("width", "depth"), [(8, 1), (8, 2), (8, 3), (8, 6), (8, 7), (8, 16), (40, 34), (8, 90)])
+def test_fifo_holds_its_depth(width, depth, apart):
+    dut = StreamFifo(unsigned(width), depth, apart)
     with pytest.raises(AssertionError, match=f"'i': '{depth}/100'"):
         run_stream(dut, {"i": list(range(100))}, {"o": 100}, 0, 0.0, 1.0, timeout_cycles=110)
 
