@@ -4,6 +4,7 @@ netlist as it was and the source, by Verilator, with yosys' models of the cells 
 import json
 import shutil
 import subprocess
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,8 @@ module DP16KD(input CLKA, CLKB, CEA, CEB, OCEA, OCEB, WEA, WEB, RSTA, RSTB, CSA0
   wire [17:0] dib = {{{", ".join(f"DIB{bit}" for bit in reversed(range(18)))}}};
   function [35:0] found(input [13:0] at, input integer width);
     case (width)
-      36: found = {{words[{{at[13:5], 2'd3}}], words[{{at[13:5], 2'd2}}], words[{{at[13:5], 2'd1}}], words[{{at[13:5], 2'd0}}]}};
+      36: found = {{words[{{at[13:5], 2'd3}}], words[{{at[13:5], 2'd2}}],
+                   words[{{at[13:5], 2'd1}}], words[{{at[13:5], 2'd0}}]}};
       18: found = {{18'd0, words[{{at[13:4], 1'd1}}], words[{{at[13:4], 1'd0}}]}};
       9: found = {{27'd0, words[at[13:3]]}};
       4: found = {{32'd0, words[at[13:3]][4 * at[2] +: 4]}};
@@ -112,6 +114,7 @@ endmodule
 """
 PORTS = {"a": 40, "b": 18, "c": 18, "d": 9, "e": 9, "f": 9, "g": 9, "h": 4, "p": 1, "q": 1}
 BITS = sum(PORTS.values())
+FIRST = dict(zip(PORTS, accumulate(PORTS.values(), initial=0)))  # bit of each port among all of them
 ROOT = Path("build/tests")
 NAMES = ("source", "mapped", "absorbed", "wrong")
 BENCH = f"""
@@ -119,10 +122,15 @@ module bench(input clk, output reg [2:0] differ);
   reg [63:0] s = 64'h123456789abcdef1;
   always @(posedge clk) s <= {{s[50:0], s[63:51] ^ s[62:50] ^ s[60:48] ^ s[59:47]}};
   wire [{BITS - 1}:0] {", ".join(NAMES)};
-  {"".join(f'''
+  {
+    "".join(
+        f'''
   {name}_top {name}_block(.clk(clk), .go(s[0]), .give(s[1]), .we(s[2]), .at(s[9:3]), .to(s[9:3] ^ 7'd85), .x(s[55:16]),
-    {", ".join(f".{port}({name}[{sum(list(PORTS.values())[:place])} +: {bits}])" for place, (port, bits) in enumerate(PORTS.items()))});
-  ''' for name in NAMES)}
+    {", ".join(f".{port}({name}[{FIRST[port]} +: {bits}])" for port, bits in PORTS.items())});
+  '''
+        for name in NAMES
+    )
+}
   initial differ = 0;
   always @(posedge clk) differ <= differ | {{source != wrong, source != absorbed, source != mapped}};
 endmodule
