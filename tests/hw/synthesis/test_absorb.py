@@ -114,7 +114,7 @@ endmodule
 """
 PORTS = {"a": 40, "b": 18, "c": 18, "d": 9, "e": 9, "f": 9, "g": 9, "h": 4, "p": 1, "q": 1}
 BITS = sum(PORTS.values())
-FIRST = dict(zip(PORTS, accumulate(PORTS.values(), initial=0)))  # bit of each port among all of them
+FIRST = dict(zip(PORTS, accumulate(PORTS.values(), initial=0), strict=False))  # bit of each port among all of them
 ROOT = Path("build/tests")
 NAMES = ("source", "mapped", "absorbed", "wrong")
 BENCH = f"""
