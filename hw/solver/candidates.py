@@ -65,11 +65,19 @@ def candidates(
             if out >= least_out and shape.pe // out <= group_cycles and beats <= target:
                 result += [
                     replace(shape, prefetch=not lean, buffer=buffer, out=out, storage=storage, levels=levels)
-                    for storage in memories(node, shape)
-                    if not (lean and storage == "registered")  # such devices' carry chains have no room for a gate
+                    for storage in storages(memories(node, shape), lean)
                 ]
                 break
     return result
+
+
+def storages(offered: Sequence[str], lean: bool) -> list[str]:
+    """Of the memories offered those to choose from: words of a few bits have a register, without which their address
+    lines lead to every lane, wherever carry chains have room for the gate behind it, which those of lean devices lack.
+    """
+    if "registered" not in offered:
+        return list(offered)
+    return [storage for storage in offered if storage != ("registered" if lean else "logic")]
 
 
 @lru_cache(maxsize=1024)  # the same are looked at again at other prices, and for other boards

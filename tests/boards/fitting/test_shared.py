@@ -32,9 +32,8 @@ def test_where_both_fit_the_faster_one_is_offered(resnet):
 
 
 def test_a_target_takes_the_pipeline_that_reaches_it_else_the_stage(resnet):
-    board = find("ulx3s-45f")
-    assert not plans(resnet, fit(board, resnet, 100_000).folding)
-    assert plans(resnet, fit(board, resnet, 22_000).folding)
+    assert not plans(resnet, fit(find("ulx3s-85f"), resnet, 22_000).folding)
+    assert plans(resnet, fit(find("ulx3s-45f"), resnet, 22_000).folding)
 
 
 def test_no_other_family_is_offered_one(resnet):
