@@ -4,6 +4,7 @@ registers that a block RAM has, and none that all parts of a design share.
 
 import json
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from copy import deepcopy as copy_of
 from pathlib import Path
 from typing import Any
@@ -51,11 +52,9 @@ def absorb_registers(path: Path) -> int:
         rams = [cell for cell in cells.values() if cell["type"] == "DP16KD"]
         given = {bit for cell in rams for bits, _ in _read_ports(cell).values() for bit in bits.values()}
         readers = defaultdict[Any, list[str | None]](list)
-        for name, cell in cells.items():
-            for port, bits in cell["connections"].items():
-                if cell["port_directions"].get(port) != "output":
-                    for bit in given.intersection(bits):
-                        readers[bit].append(name if cell["type"] == "TRELLIS_FF" and port == "DI" else None)
+        for name, port, _, bit in _inputs(module):
+            if bit in given:
+                readers[bit].append(name if cells[name]["type"] == "TRELLIS_FF" and port == "DI" else None)
         for port in module["ports"].values():
             for bit in given.intersection(port["bits"]):
                 readers[bit].append(None)
@@ -84,17 +83,8 @@ def split_constants(path: Path) -> int:
         }
         free = 1 + max((bit for cell in cells.values() for bits in cell["connections"].values() for bit in bits
                         if isinstance(bit, int)), default=1)  # fmt: skip
-        found = [
-            (name, port, place)
-            for name, cell in cells.items()
-            for port, bits in cell["connections"].items()
-            if cell["port_directions"].get(port) != "output"
-            for place, bit in enumerate(bits)
-            if bit in shared
-        ]
         kept: set[int] = set()  # nets whose first reader keeps the register there is
-        for name, port, place in found:
-            bit = cells[name]["connections"][port][place]
+        for name, port, place, bit in [found for found in _inputs(module) if found[-1] in shared]:
             if bit not in kept:
                 kept.add(bit)
                 continue
@@ -206,13 +196,18 @@ def _starts(cell: dict[str, Any]) -> bool:
     )
 
 
-def _readers(module: dict[str, Any]) -> Counter[Any]:
-    """How many cell inputs and output ports read each bit."""
-    read: Counter[Any] = Counter()
-    for cell in module["cells"].values():
+def _inputs(module: dict[str, Any]) -> Iterator[tuple[str, str, int, Any]]:
+    """Every bit that a cell reads: the cell, its port, the bit's place there, and the net or constant."""
+    for name, cell in module["cells"].items():
         for port, bits in cell["connections"].items():
             if cell["port_directions"].get(port) != "output":
-                read.update(bits)
+                for place, bit in enumerate(bits):
+                    yield name, port, place, bit
+
+
+def _readers(module: dict[str, Any]) -> Counter[Any]:
+    """How many cell inputs and output ports read each bit."""
+    read = Counter(bit for *_, bit in _inputs(module))
     for port in module["ports"].values():
         if port["direction"] != "input":
             read.update(port["bits"])

@@ -11,8 +11,8 @@ import pytest
 
 from popstream.boards.bench.netlist import LINT
 from popstream.hw.synthesis.mapped import absorb_registers, split_constants
-from popstream.hw.synthesis.yosys import find_tool
 from popstream.sim.verilator.model import Design, compiled
+from tests.boards.flow.test_widened import yosys
 
 # Memories read as the blocks do it: with enables of their own for both registers, on two ports, from a table. Not to be
 # taken in are a register with a reset, one that is 1 at first, and one of two readers.
@@ -148,11 +148,9 @@ int main() {
 """
 
 
-def yosys(script, folder):
-    command = [find_tool("yosys"), "-q", "-l", "yosys.log", "-p", script]
-    quiet = subprocess.DEVNULL
-    status = subprocess.run(command, cwd=folder, stdout=quiet, stderr=quiet).returncode
-    assert status == 0, (folder / "yosys.log").read_text()[-2000:]
+def done(script, folder):
+    said = yosys(script, folder)
+    assert said.endswith("status 0"), said[-2000:]
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +158,7 @@ def netlists(tmp_path_factory):
     """A folder with the mapped netlist, the one made ready, and one whose block RAMs' enables are left away."""
     folder = tmp_path_factory.mktemp("absorb")
     (folder / "block.v").write_text(BLOCK)
-    yosys("read_verilog block.v; synth_ecp5 -nowidelut -top top; write_json mapped.json", folder)
+    done("read_verilog block.v; synth_ecp5 -nowidelut -top top; write_json mapped.json", folder)
     shutil.copy(folder / "mapped.json", folder / "absorbed.json")
     return folder
 
@@ -205,7 +203,7 @@ def test_all_compute_the_same(netlists):
     (netlists / "wrong.json").write_text(json.dumps(netlist))
     read = "read_json {0}.json; delete =A:blackbox; rename top {0}_top; read_verilog -overwrite +/ecp5/cells_sim.v; "
     read += "hierarchy -top {0}_top; proc; flatten; write_verilog -noattr {0}.v; design -reset; "
-    yosys("".join(map(read.format, NAMES[1:])), netlists)
+    done("".join(map(read.format, NAMES[1:])), netlists)
     text = "".join((netlists / f"{name}.v").read_text() for name in NAMES[1:])
     text += BLOCK.replace("module top(", "module source_top(")
     sources = {"top.v": LINT + text + RAM, "bench.sv": BENCH, "main.cpp": MAIN}
