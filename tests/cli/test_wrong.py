@@ -15,11 +15,12 @@ import pytest
 from popstream.boards.host.client import LinkError
 from popstream.cli import front, options
 from popstream.cli.app import app
+from popstream.model.manifest import zoo
 from tests.command import run_cli
 
 ROOT = Path(__file__).parents[2]
 LOOPS = 18  # of `loop`: 3 seconds of a fast processor, and as much more of a slow one
-NETS = "known are digits-react-w1a1, digits-w1a2, resnet20-w1a2, resnet20-w2a2"
+NETS = f"known are {', '.join(folder.name for folder in zoo())}"
 
 
 @lru_cache
