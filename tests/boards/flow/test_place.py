@@ -3,7 +3,7 @@
 import pytest
 
 from popstream.boards.flow import toolchain
-from popstream.boards.flow.place import filled, judge
+from popstream.boards.flow.place import AIM, aimed, filled, judge
 from popstream.boards.flow.timing import Timing
 from popstream.boards.flow.toolchain import ToolError, last_line, locate, run
 from popstream.boards.known import find
@@ -11,13 +11,22 @@ from popstream.boards.known import find
 
 def test_timing_is_judged_by_every_clock():
     cells = {"TRELLIS_COMB": {"used": 3, "available": 9}, "DP16KD": {"used": 1, "available": 2}}
-    clocks = {"a": {"achieved": 61.123, "constraint": 60.0024}, "b": {"achieved": 30.0, "constraint": 25.0}}
+    clocks = {"a": {"achieved": 61.123, "constraint": 60.0024 * AIM}, "b": {"achieved": 25.1, "constraint": 25 * AIM}}
     result = judge(find("ulx3s-25f"), 60, 5, {"fmax": clocks, "utilization": cells}, Timing({}, {}))
     assert (result.met, result.fmax_mhz, result.used) == (True, 61.12, {"lut": 3, "ebr": 1})
     clocks["b"]["achieved"] = 24.9
     assert not judge(find("ulx3s-25f"), 60, 5, {"fmax": clocks, "utilization": cells}, Timing({}, {})).met
     with pytest.raises(ToolError, match=r"constrained no clock to 70.000 MHz, only to 60.002, 25.000"):
         judge(find("ulx3s-25f"), 70, 5, {"fmax": clocks, "utilization": cells}, Timing({}, {}))
+
+
+def test_nextpnr_aims_above_what_is_asked_and_what_is_asked_decides():
+    assert aimed('BLOCK ASYNCPATHS;\nFREQUENCY PORT "clk25_0__io" 25000000.0 HZ;\n').endswith(f" {25e6 * AIM} HZ;\n")
+    with pytest.raises(ToolError, match="no clock is constrained"):
+        aimed("BLOCK ASYNCPATHS;\n")
+    for reached, met in ((110.01, True), (109.99, False)):
+        report = {"fmax": {"a": {"achieved": reached, "constraint": 110 * AIM}}, "utilization": {}}
+        assert judge(find("ulx3s-85f"), 110, 0, report, Timing({}, {})).met is met
 
 
 def test_margins_and_what_has_none_decide_too():
