@@ -21,6 +21,7 @@ from popstream.hw.cost.parts import (
     memory_cost,
     multipliers,
     register_bits,
+    rest_cost,
     skid_cost,
     table_cost,
 )
@@ -101,8 +102,8 @@ def requant_cost(block: Requant) -> Cost:
         if not whole:  # M of more than 18 bits: synthesis splits the product, and keeps most registers outside
             outside = width + block.factor.width + (block.multiplied - 2) * product
             result += Cost((blocks - 1) * adder(product), outside)
-        elif blocks > 1:
-            result += Cost(adder(product), 2 * product + 17)
+        elif Multiplier.rest_of(block.acc_shape, block.factor):
+            result += Cost(adder(product), product) + rest_cost(block.acc_shape, block.factor)
         result += Cost(adder(product) + (adder(total) if block.skip else 0) + logic(stream))
         if block.even:
             result += Cost(logic(block.shift * TIE), 1)

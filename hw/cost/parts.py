@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import ceil
 
+from amaranth.hdl import Shape
+
 from popstream.hw.cost.prices import Cost
 from popstream.hw.lib.fifo import StreamFifo
 from popstream.hw.lib.memory import block_rams, distributed_luts, in_block
-from popstream.hw.lib.multiply import MULTIPLIER_BITS
+from popstream.hw.lib.multiply import MULTIPLIER_BITS, Multiplier
 from popstream.hw.lib.table import Table, range_shape
 
 SHARED = 0.95  # of the LUTs of blocks by themselves, so many are left where blocks meet
@@ -55,6 +57,21 @@ def rom_luts(words: int) -> float:
 def multipliers(left: int, right: int) -> int:
     """Multipliers of a product of so many by so many bits, signs included."""
     return ceil(left / MULTIPLIER_BITS) * ceil(right / MULTIPLIER_BITS) if min(left, right) > 1 else 0
+
+
+def rest_cost(a: Shape, b: Shape) -> Cost:
+    """What hw.lib.multiply.Multiplier has outside of its blocks for a wide `a`: where they are few, the product of its
+    upper bits too, of two each masked and added; and the parts' products, whose sum is left out.
+    """
+    rest = Multiplier.rest_of(a, b)
+    if not rest:
+        return Cost()
+    upper = b.width + rest
+    result = Cost(ff=MULTIPLIER_BITS - 1 + b.width + upper)
+    if Multiplier.blocks_of(a, b) == 1:
+        pairs = ceil(rest / 2)
+        result += Cost(logic(rest * b.width) + (rest - 1) * adder(b.width + 2), rest + b.width + pairs * (b.width + 2))
+    return result
 
 
 def memory_cost(width: int, words: int, block: bool) -> Cost:

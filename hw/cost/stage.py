@@ -7,7 +7,7 @@ from math import ceil
 
 from amaranth.hdl import signed
 
-from popstream.hw.cost.parts import adder, fifo_cost, logic, register_bits, rom_luts
+from popstream.hw.cost.parts import adder, fifo_cost, logic, register_bits, rest_cost, rom_luts
 from popstream.hw.cost.prices import Cost
 from popstream.hw.folding.stage_plan import BEND, ENTER, WAITING, StagePlan
 from popstream.hw.lib.memory import block_rams, distributed_luts
@@ -79,7 +79,7 @@ def values_cost(plan: StagePlan, constants: Constants) -> Cost:
         each += Cost(logic(bits * (1 + 1.5 * halved)), bits * (1 + 1 + 2 + plan.multiplied - 2))
     if plan.bends:
         each += bend_cost(plan, constants)
-    result = each * lanes
+    result = (each + rest_cost(plan.sum_shape, factor)) * lanes
     if halved:
         result += Cost(2 * adder(bits + 2), 3 * bits) * (lanes // 2)
     result += Cost(ebr=stream_rams(plan))

@@ -97,8 +97,8 @@ def matvec_cost(plan: MatVecPlan, width: int, storage: str) -> Cost:
         result += Cost(logic((plan.pe - plan.lanes) * width), plan.pe * width + plan.beats) + counter(plan.beats)
     result += fifo_cost(plan.lanes * width, plan.depth)
     sequencer = counter(plan.chunks) + counter(len(plan.steps)) + counter(plan.groups) + counter(plan.words)
-    described = register_bits(plan.words) + register_bits(plan.chunks) + 4  # a chunk: the present one and the next
-    registers = 2 * described + 2 * register_bits(plan.credits + 1) + 5
+    described = register_bits(plan.words) + register_bits(plan.chunks) + 4  # a chunk: the present one and the next two
+    registers = 3 * described + 2 * register_bits(plan.credits + 1) + 5
     if plan.subtracts and plan.weight_bits > 1:  # the flag of the highest plane, on its way
         registers += 2 + plan.total + plan.copies - 1
     return result + sequencer + Cost(logic(SEQUENCE), registers + 2 * plan.total)

@@ -12,7 +12,7 @@ __all__ = [
     "MOST_LEVELS", "Count", "Fold", "FoldingError", "Share", "divisors", "read_fold", "read_folds", "read_share",
 ]  # fmt: skip
 
-MOST_LEVELS = 2
+MOST_LEVELS = 4
 Count = Annotated[int, Meta(ge=1)]
 
 

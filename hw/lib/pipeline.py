@@ -29,7 +29,7 @@ def next_of(counter: Value, states: int) -> Value:
 
 
 def select(m: Module, choices: list[Value], following: Value, advance: Value) -> Value:
-    """`choices[index]`, registered, where `index` is what `following` was at the last `advance`.
+    """`choices[index]`, registered, where `index` is what `following` was at the last `advance`; a single one as it is.
 
     In levels of several index bits (`select_levels`), each with a register behind. The index is known a cycle ahead, so
     that each choice has a line of its own from a register: two choices to a LUT, and no decoding before so many loads.
@@ -45,7 +45,7 @@ def select(m: Module, choices: list[Value], following: Value, advance: Value) ->
             some = choices[start : start + (1 << bits)]
             choice = Signal(len(some[0]), name=f"choice{level}_{len(chosen)}")
             shown = (value & line.replicate(len(value)) for value, line in zip(some, lines, strict=False))
-            m.d.sync += choice.eq(reduce(or_, shown) if bits else some[0])
+            m.d.sync += choice.eq(reduce(or_, shown))
             chosen.append(choice)
         choices, following, enable = chosen, rest, Const(1)
     return choices[0]
@@ -53,12 +53,12 @@ def select(m: Module, choices: list[Value], following: Value, advance: Value) ->
 
 def select_levels(choices: int) -> list[int]:
     """Index bits of each level of a choice among so many, lowest first: all in one up to SELECT_BITS, else two a level,
-    as the index of a wide choice has many loads far apart."""
+    as the index of a wide choice has many loads far apart. One is no choice, and takes no level."""
     left, levels = (choices - 1).bit_length(), []
     while left > SELECT_BITS:
         levels.append(2)
         left -= 2
-    return [*levels, left]
+    return [*levels, left] if left else levels
 
 
 def select_latency(choices: int) -> int:

@@ -20,7 +20,7 @@ from popstream.hw.unit.bitplane import AndTerm, MacTerm, XnorTerm, extremes
 from popstream.hw.unit.leave import leave
 from popstream.hw.unit.plan import MatVecPlan, accumulator
 from popstream.hw.unit.sequence import Sequencer
-from popstream.hw.unit.weights import WeightMemory, words_of
+from popstream.hw.unit.weights import ADDRESSES, WeightMemory, words_of
 from popstream.model.manifest.node import WEIGHTS
 
 __all__ = ["MatVec"]
@@ -60,7 +60,7 @@ class MatVec(wiring.Component):
     storage : weight memory: "block", "logic", "registered", "auto" or "reload", see WeightMemory; with "reload"
         acc_shape has room for any weights.
     pes_per_copy : output channels that share one copy of the codes and of the weight address; each further copy is one
-        register later. By default as many as keep 1024 lanes or 32 multipliers a copy.
+        register later. By default as many as keep 1536 lanes or 18 multipliers a copy.
     planes : code planes worked on at once, which share the weights: a divisor of A, 1 for mac.
     lanes : channels of a beat of `o`: a divisor of pe, by default pe. A group leaves in pe/lanes beats, at most the
         cycles of a group, N/simd * W*A/planes.
@@ -236,7 +236,7 @@ class MatVec(wiring.Component):
                 if flagged:
                     negative = delay(m, negative, 1, f"negative{copy}_")
             m.submodules[f"weights{copy}"] = memory = self._memory(copy)
-            for name in ("address", "next_address", "later_address", "advance"):
+            for name in (*ADDRESSES, "advance"):
                 m.d.comb += getattr(memory, name).eq(getattr(work, name))
             terms: list[Value] = []
             for index, pe in enumerate(range(self.pe)[copy * self.pes_per_copy :][: self.pes_per_copy]):

@@ -18,7 +18,7 @@ from popstream.model.manifest import Node, weight_integers
 
 __all__ = ["MatVecPlan", "accumulator", "weight_matrix"]
 
-LANES_PER_COPY, MULTIPLIERS_PER_COPY = 1024, 18  # loads on one copy of the weight address
+LANES_PER_COPY, MULTIPLIERS_PER_COPY = 1536, 18  # loads on one copy of the weight address
 
 
 def weight_matrix(node: Node) -> np.ndarray:

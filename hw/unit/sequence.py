@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
@@ -15,12 +16,17 @@ from popstream.hw.lib.planes import falls
 __all__ = ["Sequencer"]
 
 
+def ahead(signal: Signal, *names: str) -> list[Signal]:
+    """The signal, and its like for each of the chunks that follow."""
+    return [signal, *(Signal.like(signal, name=f"{name}_{signal.name}") for name in names)]
+
+
 class Sequencer(wiring.Component):
     """Issues, for each window, its groups, in each group the steps (k, m), in each step the chunks, one a cycle.
 
     A first chunk of a group is issued only with a credit in hand; `credit` gives one back. What describes the present
-    chunk comes from registers, and so does what describes the next: the state behind runs two chunks ahead. The first
-    chunk is issued at the earliest in the third cycle after reset.
+    chunk comes from registers, and so does what describes the next two: the state behind runs three chunks ahead. The
+    first chunk is issued at the earliest in the fourth cycle after reset.
 
     Parameters
     ----------
@@ -46,8 +52,8 @@ class Sequencer(wiring.Component):
     fall : Out(len(falls)), one-hot: it is the first after the weight has fallen by so much.
     negative : Out(1), it is one of the highest weight plane, which counts below zero.
     address : Out, its weight word.
-    next_address, later_address, advance : Out, the words of the next two chunks; each moves up by one in the cycle
-        after `advance`.
+    next_address, later_address, latest_address, advance : Out, the words of the next three chunks; each moves up by
+        one in the cycle after `advance`.
     """
 
     def __init__(
@@ -84,6 +90,7 @@ class Sequencer(wiring.Component):
                 "address": Out(address),
                 "next_address": Out(address),
                 "later_address": Out(address),
+                "latest_address": Out(address),
                 "advance": Out(1),
                 **({"negative": Out(1)} if subtracts else {}),
             }
@@ -91,9 +98,9 @@ class Sequencer(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        primed = Signal(2)  # the next chunk is known, and the present one
+        primed = Signal(3)  # the chunk after the next is known, the next, and the present one
         with m.If(self.advance):  # always so at first; a constant would make all units share a register, far from most
-            m.d.sync += primed.eq(Cat(Const(1, 1), primed[0]))
+            m.d.sync += primed.eq(Cat(Const(1, 1), primed[:-1]))
         final, final_next = Signal(), Signal()  # the present chunk is the window's last; the one of the next cycle
         granted, granted_next = self._credits(m)
         # Within a group nothing can stop: a window stays valid, and the group's credit is in hand.
@@ -101,8 +108,8 @@ class Sequencer(wiring.Component):
         m.d.comb += [
             self.ready.eq(final & (granted if single else 1)),
             self.soon.eq(final_next & (granted_next if single else 1)),
-            self.issue.eq(self.valid & primed[1] & (~self.first | granted)),
-            self.advance.eq(self.issue | ~primed[1]),
+            self.issue.eq(self.valid & primed[-1] & (~self.first | granted)),
+            self.advance.eq(self.issue | ~primed[-1]),
         ]
 
         chunk = Signal(range(self.chunks))
@@ -118,23 +125,24 @@ class Sequencer(wiring.Component):
             falling = [step == number for number, by in enumerate(self._falls_to) if by == fall]
             falling_by.append(fresh & Cat(falling).any())
         next_final = Signal()
-        described: list[tuple[Signal, Signal, Value]] = [  # of the present chunk, the next, and the one after
-            (self.first, Signal(name="next_first"), fresh & (step == 0)),
-            (self.last, Signal(name="next_last"), step_end),
-            (self.fall, Signal.like(self.fall, name="next_fall"), Cat(falling_by)),
-            (self.address, self.next_address, address),
-            (final, next_final, window_end),
+        described: list[tuple[list[Signal], Value]] = [  # of the present chunk, the next and the later; of the latest
+            (ahead(self.first, "next", "later"), fresh & (step == 0)),
+            (ahead(self.last, "next", "later"), step_end),
+            (ahead(self.fall, "next", "later"), Cat(falling_by)),
+            ([self.address, self.next_address, self.later_address], address),
+            ([final, *ahead(next_final, "later")], window_end),
+            (ahead(self.next_chunk, "later"), chunk),
+            (ahead(self.next_planes_index, "later"), Array(Const(choice) for choice in self.choices)[step]),
         ]
         if self.subtracts:
             highest = Cat(step == number for number, (k, _) in enumerate(self.steps) if k == self.weight_planes - 1)
-            described.append((self.negative, Signal(name="next_negative"), highest.any()))
-        m.d.comb += [self.later_address.eq(address), final_next.eq(Mux(self.advance, next_final, final))]
+            described.append((ahead(self.negative, "next", "later"), highest.any()))
+        m.d.comb += [self.latest_address.eq(address), final_next.eq(Mux(self.advance, next_final, final))]
         with m.If(self.advance):
-            for present, following, after in described:
-                m.d.sync += [present.eq(following), following.eq(after)]
+            for registers, latest in described:
+                for this, following in pairwise([*registers, latest]):
+                    m.d.sync += this.eq(following)
             m.d.sync += [
-                self.next_chunk.eq(chunk),
-                self.next_planes_index.eq(Array(Const(choice) for choice in self.choices)[step]),
                 chunk.eq(next_of(chunk, self.chunks)),
                 address.eq(Mux(window_end, address.init, address + self._stride(chunk_end, step))),
             ]

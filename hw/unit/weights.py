@@ -15,8 +15,9 @@ from popstream.hw.lib.memory import EBR_BITS, EBR_WORDS
 from popstream.hw.lib.pipeline import delay
 from popstream.hw.lib.table import LOGIC_DEPTH, checked_storage, guarded
 
-__all__ = ["MERGED_DEPTH", "WeightMemory", "words_of"]
+__all__ = ["ADDRESSES", "MERGED_DEPTH", "WeightMemory", "words_of"]
 
+ADDRESSES = ("address", "next_address", "later_address", "latest_address")
 MERGED_DEPTH = 8
 """Most words of which a bit and its XNOR share one LUT4."""
 
@@ -53,7 +54,7 @@ class WeightMemory(wiring.Component):
     bits : 0 or 1, [words, width].
     storage : "block", "logic", "registered", "auto", which is "logic" up to 64 words, or "reload": a "block" whose
         content may be exchanged later (hw.lib.table.STORAGES), whatever it is.
-    latency : at least 1.
+    latency : at least 0.
     merge : whether what follows the words is a LUT each; otherwise words of logic always have a register at `o`.
 
     Attributes
@@ -63,8 +64,8 @@ class WeightMemory(wiring.Component):
     Members
     -------
     address : In, below the number of words
-    next_address, later_address, advance : In, with advance high, `address` becomes `next_address` in the next cycle,
-        and that becomes `later_address`; else they stay
+    next_address, later_address, latest_address, advance : In, with advance high, `address` becomes `next_address` in
+        the next cycle, that `later_address`, and that `latest_address`; else they stay
     o : Out(width)
     """
 
@@ -77,8 +78,7 @@ class WeightMemory(wiring.Component):
         self.latency = latency
         self.style = self.style_of(words, storage, merge)
         address = range(words)
-        addresses = {name: In(address) for name in ("address", "next_address", "later_address")}
-        super().__init__({**addresses, "advance": In(1), "o": Out(width)})
+        super().__init__({**{name: In(address) for name in ADDRESSES}, "advance": In(1), "o": Out(width)})
 
     @staticmethod
     def style_of(words: int, storage: str, merge: bool = True) -> str:
@@ -110,32 +110,34 @@ class WeightMemory(wiring.Component):
             m.d.comb += [port.addr.eq(delay(m, self.address, self.latency, "address")), self.o.eq(port.data)]
         elif self.style == "logic":
             port = memory.read_port()
-            m.d.comb += [port.addr.eq(delay(m, self.address, self.latency - 1, "address")), self.o.eq(port.data)]
+            address, (enable,) = self._ahead(m, 1)
+            m.d.comb += [port.addr.eq(address), port.en.eq(enable), self.o.eq(port.data)]
         else:
             port = memory.read_port()
-            address, (enable, _) = self._ahead(m, 2)
+            address, (enable, enable_o) = self._ahead(m, 2)
             m.d.comb += [port.addr.eq(address), port.en.eq(enable)]
-            m.d.sync += self.o.eq(port.data)
+            with m.If(enable_o):
+                m.d.sync += self.o.eq(port.data)
         return m
 
     def _ahead(self, m: Module, stages: int) -> tuple[Value, list[Value]]:
         """The address to read so that the word has passed `stages` registers, the RAM's own first, when it is due, and
-        the enables of the first two.
+        the enables of them: those that are passed ahead of time wait with the addresses.
         """
-        late = self.latency - stages
-        if late >= 0:
-            return delay(m, self.address, late, "address"), [Const(1, 1)] * 2
-        address = self.next_address if late == -1 else self.later_address
-        return address, [self.advance] * -late + [Const(1, 1)] * (2 + late)
+        early = max(0, stages - self.latency)
+        address = getattr(self, ADDRESSES[early])
+        enables = [self.advance] * early + [Const(1, 1)] * (stages - early)
+        return delay(m, address, max(0, self.latency - stages), "address"), enables
 
     def _ebr(self, m: Module) -> None:
         """Block RAMs with a register inside, whose bits come 1.0 ns after the clock, the RAM's own 5.8 ns.
 
         Pseudo dual port, 36 bits: the read port is B, its word of two halves of 18 bits, 16 halves in each INITVAL.
         """
-        address, (enable, enable_register) = self._ahead(m, self.block_stages(len(self.init)))
+        address, (enable, enable_register, enable_o) = self._ahead(m, self.block_stages(len(self.init)))
         word = Signal(len(self.o))
-        m.d.sync += self.o.eq(word)
+        with m.If(enable_o):
+            m.d.sync += self.o.eq(word)
         for index in range(-(-len(word) // EBR_BITS)):
             part = word[index * EBR_BITS : (index + 1) * EBR_BITS]
             mask = (1 << EBR_BITS // 2) - 1

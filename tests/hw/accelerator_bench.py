@@ -4,11 +4,12 @@
 import random
 import re
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 from amaranth.back import rtlil
-from amaranth.hdl import Cat, Module, Value
+from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.sim import Simulator
 
 from popstream.hw.accelerator import Accelerator
@@ -47,12 +48,17 @@ def simulate(accelerator: Accelerator, images: np.ndarray, seed: int = 0, stall_
     results: list[int] = []
     times: list[int] = []
     words: dict[str, list[int]] = {tap.node: [] for tap in taps}
+    flagged = Cat(
+        accelerator.i.ready, accelerator.o.valid, *(getattr(accelerator, f"{tap.port}_valid") for tap in taps)
+    )
+    datas = [getattr(accelerator, f"{tap.port}_data") for tap in taps]
+    firsts = accumulate((len(data) for data in datas), initial=0)
+    fields = [(tap, first, (1 << len(data)) - 1) for tap, first, data in zip(taps, firsts, datas, strict=False)]
+    # Signals, not expressions: the simulator interprets an expression in every cycle, and compiles an assignment.
+    seen, leaving, tapped = (Signal(len(Value.cast(v))) for v in (flagged, accelerator.o.payload, Cat(datas)))
 
     async def bench(ctx: Any) -> None:
-        valids = [getattr(accelerator, f"{tap.port}_valid") for tap in taps]
-        datas = [getattr(accelerator, f"{tap.port}_data") for tap in taps]
-        entry, leaving = Value.cast(accelerator.i.payload), Value.cast(accelerator.o.payload)
-        seen = Cat(accelerator.i.ready, accelerator.o.valid, *valids)
+        entry = Value.cast(accelerator.i.payload)
         sent = idle = cycle = 0
         offered = ready = False
         while len(results) < len(images) or (taps and idle < QUIET):
@@ -64,7 +70,7 @@ def simulate(accelerator: Accelerator, images: np.ndarray, seed: int = 0, stall_
             if wanted != ready:
                 ready = wanted
                 ctx.set(accelerator.o.ready, ready)
-            _, _, flags, payload, *data = await ctx.tick().sample(seen, leaving, *datas)
+            _, _, flags, payload, data = await ctx.tick().sample(seen, leaving, tapped)
             idle = 0 if flags >> 2 else idle + 1
             if offered and flags & 1:
                 offered, idle = False, 0
@@ -75,9 +81,9 @@ def simulate(accelerator: Accelerator, images: np.ndarray, seed: int = 0, stall_
                 results.append(payload)
                 times.append(cycle)
             if flags >> 2:
-                for index, tap in enumerate(taps):
+                for index, (tap, first, mask) in enumerate(fields):
                     if flags >> index + 2 & 1:
-                        words[tap.node].append(data[index])
+                        words[tap.node].append(data >> first & mask)
             cycle += 1
             if idle > patience:
                 raise HangError(f"Nothing moves since cycle {cycle - idle}: {sent}/{len(beats)} pixels in, "
@@ -86,6 +92,8 @@ def simulate(accelerator: Accelerator, images: np.ndarray, seed: int = 0, stall_
 
     top = Module()
     top.submodules.dut = accelerator
+    for signal, value in ((seen, flagged), (leaving, accelerator.o.payload), (tapped, Cat(datas))):
+        top.d.comb += signal.eq(value)
     simulator = Simulator(top)
     simulator.add_clock(1e-8)
     simulator.add_testbench(bench)

@@ -39,14 +39,16 @@ def mult18x18d(kind, **ports):
 
 @pytest.mark.parametrize("platform", [None, ECP5])
 @pytest.mark.parametrize(("shapes", "blocks"), [((signed(9), unsigned(8)), 1), ((signed(2), unsigned(1)), 1),
-    ((signed(18), signed(18)), 1), ((unsigned(17), signed(3)), 1), ((signed(20), unsigned(8)), 2),
-    ((unsigned(22), signed(17)), 2), ((signed(35), signed(18)), 2), ((signed(36), signed(4)), 0),
+    ((signed(18), signed(18)), 1), ((unsigned(17), signed(3)), 1), ((signed(19), signed(18)), 1),
+    ((unsigned(18), signed(5)), 1), ((signed(20), unsigned(8)), 1), ((unsigned(22), signed(17)), 1),
+    ((signed(23), signed(18)), 1), ((unsigned(24), signed(17)), 2), ((signed(24), unsigned(9)), 2),
+    ((signed(35), signed(18)), 2), ((signed(36), signed(4)), 0),
     ((signed(4), signed(19)), 0)])  # fmt: skip
 def test_products_some_cycles_later(shapes, blocks, platform, monkeypatch):
     asked = []
     monkeypatch.setattr(multiply, "Instance", lambda kind, **ports: asked.append(kind) or mult18x18d(kind, **ports))
     dut = Multiplier(*shapes)
-    assert dut.latency == (2 if blocks == 1 else 4)
+    assert dut.latency == (2 if max(s.width + (not s.signed) for s in shapes) <= 18 else 4)
     rng = random.Random(1)
     limits = [(-(1 << s.width - 1), (1 << s.width - 1) - 1) if s.signed else (0, (1 << s.width) - 1) for s in shapes]
     pairs = [(low, high) for low in limits[0] for high in limits[1]]

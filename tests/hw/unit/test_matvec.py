@@ -117,7 +117,7 @@ def test_no_bubbles_and_latency(shape, copy, arithmetic):
     check(dut, codes, times, stall_in=0.0, stall_out=0.0)
     assert set(np.diff(times["i"])) == {dut.cycles}
     assert set(np.diff(times["o"])) == {dut.cycles // dut.groups}
-    assert times["i"][0] == dut.cycles + 1  # two cycles after reset
+    assert times["i"][0] == dut.cycles + 2  # three cycles after reset
     assert times["o"][dut.groups - 1] - times["i"][0] == dut.latency
 
 
