@@ -198,7 +198,8 @@ def test_wrong_parameters(change, message):
 
 
 @pytest.mark.parametrize(("largest", "bits", "dsp"), [
-    (2**17 - 1, 18, 1), (2**17 - 1, 19, 1), (2**17 - 1, 23, 1), (2**17 - 1, 24, 2), (2**17, 11, 2), (2**31 - 1, 11, 2), (2**31 - 1, 19, 4),
+    (2**17 - 1, 18, 1), (2**17 - 1, 19, 1), (2**17 - 1, 23, 1), (2**17 - 1, 24, 2),
+    (2**17, 11, 2), (2**31 - 1, 11, 2), (2**31 - 1, 19, 4),
 ])  # fmt: skip
 def test_multipliers_of_any_width_are_priced(largest, bits, dsp):
     """As synthesis maps them, but for M of 19 bits, for which it may find one block enough."""
