@@ -36,7 +36,7 @@ SHARED = {  # the same of a folding whose layers share a stage, for the families
     "ecp5": {"lut": 0.7, "ff": 0.62, "ebr": 0.97, "dsp": 1.0},
 }
 SHARED_CLOCK = 0.8  # of a pipeline's clock, at which a shared stage routes (90 MHz on a 25F, where pipelines reach 105)
-MOST_LEVELS = 2  # of adders between two registers of a population count
+SPARSE_LEVELS = 2  # of adders between two registers of a population count, where flip-flops are short
 LEAN = ("ice40", "gowin")  # families short of flip-flops: foldings without prefetch and row FIFOs alone
 ICE40_EBR = 2  # block RAMs of 4 kbit for one of 18 kbit, which a small network leaves nearly empty (measured)
 
@@ -94,7 +94,7 @@ def lacking(board: Board, needed: Mapping[str, int], share: Mapping[str, float] 
 def ways(family: str) -> tuple[tuple[bool, int], ...]:
     """Whether foldings for the family are lean, and the levels of adders from one register to the next, in the order to
     try: fewer registers where a device is short of flip-flops, as each is a wire less, though the clock is lower."""
-    return ((True, 1),) if family in LEAN else ((False, 1), (False, MOST_LEVELS), (True, 1))
+    return ((True, 1),) if family in LEAN else ((False, 1), (False, SPARSE_LEVELS), (True, 1))
 
 
 @lru_cache(maxsize=256)

@@ -46,7 +46,7 @@ class Prices:
     lut: float = 1.0
     ff: float = 0.25
     ebr: float = 100.0
-    dsp: float = 100.0
+    dsp: float = 60.0
 
     def raised(self, resources: Iterable[str], factor: float) -> Prices:
         """These prices, but `factor` times as much for each of `resources`."""

@@ -36,7 +36,7 @@ class Fold:
     ahead of the window, so that the producer need not stop while the window works without input (bottom padding,
     the rows that a stride skips). The window takes `feed` channels a beat, by default as many as come: where a row
     begins its lanes wait for a column, which wide beats make short. Of the adders of a population count, `levels` lie
-    between two registers: 2 saves four flip-flops of ten, at a lower clock.
+    between two registers: the more, the fewer flip-flops and the lower the clock.
     """
 
     simd: Count

@@ -96,8 +96,8 @@ class PopCount(wiring.Component):
     Of the n codes of `planes` bits, some are `leaves` of a binary tree of adders, and each adder takes at its carry the
     lowest bit of another one, whose upper bits are left to a tree of their own. n codes need (n+1)/2 leaves. The adders
     of a level, of all trees, share carry chains (hw.lib.carry), on an ECP5 together with the XORs or ANDs. Registers
-    lie behind every level of adders, or behind every second: the first level, the widest, then has none. Free-running:
-    a sum each cycle, `latency` cycles after its bits.
+    lie behind every level of adders, or behind every second, third or fourth: the first levels, the widest, then have
+    none. Free-running: a sum each cycle, `latency` cycles after its bits.
 
     Parameters
     ----------

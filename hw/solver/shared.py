@@ -27,6 +27,7 @@ MOST_STAGES = 4
 LEVELS = 2  # of adders between two registers: saves flip-flops where clocks are low
 COSTING = layer_cost, memory_choices
 LEAST_LUTS = 1.2  # of a lane
+RAISE = 2.0  # by which multipliers become dearer where there were too few
 
 
 def body(network: Network) -> tuple[str, ...]:
@@ -105,15 +106,30 @@ class Best:
         self.found: tuple[int, Folding] | None = None
 
     def show(self, shares: Sequence[Share]) -> bool:
-        """Whether a folding with these stages is within the budget, and faster than all before."""
-        before = self.found
+        """Whether a folding with these stages is within the budget, and faster than all before.
+
+        Where none is for want of multipliers, the layers before and behind the stages do without, at a higher price.
+        """
         if memory_of(self.network, shares) > self.budget["ebr"]:
             return False
-        for folding in foldings(self.network, shares, self.prices):
-            cycles = max(interval(self.network, folding).values())
-            if (self.found is None or cycles < self.found[0]) and not over(self.need(folding), self.budget):
-                self.found = cycles, folding
+        before, prices = self.found, self.prices
+        while not self._try(foldings(self.network, shares, prices)):
+            if prices is not self.prices:
+                break
+            prices = prices.raised(["dsp"], RAISE)
         return self.found is not before
+
+    def _try(self, some: Iterator[Folding]) -> bool:
+        """Take the fastest that is within the budget. False where one was faster, and lacked multipliers alone."""
+        short = False
+        for folding in some:
+            cycles = max(interval(self.network, folding).values())
+            if self.found is None or cycles < self.found[0]:
+                missing = over(self.need(folding), self.budget)
+                if not missing:
+                    self.found = cycles, folding
+                short |= set(missing) == {"dsp"}
+        return not short
 
 
 def fastest_shared(

@@ -52,10 +52,11 @@ def test_popcount_of_every_word(n):
     assert free_run(PopCount(n), words) == [word.bit_count() for word in words]
 
 
+@pytest.mark.parametrize("levels", [2, 3, 4])
 @pytest.mark.parametrize("n", [1, 2, 3, 9, 24, 100, 144])
-def test_registers_behind_every_second_level(n):
-    dense, sparse = PopCount(n), PopCount(n, levels=2)
-    assert sparse.latency == -(-dense.latency // 2)
+def test_registers_behind_some_levels(n, levels):
+    dense, sparse = PopCount(n), PopCount(n, levels=levels)
+    assert sparse.latency == -(-dense.latency // levels)
     words = [random.Random(n).getrandbits(n) for _ in range(40)]
     assert free_run(sparse, words) == [word.bit_count() for word in words]
 

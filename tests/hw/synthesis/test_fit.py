@@ -58,7 +58,7 @@ def test_fifos_are_as_deep_as_the_accelerators(seed):
     assert buffers(network, folding, latencies(network, folding)) == accelerator.depths
 
 
-@pytest.mark.parametrize("levels", [1, 2])
+@pytest.mark.parametrize("levels", [1, 2, 4])
 @pytest.mark.parametrize("pair", [None, Xor, And])
 @pytest.mark.parametrize(("n", "planes"), [(1, 1), (2, 1), (3, 2), (9, 1), (24, 2), (36, 3), (145, 2)])
 def test_carry_cells_of_a_population_count(n, planes, pair, levels):
