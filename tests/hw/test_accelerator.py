@@ -150,7 +150,7 @@ def test_less_than_the_bound_hangs(shortcut):
     assert max(d.skip.minimum for d in found.values()) > 5
     compare(network, images, simulate(Accelerator(network, folding, True, at_minimum(found)), images))
     with pytest.raises(HangError, match="Nothing moves since cycle"):
-        simulate(Accelerator(network, folding, True, at_minimum(found, less=2)), images)
+        simulate(Accelerator(network, folding, True, at_minimum(found, less=2)), images, patience=800)
 
 
 CALM = [
