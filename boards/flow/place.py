@@ -45,7 +45,8 @@ class Flow:
 
 
 RIPUP = "--tmg-ripup"
-# ECP5: the router ends as soon as no wire is too slow by its own count, which the report may find 0.4 % short.
+# ECP5: the router ends as soon as no wire is too slow by its own count, which the report may find 0.4 % short
+# (findings/nextpnr-ripup-ends-short.sh).
 AIM = 1.006
 
 # ECP5: with ResNet-20's thousands of carry chains the default placer takes five times as long, to 2.3 times the wire,
