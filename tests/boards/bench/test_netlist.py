@@ -43,7 +43,7 @@ def test_a_flipped_lut_bit_is_found(mapped, tmp_path):
     """By a wrong value or a hang. Not every bit matters, so that several may be tried."""
     link, folder = mapped
     images, _ = images_and_logits(link, 12)
-    for seed in (3, 0, 1, 2):  # the first one is known to matter in the netlist of the pinned yosys
+    for seed in (4, 0, 1, 2, 3):  # the first one is known to matter in the netlist of the pinned yosys
         changed = copy(folder, tmp_path / str(seed))
         flip_lut(changed, seed)
         try:
