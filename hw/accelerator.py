@@ -184,10 +184,10 @@ class Accelerator(wiring.Component):
     def _matvec(self, node: Node, window: Any) -> Values:
         """The unit of `node` behind its Window, or behind the port that gives a linear layer's pixel at once."""
         fold = self.folding[node.name]
-        storage = fold.storage if self.reload is None else self.storage
+        storage, near = fold.storage if self.reload is None else self.storage, geometry(self.network, node).near
         unit = MatVec(
             weight_matrix(node), node["weight_bits"], node["act_bits"], fold.simd, fold.pe, fold.arithmetic, storage,
-            planes=fold.planes, lanes=fold.beat, turns=turns(node, fold), kind=node["weights"], levels=fold.levels,
+            None, fold.planes, fold.beat, turns(node, fold), node["weights"], fold.levels, near,
         )  # fmt: skip
         self._add(node, "matvec", unit, window.o if isinstance(window, Window) else window)
         if unit.turns:

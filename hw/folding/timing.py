@@ -83,6 +83,13 @@ class WindowGeometry:
         first = min(self.padding, max(0, self.blocks[0] - self.moved + 1))
         return range(first, max(self.padding + self.width - 1, self.blocks[self.filled - 1]) + 1)
 
+    @property
+    def near(self) -> list[int]:
+        """A window's codes, numbered (ky*K + kx)*C + c, so that each follows the one that it moves to."""
+        of_row = range(self.kernel * self.channels)
+        return [ky * len(of_row) + place for ky in range(self.kernel) for c in range(self.channels)
+                for place in of_row[c :: self.channels]]  # fmt: skip
+
     def place(self, columns: range, groups: int, group: Any, column: Any, row: Any) -> tuple[Any, ...]:
         """Of a beat's place, in numbers or in hardware: whether it is the last of its column, of its row, of the image;
         whether its column is one of the image; whether a beat belongs there. `columns` are those of a row.

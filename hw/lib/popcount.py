@@ -154,6 +154,22 @@ class PopCount(wiring.Component):
         return [level % levels == 0 or level == depth for level in range(1, depth + 1)]
 
     @staticmethod
+    def _sides(n: int, planes: int) -> list[int]:
+        """The codes in the order in which they enter, leaves first, so that neighbours are added to one another first:
+        where along the adders of a level each enters goes from 0 to 1.
+        """
+        leaves = PopCount._trees(n, planes)[0]
+        places, adders = [(leaf + 0.5) / leaves for leaf in range(leaves)], leaves
+        while len(places) < n:  # the others come in at carries, those of the first level first
+            adders, odd = divmod(adders, 2)
+            places += [(adder + 0.5) / adders for adder in range(adders)]
+            adders += odd
+        result = [0] * n
+        for code, entry in enumerate(sorted(range(n), key=lambda entry: places[entry])):
+            result[entry] = code
+        return result
+
+    @staticmethod
     @cache
     def size(n: int, planes: int = 1, paired: bool = False, levels: int = 1) -> tuple[int, int, int]:
         """LUT4s of the carry cells on an ECP5, flip-flops, and with a pair those of bits of `j`, which counts of the
@@ -210,6 +226,7 @@ class PopCount(wiring.Component):
                 codes.append([self.pair(self.i[index], self.j[plane * self.n + index]) for plane in range(self.planes)])
             else:
                 codes.append([self.i[plane * self.n + index] for plane in range(self.planes)])
+        codes = [codes[code] for code in self._sides(self.n, self.planes)]
         trees: list[list[Number]] = []
         carries: list[list[Bit]] = []
         for leaves in self._trees(self.n, self.planes):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -68,6 +69,7 @@ class MatVec(wiring.Component):
         here; `i` is then taken a cycle after its last chunk, when it has come round. Only with more than one chunk.
     kind : of the weights, "odd" or "signed".
     levels : levels of adders from one register of a population count to the next.
+    near : the codes in an order in which neighbours lie near one another on a device, for lanes to follow.
 
     Attributes
     ----------
@@ -103,6 +105,7 @@ class MatVec(wiring.Component):
         turns: bool = False,
         kind: str = "odd",
         levels: int = 1,
+        near: Sequence[int] = (),
     ) -> None:
         if kind not in WEIGHTS:
             raise ValueError(f"Weights must be of a kind of {', '.join(WEIGHTS)}, not {kind!r}")
@@ -148,21 +151,11 @@ class MatVec(wiring.Component):
         self.lanes = lanes
         self.turns = turns
         self.kind = kind
+        self.near = near
         self.plan = plan = MatVecPlan(
-            length,
-            channels,
-            weight_bits,
-            act_bits,
-            simd,
-            pe,
-            arithmetic,
-            planes,
-            lanes,
-            pes_per_copy,
-            turns,
-            kind,
+            length, channels, weight_bits, act_bits, simd, pe, arithmetic, planes, lanes, pes_per_copy, turns, kind,
             levels,
-        )
+        )  # fmt: skip
         self.groups = plan.groups
         self.chunks = plan.chunks
         self.beats = plan.beats
@@ -188,10 +181,10 @@ class MatVec(wiring.Component):
         }
         super().__init__({**streams, "turning" if turns else "soon": Out(1)})
 
-    def _memory(self, copy: int) -> WeightMemory:
+    def _memory(self, copy: int, order: Sequence[int]) -> WeightMemory:
         """Weights of the copy's PEs."""
         pes = slice(copy * self.pes_per_copy, (copy + 1) * self.pes_per_copy)
-        q = self.weights.reshape(self.groups, self.pe, self.chunks, self.simd)[:, pes]
+        q = self.weights[:, order].reshape(self.groups, self.pe, self.chunks, self.simd)[:, pes]
         merge = self.arithmetic == "lanes"  # a multiplier takes half of a clock cycle
         words = words_of(q, self.weight_bits, self.arithmetic, self.kind)
         return WeightMemory(words, self.storage, self.plan.select + copy, merge)
@@ -219,7 +212,12 @@ class MatVec(wiring.Component):
             following = Cat(following, work.next_chunk)
         m.d.comb += [self.busy.eq(work.issue), self.blocked.eq(work.valid & ~work.issue)]
         split = partial(model_planes, m) if is_simulation(platform) else bit_planes
-        codes = select(m, plan.views(Value.cast(self.i.payload), split), following, work.advance)
+        order, window = list(range(plan.products)), Value.cast(self.i.payload)
+        if self.near and not self.turns and not is_simulation(platform):
+            order, given = plan.chunked(self.near), window
+            window = Signal(len(given))  # of one piece: each of its bits would go through all pieces
+            m.d.comb += window.eq(Cat(given.word_select(code, self.act_bits) for code in order))
+        codes = select(m, plan.views(window, split), following, work.advance)
         before_acc = self.plan.total - self.plan.accumulates
         first = delay(m, work.first, before_acc, "first")
         fall = delay(m, work.fall, before_acc, "fall")
@@ -235,7 +233,7 @@ class MatVec(wiring.Component):
                 first, done = delay(m, first, 1, f"first{copy}_"), delay(m, done, 1, f"done{copy}_")
                 if flagged:
                     negative = delay(m, negative, 1, f"negative{copy}_")
-            m.submodules[f"weights{copy}"] = memory = self._memory(copy)
+            m.submodules[f"weights{copy}"] = memory = self._memory(copy, order)
             for name in (*ADDRESSES, "advance"):
                 m.d.comb += getattr(memory, name).eq(getattr(work, name))
             terms: list[Value] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -147,6 +147,10 @@ class MatVecPlan:
             some = [Cat(planes[m : m + self.planes]) for m in range(0, bits, self.planes)]
             views += some + some[-1:] * ((1 << self.plane_bits) - len(some))
         return views
+
+    def chunked(self, near: Sequence[int]) -> list[int]:
+        """A permutation of the window's codes, cut into chunks so that choices are made among neighbours."""
+        return [near[lane * self.chunks + chunk] for chunk in range(self.chunks) for lane in range(self.simd)]
 
     @property
     def select(self) -> int:

@@ -52,6 +52,18 @@ def test_popcount_of_every_word(n):
     assert free_run(PopCount(n), words) == [word.bit_count() for word in words]
 
 
+@pytest.mark.parametrize("planes", [1, 2, 4])
+@pytest.mark.parametrize("n", [9, 24, 100, 144])
+def test_neighbours_are_added_first(n, planes):
+    """An adder of the first level takes three codes: two leaves and a carry, that stand side by side."""
+    codes = PopCount._sides(n, planes)
+    leaves = PopCount._trees(n, planes)[0]
+    for adder in range(leaves // 2):
+        some = [codes[2 * adder], codes[2 * adder + 1], *codes[leaves + adder : leaves + adder + 1]]
+        assert max(some) - min(some) <= 5, some
+    assert sorted(codes) == list(range(n))
+
+
 @pytest.mark.parametrize("levels", [2, 3, 4])
 @pytest.mark.parametrize("n", [1, 2, 3, 9, 24, 100, 144])
 def test_registers_behind_some_levels(n, levels):

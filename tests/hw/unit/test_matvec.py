@@ -7,6 +7,7 @@ from amaranth.hdl import Assert, Fragment, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from popstream.hw.folding.timing import WindowGeometry
 from popstream.hw.unit.matvec import MatVec
 from popstream.hw.unit.plan import weight_matrix
 from popstream.model.manifest.node import Node
@@ -102,6 +103,20 @@ def test_copies_and_storage(shape, copy, storage):
     channels, length, weight_bits, act_bits, simd, pe = shape
     weights, codes = random_case(channels, length, weight_bits, act_bits, 10)
     check(MatVec(weights, weight_bits, act_bits, simd, pe, storage=storage, pes_per_copy=copy), codes)
+
+
+@pytest.mark.parametrize("arithmetic", ["lanes", "mac"])
+@pytest.mark.parametrize("simd", [36, 18, 9])
+def test_lanes_follow_what_is_near(simd, arithmetic):
+    """In chunks, with choices among them, and with registers behind every second level."""
+    near = WindowGeometry(4, 8, 8, 3, 1, 1).near
+    weights, codes = random_case(4, 36, 2, 2, 6)
+    check(MatVec(weights, 2, 2, simd, 2, arithmetic, levels=2, near=near), codes)
+    chunks = np.array(MatVec(weights, 2, 2, simd, 2, arithmetic).plan.chunked(near)).reshape(-1, simd)
+    assert sorted(chunks.ravel()) == list(range(36))
+    channels, rows = chunks % 4, chunks // 12
+    assert (np.diff(rows, axis=1) >= 0).all()  # along a chunk's lanes: row by row
+    assert (rows == rows[0]).all() and (np.ptp(channels, axis=0) <= 1).all()  # choices are made among neighbours
 
 
 @pytest.mark.parametrize("arithmetic", ["lanes", "mac"])
