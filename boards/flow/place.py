@@ -11,7 +11,7 @@ from typing import Any
 from popstream.boards.board.board import Board
 from popstream.boards.board.devices import chip_database, nextpnr_options
 from popstream.boards.board.top import Top
-from popstream.boards.flow import memories
+from popstream.boards.flow import memories, multipliers
 from popstream.boards.flow.ends import NeverPlaced, NeverRouted, ending
 from popstream.boards.flow.memories import fix_memories, nearly_full
 from popstream.boards.flow.timing import Timing, analyse, rules
@@ -136,7 +136,7 @@ def digest(board: Board, folder: Path, more: Sequence[str]) -> str:
     design = "\n".join(line for line in text if not line.lstrip().startswith("attribute \\src"))
     told = [script(board), *nextpnr_options(board.platform(), board.part), *flow.options, *board.pack]
     told += [rules(board.family)]  # by which a clock is met or not
-    told += [memories.RULE] if board.family == "ecp5" else []
+    told += [memories.RULE, multipliers.RULE] if board.family == "ecp5" else []
     told += ["registers in block RAMs, none shared by all"] if board.family == "ecp5" else []  # synthesise() says so
     told += ["LUT4 alone"] if board.family == "gowin" else []  # synthesise() says so
     return hashlib.sha256(
@@ -217,7 +217,7 @@ def route(board: Board, folder: Path, mhz: float, seed: int, progress: Progress 
         lacking = unregistered(folder / "top.json") if board.family == "ice40" else {}
         write_json(out / TIMING, analyse(delays, board.family, lacking)._asdict())
     finally:
-        for large in (delays, out / memories.FIXED):
+        for large in (delays, out / memories.FIXED, out / multipliers.DEALT):
             large.unlink(missing_ok=True)
     return again(board, folder, mhz, seed)
 
@@ -226,10 +226,16 @@ def place_and_route(
     board: Board, folder: Path, out: Path, told: list[str], arguments: list[str], memories_first: bool,
     progress: Progress,
 ) -> None:  # fmt: skip
-    """Run nextpnr with `arguments`, of which `told` are those of every run; on demand with places for block RAMs."""
+    """Run nextpnr with `arguments`, of which `told` are those of every run; on demand with places for block RAMs, and
+    with places for multipliers where they are many.
+    """
     flow, netlist = FLOWS[board.family], "top.json"
+    told = [*told, "--lpf", flow.constraints]
     if memories_first:
-        netlist = fix_memories(flow.tools[1], folder, out, [*told, "--lpf", flow.constraints], progress)
+        netlist = fix_memories(flow.tools[1], folder, out, told, progress)
+    if board.family == "ecp5" and multipliers.many(synthesised(folder)):
+        options = [*told, *flow.options]
+        netlist = multipliers.deal_multipliers(flow.tools[1], folder, out, netlist, options, ending(progress))
     run(flow.tools[1], [*arguments, "--json", netlist], folder, f"{out.name}/route.log", ending(progress))
 
 
