@@ -189,12 +189,12 @@ def route(board: Board, folder: Path, mhz: float, seed: int, progress: Progress 
     if (folder / KEPT).exists():
         files += ["--write", f"{out.name}/routed.json"]
     # Timing is judged here, from the report, so that a failure of the tool and a slow design are told apart.
-    aim = f"{mhz * flow.aim:.6f}"
+    aim, netlist = f"{mhz * flow.aim:.6f}", ""
     told = [*nextpnr_options(platform, board.part), "--seed", str(seed), "--freq", aim, "--timing-allow-fail"]
     arguments = [
         *told, *flow.options, *files,
         "--report", f"{out.name}/{REPORT}", "--sdf", f"{out.name}/{delays.name}", "--quiet",
-        "--log", f"{out.name}/route.log",
+        "--log", f"{out.name}/route.log", "--json", netlist,
     ]  # fmt: skip
     if RIPUP in arguments and (folder / SCARCE).exists():
         arguments.remove(RIPUP)
@@ -202,11 +202,13 @@ def route(board: Board, folder: Path, mhz: float, seed: int, progress: Progress 
     try:
         while True:  # twice with the memories free or the timing heeded, at most
             try:
-                place_and_route(board, folder, out, told, arguments, first, progress)
+                netlist = netlist or with_places(board, folder, out, told, first, progress)
+                arguments[-1:] = [netlist]
+                run(flow.tools[1], arguments, folder, f"{out.name}/route.log", ending(progress))
             except NeverPlaced:
                 if first or board.family != "ecp5":
                     raise
-                first = True
+                first, netlist = True, ""
             except NeverRouted:
                 if RIPUP not in arguments:
                     raise
@@ -222,12 +224,11 @@ def route(board: Board, folder: Path, mhz: float, seed: int, progress: Progress 
     return again(board, folder, mhz, seed)
 
 
-def place_and_route(
-    board: Board, folder: Path, out: Path, told: list[str], arguments: list[str], memories_first: bool,
-    progress: Progress,
-) -> None:  # fmt: skip
-    """Run nextpnr with `arguments`, of which `told` are those of every run; on demand with places for block RAMs, and
-    with places for multipliers where they are many.
+def with_places(
+    board: Board, folder: Path, out: Path, told: list[str], memories_first: bool, progress: Progress
+) -> str:
+    """The netlist to place: top.json, on demand with places for block RAMs, and with places for multipliers where they
+    are many. `told` are nextpnr's arguments of every run.
     """
     flow, netlist = FLOWS[board.family], "top.json"
     told = [*told, "--lpf", flow.constraints]
@@ -236,7 +237,7 @@ def place_and_route(
     if board.family == "ecp5" and multipliers.many(synthesised(folder)):
         options = [*told, *flow.options]
         netlist = multipliers.deal_multipliers(flow.tools[1], folder, out, netlist, options, ending(progress))
-    run(flow.tools[1], [*arguments, "--json", netlist], folder, f"{out.name}/route.log", ending(progress))
+    return netlist
 
 
 def again(board: Board, folder: Path, mhz: float, seed: int) -> Routed:

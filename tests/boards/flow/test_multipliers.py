@@ -6,6 +6,7 @@ import random
 import pytest
 
 from popstream.boards.flow import multipliers, place
+from popstream.boards.flow.ends import NeverRouted
 from popstream.boards.flow.multipliers import MANY, deal, deal_multipliers, many
 from popstream.boards.known import find
 
@@ -72,6 +73,24 @@ def test_the_netlist_gets_their_places_and_no_others(tmp_path, monkeypatch):
     }
     assert "--no-route" in told[0]
     assert sorted(path.name for path in (tmp_path / "seed3").iterdir()) == ["dealt.json"]
+
+
+def test_where_routing_stands_still_the_places_are_kept(tmp_path, monkeypatch):
+    """The second run, without heed of timing, starts from the multipliers as they were dealt."""
+    told = []
+
+    def run(tool, arguments, folder, log, progress=lambda text: None):
+        told.append(arguments[arguments.index("--json") + 1])
+        if place.RIPUP in arguments:
+            raise NeverRouted("stood still")
+
+    monkeypatch.setattr(place, "run", run)
+    monkeypatch.setattr(multipliers, "deal_multipliers", lambda *given: told.append("first") or "seed0/dealt.json")
+    monkeypatch.setattr(place, "analyse", lambda *given: place.Timing({}, {}))
+    monkeypatch.setattr(place, "again", lambda *given: None)
+    (tmp_path / "stat.json").write_text(json.dumps({"design": {"num_cells_by_type": {"MULT18X18D": MANY}}}))
+    place.route(find("ulx3s-85f"), tmp_path, 60, 0)
+    assert told == ["first", "seed0/dealt.json", "seed0/dealt.json"]
 
 
 @pytest.mark.parametrize("used", [MANY - 1, MANY])
