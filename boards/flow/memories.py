@@ -5,12 +5,11 @@ once, and where nearly every block RAM is taken, or several hang on the same wir
 their own (its log then says RAM overlap for ever). The heap placer does, so its places are kept.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from popstream.boards.flow.toolchain import Progress, run
-from popstream.model.files import write_whole
+from popstream.boards.flow.places import Cells, with_bels
+from popstream.boards.flow.toolchain import Progress
 
 __all__ = ["FIXED", "FULL", "RULE", "fix_memories", "nearly_full"]
 
@@ -19,7 +18,7 @@ RULE = (
     f"block RAMs first, from {FULL} or where placement never ends"  # told to whoever asks whether two builds are alike
 )
 MEMORY = "DP16KD"
-PLACED, FIXED, LOG = "placed.json", "fixed.json", "memories.log"
+FIXED = "fixed.json"
 
 
 def nearly_full(cells: Mapping[str, int], total: int) -> bool:
@@ -34,16 +33,9 @@ def fix_memories(
 
     `arguments` are nextpnr's for the device, clock and seed. ToolError where there are not enough block RAMs.
     """
-    name = out.name
-    told = ["--placer", "heap", "--no-route", "--json", "top.json", "--write", f"{name}/{PLACED}"]
-    try:
-        run(tool, [*arguments, *told, "--quiet", "--log", f"{name}/{LOG}"], folder, f"{name}/{LOG}", progress)
-        placed = json.loads((out / PLACED).read_text())["modules"]["top"]["cells"]
-    finally:
-        (out / PLACED).unlink(missing_ok=True)  # large, and read once
-    design = json.loads((folder / "top.json").read_text())
-    for cell, content in design["modules"]["top"]["cells"].items():
-        if content["type"] == MEMORY:
-            content["attributes"]["BEL"] = placed[cell]["attributes"]["NEXTPNR_BEL"]
-    write_whole(out / FIXED, json.dumps(design).encode())
-    return f"{name}/{FIXED}"
+
+    def places(cells: Cells) -> dict[str, str]:
+        return {name: cell["attributes"]["NEXTPNR_BEL"] for name, cell in cells.items() if cell["type"] == MEMORY}
+
+    told = [*arguments, "--placer", "heap"]
+    return with_bels(tool, folder, out, "top.json", told, MEMORY, places, "memories", FIXED, progress)

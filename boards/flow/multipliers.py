@@ -1,36 +1,30 @@
 """Places of multipliers: nextpnr's static placer leaves them scattered over a device, and their products' wires long.
 
 It moves the multipliers, few and large, onto sites before the logic has settled, and never again. Of ResNet-20 on an
-LFE5U-85F a fifth of all wire led from the first layer's multipliers to their adders. So such a design is placed twice:
+LFE5U-85F a sixth of all wire led from the first layer's multipliers to their adders. So such a design is placed twice:
 after the first time its multipliers are dealt anew to the sites that they have, as the logic now lies, those of one
 adder tree side by side and in its order, and the logic is placed around them.
 """
 
-import json
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
-from popstream.boards.flow.toolchain import Progress, run
-from popstream.model.files import write_whole
+from popstream.boards.flow.places import Cells, with_bels
+from popstream.boards.flow.toolchain import Progress
 
 __all__ = ["DEALT", "RULE", "deal", "deal_multipliers", "many"]
 
 MULTIPLIER = "MULT18X18D"
 MANY = 64
 RULE = f"multipliers dealt anew, from {MANY}"  # told to whoever asks whether two builds are alike
-PLACED, DEALT, LOG = "first.json", "dealt.json", "first.log"
+DEALT = "dealt.json"
 TOGETHER = 0.7  # of what draws a multiplier is its block's middle; the rest are the cells it is wired to
 TREE = 8  # multipliers of a block that lie in its order
 WIDE = 60  # readers of a net that draws nobody
-
-Cells = Mapping[str, Mapping[str, Any]]
-Pins = list[tuple[str, str]]
 
 
 def many(cells: Mapping[str, int]) -> bool:
@@ -46,26 +40,15 @@ def deal_multipliers(
 
     `arguments` are nextpnr's for the device, placer, clock and seed. NeverPlaced where the placement does not end.
     """
-    name = out.name
-    told = ["--no-route", "--json", netlist, "--write", f"{name}/{PLACED}"]
-    try:
-        run(tool, [*arguments, *told, "--quiet", "--log", f"{name}/{LOG}"], folder, f"{name}/{LOG}", progress)
-        placed = json.loads((out / PLACED).read_text())["modules"]["top"]["cells"]
-    finally:
-        (out / PLACED).unlink(missing_ok=True)  # large, and read once
-    places = deal(placed)
-    design = json.loads((folder / netlist).read_text())
-    for cell, content in design["modules"]["top"]["cells"].items():
-        if cell in places:
-            content["attributes"]["BEL"] = places[cell]
-    write_whole(out / DEALT, json.dumps(design).encode())
-    return f"{name}/{DEALT}"
+    return with_bels(tool, folder, out, netlist, arguments, MULTIPLIER, deal, "first", DEALT, progress)
 
 
 def deal(cells: Cells) -> dict[str, str]:
     """A site for each multiplier of a placed design, among those that they have: the shortest wires in all, by linear
-    assignment. `cells` are those of a JSON of nextpnr's, with a NEXTPNR_BEL each.
+    assignment.
     """
+    from scipy.optimize import linear_sum_assignment  # slow to load, and few builds need it
+
     dealt = [name for name, cell in cells.items() if cell["type"] == MULTIPLIER]
     sites = [cells[name]["attributes"]["NEXTPNR_BEL"] for name in dealt]
     at = np.array([place(site) for site in sites], float)
@@ -132,16 +115,14 @@ class Neighbours:
     def __init__(self, cells: Cells) -> None:
         self.cells = cells
         self.drivers: dict[int, str] = {}
-        self.readers = defaultdict[int, Pins](list)
+        self.readers = defaultdict[int, list[str]](list)
         for name, cell in cells.items():
             for port, bits in cell["connections"].items():
                 for bit in bits:
-                    if not isinstance(bit, int):
-                        continue
-                    if cell["port_directions"][port] == "output":
+                    if isinstance(bit, int) and cell["port_directions"][port] == "output":
                         self.drivers[bit] = name
-                    else:
-                        self.readers[bit].append((name, port))
+                    elif isinstance(bit, int):
+                        self.readers[bit].append(name)
 
     def of(self, name: str) -> Iterator[np.ndarray]:
         """Places, one for each wire."""
@@ -152,21 +133,20 @@ class Neighbours:
             for bit in bits:
                 if not isinstance(bit, int) or len(self.readers[bit]) > WIDE:
                     continue
-                behind = [bit] if cell["port_directions"][port] == "output" else []
-                places = self._of(self._readers(behind)) if behind else self._of([self.drivers[bit]])
+                outwards = cell["port_directions"][port] == "output"
+                places = self._of(self._behind(bit) if outwards else [self.drivers[bit]])
                 if places:
                     yield np.mean(places, axis=0)
 
-    def _readers(self, bits: Sequence[int]) -> Iterator[str]:
-        for bit in bits:
-            for name, _ in self.readers[bit]:
-                cell = self.cells[name]
-                if cell["type"] == "TRELLIS_FF":
-                    yield from (reader for q in cell["connections"].get("Q", []) for reader, _ in self.readers[q])
-                else:
-                    yield name
+    def _behind(self, bit: int) -> Iterator[str]:
+        for name in self.readers[bit]:
+            cell = self.cells[name]
+            if cell["type"] == "TRELLIS_FF":
+                yield from (reader for q in cell["connections"].get("Q", []) for reader in self.readers[q])
+            else:
+                yield name
 
-    def _of(self, names: Iterator[str] | Sequence[str]) -> list[tuple[int, int]]:
+    def _of(self, names: Iterable[str]) -> list[tuple[int, int]]:
         """Places of those that are no multipliers."""
         some = [self.cells[name] for name in names]
         return [

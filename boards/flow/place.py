@@ -189,22 +189,22 @@ def route(board: Board, folder: Path, mhz: float, seed: int, progress: Progress 
     if (folder / KEPT).exists():
         files += ["--write", f"{out.name}/routed.json"]
     # Timing is judged here, from the report, so that a failure of the tool and a slow design are told apart.
-    aim, netlist = f"{mhz * flow.aim:.6f}", ""
+    aim = f"{mhz * flow.aim:.6f}"
     told = [*nextpnr_options(platform, board.part), "--seed", str(seed), "--freq", aim, "--timing-allow-fail"]
     arguments = [
         *told, *flow.options, *files,
         "--report", f"{out.name}/{REPORT}", "--sdf", f"{out.name}/{delays.name}", "--quiet",
-        "--log", f"{out.name}/route.log", "--json", netlist,
+        "--log", f"{out.name}/route.log",
     ]  # fmt: skip
     if RIPUP in arguments and (folder / SCARCE).exists():
         arguments.remove(RIPUP)
     first = board.family == "ecp5" and nearly_full(synthesised(folder), board.device.capacity["ebr"])
+    netlist = ""
     try:
         while True:  # twice with the memories free or the timing heeded, at most
             try:
                 netlist = netlist or with_places(board, folder, out, told, first, progress)
-                arguments[-1:] = [netlist]
-                run(flow.tools[1], arguments, folder, f"{out.name}/route.log", ending(progress))
+                run(flow.tools[1], [*arguments, "--json", netlist], folder, f"{out.name}/route.log", ending(progress))
             except NeverPlaced:
                 if first or board.family != "ecp5":
                     raise

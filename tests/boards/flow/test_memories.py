@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from popstream.boards.flow import memories, place
+from popstream.boards.flow import place, places
 from popstream.boards.flow.ends import STEPS, STUCK, NeverRouted
 from popstream.boards.flow.memories import fix_memories, nearly_full
 from popstream.boards.known import find
@@ -33,7 +33,7 @@ def placing(told):
 
 def test_memories_keep_the_places_that_the_heap_placer_found(tmp_path, monkeypatch):
     told = []
-    monkeypatch.setattr(memories, "run", placing(told))
+    monkeypatch.setattr(places, "run", placing(told))
     (tmp_path / "top.json").write_text(json.dumps(netlist(src="line of ")))
     (tmp_path / "seed3").mkdir()
     name = fix_memories("nextpnr-ecp5", tmp_path, tmp_path / "seed3", ["--25k", "--seed", "3"])
@@ -47,7 +47,7 @@ def test_memories_keep_the_places_that_the_heap_placer_found(tmp_path, monkeypat
 
 def test_only_a_nearly_full_device_has_its_memories_placed_first(tmp_path, monkeypatch):
     board, told = find("ulx3s-25f"), []
-    for module in (memories, place):
+    for module in (places, place):
         monkeypatch.setattr(module, "run", placing(told))
     monkeypatch.setattr(place, "analyse", lambda *given: place.Timing({}, {}))
     monkeypatch.setattr(place, "again", lambda *given: None)
@@ -70,7 +70,7 @@ def test_where_placement_never_ends_memories_are_placed_first(tmp_path, monkeypa
         if arguments[arguments.index("--json") + 1] == "top.json" and "--write" not in arguments:
             progress(f"Info: iter={STEPS + 1} steplen=1.0 a=1.0")
 
-    for module in (memories, place):
+    for module in (places, place):
         monkeypatch.setattr(module, "run", endless)
     monkeypatch.setattr(place, "analyse", lambda *given: place.Timing({}, {}))
     monkeypatch.setattr(place, "again", lambda *given: None)

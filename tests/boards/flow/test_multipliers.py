@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from popstream.boards.flow import multipliers, place
+from popstream.boards.flow import multipliers, place, places
 from popstream.boards.flow.ends import NeverRouted
 from popstream.boards.flow.multipliers import MANY, deal, deal_multipliers, many
 from popstream.boards.known import find
@@ -37,10 +37,10 @@ def cell(kind, bel, outputs, inputs):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_tree_has_its_multipliers_side_by_side_and_in_order(seed):
-    places = deal(placed(seed))
-    assert sorted(places.values()) == sorted(SITES)
+    dealt = deal(placed(seed))
+    assert sorted(dealt.values()) == sorted(SITES)
     for unit, y in (("a.pe0", 10), ("a.pe1", 34)):
-        assert [places[f"{unit}.multiplier{index}.dsp"] for index in range(8)] == [
+        assert [dealt[f"{unit}.multiplier{index}.dsp"] for index in range(8)] == [
             f"X{4 * x}/Y{y}/MULT18_0" for x in range(8)
         ]
 
@@ -62,7 +62,7 @@ def test_the_netlist_gets_their_places_and_no_others(tmp_path, monkeypatch):
         design = {"modules": {"top": {"cells": placed()}}}
         (folder / arguments[arguments.index("--write") + 1]).write_text(json.dumps(design))
 
-    monkeypatch.setattr(multipliers, "run", run)
+    monkeypatch.setattr(places, "run", run)
     cells = {name: {"type": each["type"], "attributes": {}} for name, each in placed().items()}
     (tmp_path / "top.json").write_text(json.dumps({"modules": {"top": {"cells": cells}}}))
     (tmp_path / "seed3").mkdir()
@@ -75,36 +75,35 @@ def test_the_netlist_gets_their_places_and_no_others(tmp_path, monkeypatch):
     assert sorted(path.name for path in (tmp_path / "seed3").iterdir()) == ["dealt.json"]
 
 
-def test_where_routing_stands_still_the_places_are_kept(tmp_path, monkeypatch):
-    """The second run, without heed of timing, starts from the multipliers as they were dealt."""
+@pytest.fixture
+def netlists(tmp_path, monkeypatch):
+    """route(used, stuck): the netlists that nextpnr was given, "first" for multipliers dealt, of a design with `used`
+    multipliers that is routed at once, or `stuck` with heed of timing."""
     told = []
 
-    def run(tool, arguments, folder, log, progress=lambda text: None):
-        told.append(arguments[arguments.index("--json") + 1])
-        if place.RIPUP in arguments:
-            raise NeverRouted("stood still")
+    def route(used, stuck=False):
+        def run(tool, arguments, folder, log, progress=lambda text: None):
+            told.append(arguments[arguments.index("--json") + 1])
+            if stuck and place.RIPUP in arguments:
+                raise NeverRouted("stood still")
 
-    monkeypatch.setattr(place, "run", run)
+        monkeypatch.setattr(place, "run", run)
+        (tmp_path / "stat.json").write_text(json.dumps({"design": {"num_cells_by_type": {"MULT18X18D": used}}}))
+        place.route(find("ulx3s-85f"), tmp_path, 60, 0)
+        return told
+
     monkeypatch.setattr(multipliers, "deal_multipliers", lambda *given: told.append("first") or "seed0/dealt.json")
     monkeypatch.setattr(place, "analyse", lambda *given: place.Timing({}, {}))
     monkeypatch.setattr(place, "again", lambda *given: None)
-    (tmp_path / "stat.json").write_text(json.dumps({"design": {"num_cells_by_type": {"MULT18X18D": MANY}}}))
-    place.route(find("ulx3s-85f"), tmp_path, 60, 0)
-    assert told == ["first", "seed0/dealt.json", "seed0/dealt.json"]
+    return route
+
+
+def test_where_routing_stands_still_the_places_are_kept(netlists):
+    """The second run, without heed of timing, starts from the multipliers as they were dealt."""
+    assert netlists(MANY, stuck=True) == ["first", "seed0/dealt.json", "seed0/dealt.json"]
 
 
 @pytest.mark.parametrize("used", [MANY - 1, MANY])
-def test_only_many_are_worth_a_second_placement(tmp_path, monkeypatch, used):
-    netlists = []
-
-    def run(tool, arguments, folder, log, progress=lambda text: None):
-        netlists.append(arguments[arguments.index("--json") + 1])
-
-    monkeypatch.setattr(place, "run", run)
-    monkeypatch.setattr(multipliers, "deal_multipliers", lambda *given: netlists.append("first") or "seed0/dealt.json")
-    monkeypatch.setattr(place, "analyse", lambda *given: place.Timing({}, {}))
-    monkeypatch.setattr(place, "again", lambda *given: None)
-    (tmp_path / "stat.json").write_text(json.dumps({"design": {"num_cells_by_type": {"MULT18X18D": used}}}))
-    place.route(find("ulx3s-85f"), tmp_path, 60, 0)
-    assert netlists == (["first", "seed0/dealt.json"] if used == MANY else ["top.json"])
+def test_only_many_are_worth_a_second_placement(netlists, used):
+    assert netlists(used) == (["first", "seed0/dealt.json"] if used == MANY else ["top.json"])
     assert many({"MULT18X18D": used}) == (used == MANY)
